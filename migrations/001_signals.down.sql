@@ -1,0 +1,2 @@
+-- Removes the schema, every trigger that gatebell.watch() attached, and all facts.
+drop schema gatebell cascade;

@@ -1,0 +1,426 @@
+-- Signals: a statement that changes a watched row notifies every replica, in commit order, after the commit.
+--
+-- gatebell.watch(table, subject, key columns, watched columns) attaches the triggers, gatebell.unwatch(table, subject)
+-- removes them, the view gatebell.watched lists them and says what is wrong with them. Payloads carry keys, never secrets:
+--   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the subject changed
+--   {"v":1,"s":"grant"}                               any key of the subject may have changed
+--   {"v":1,"f":"<nonce>"}                             a fence, see gatebell.fence()
+
+create schema gatebell;
+
+comment on schema gatebell is 'Gatebell: facts that a forward-auth gate answers from, and the signals that keep its caches true.';
+
+create function gatebell.schema_version() returns integer
+  language sql immutable parallel safe
+  return 1;
+
+comment on function gatebell.schema_version() is 'Number of the newest migration applied. A program refuses a database that is newer than itself.';
+
+-- The channel is a function, not a setting of the session: a writer cannot change it, and the triggers, the fences and
+-- the replicas all read the same one. gatebell.set_channel() replaces it.
+create function gatebell.channel() returns text
+  language sql immutable parallel safe
+  return 'gatebell';
+
+comment on function gatebell.channel() is 'The channel that signals and fences are sent on; change it with gatebell.set_channel(name).';
+
+create function gatebell.fence(nonce text) returns void
+  language sql volatile
+  set search_path = pg_catalog, pg_temp
+begin atomic
+  select pg_catalog.pg_notify(gatebell.channel(), '{"v":1,"f":' || pg_catalog.to_json(nonce)::text || '}');
+end;
+
+comment on function gatebell.fence(text) is
+  'Sends a fence. The replica that hears its own nonce has heard every signal of every transaction acknowledged before the fence was sent.';
+
+-- Where and when a statement was answered: a load that was read from another server than the one the replica listens
+-- to must be discarded. (pg_postmaster_start_time changes at a restart and at a failover.)
+create view gatebell.origin as
+select
+  (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text
+    || '/' || (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())::text as origin,
+  pg_catalog.pg_is_in_recovery() as in_recovery,
+  (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::double precision as server_time_ms;
+
+comment on view gatebell.origin is 'One row: which server answers, whether it is a standby, and its clock (milliseconds since 1970).';
+
+create table gatebell.watches (
+  id bigint generated always as identity primary key,
+  target regclass not null,
+  subject text not null
+    constraint watches_subject_form check (subject ~ '^[a-z][a-z0-9_]{0,39}$'),
+  key_columns text[] not null,
+  watched_columns text[] not null,
+  source_md5 text not null,
+  unique (target, subject)
+);
+
+comment on table gatebell.watches is 'The watched tables; written by gatebell.watch() and gatebell.unwatch() only.';
+
+-- The text of one key: a JSON array of strings, null if a part is null (no fact has a null key). The same text whatever the
+-- writer's settings: bytea in hex, times as seconds since 1970, the rest as Postgres prints it under the settings pinned on the trigger.
+create function gatebell.key_expression(target regclass, key_columns text[], alias text) returns text
+  language sql stable
+  set search_path = pg_catalog, pg_temp
+  return (
+    with recursive base (ordinal, name, type) as (
+      select k.ordinal, k.name, a.atttypid
+      from unnest(key_columns) with ordinality as k (name, ordinal)
+      join pg_attribute a on a.attrelid = target and a.attname = k.name and a.attnum > 0 and not a.attisdropped
+      union all
+      select b.ordinal, b.name, t.typbasetype
+      from base b join pg_type t on t.oid = b.type and t.typtype = 'd'
+    )
+    select '''['' || ' || string_agg(
+      case
+        when type = 'bytea'::regtype then format('''"'' || encode(%s.%I, ''hex'') || ''"''', alias, name)
+        when type in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
+          then format('''"'' || extract(epoch from %s.%I)::text || ''"''', alias, name)
+        when type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype, 'uuid'::regtype, 'bool'::regtype)
+          then format('''"'' || %s.%I::text || ''"''', alias, name)
+        else format('to_json(%s.%I::text)::text', alias, name)
+      end, ' || '','' || ' order by ordinal) || ' || '']'''
+    from base b
+    where not exists (select from pg_type t where t.oid = b.type and t.typtype = 'd')
+  );
+
+-- The body of a watched table's trigger function: static SQL (through EXECUTE the same logic halves the write rate).
+--
+-- An update signals the old and the new key of the rows whose key or watched columns changed. Rows are compared by image
+-- (*<>): it needs no operator of the type, so no type can make a user's write fail, and it sees what equality hides
+-- (citext 'A' and 'a', numeric 1.0 and 1.00). Without a primary key, the two multisets of printed rows are compared.
+--
+-- The function never fails its user's write: what goes wrong in it becomes a signal for the whole subject and a warning.
+create function gatebell.trigger_source(target regclass, subject text, key_columns text[], watched_columns text[])
+  returns text
+  language plpgsql stable
+  set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  keys_max constant integer := 300;
+  primary_key text[];
+  facts text[];
+  changed text;
+begin
+  select array_agg(a.attname::text order by k.ordinal) into primary_key
+  from pg_index i
+  cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, ordinal)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+  where i.indrelid = target and i.indisprimary and i.indisvalid;
+
+  select array_agg(name order by first) into facts
+  from (select name, min(ordinal) as first from unnest(key_columns || watched_columns) with ordinality as c (name, ordinal) group by name) c;
+
+  if primary_key is not null then
+    changed := format(
+      $sql$
+      select e.key
+      from (
+        select %1$s as old_key, %2$s as new_key
+        from old_rows o full join new_rows n on %3$s
+        where row(%4$s)::record operator(pg_catalog.*<>) row(%5$s)::record
+        limit %6$s
+      ) as c cross join lateral (values (c.old_key), (c.new_key)) as e (key)$sql$,
+      gatebell.key_expression(target, key_columns, 'o'),
+      gatebell.key_expression(target, key_columns, 'n'),
+      (select string_agg(format('o.%1$I = n.%1$I', p), ' and ') from unnest(primary_key) p),
+      (select string_agg(format('o.%I', f), ', ') from unnest(facts) f),
+      (select string_agg(format('n.%I', f), ', ') from unnest(facts) f),
+      keys_max + 1);
+  else
+    changed := format(
+      $sql$
+      select e.key
+      from (
+        (select %1$s as key, %3$s from old_rows o except all select %2$s, %4$s from new_rows n)
+        union all
+        (select %2$s as key, %4$s from new_rows n except all select %1$s, %3$s from old_rows o)
+        limit %5$s
+      ) as e$sql$,
+      gatebell.key_expression(target, key_columns, 'o'),
+      gatebell.key_expression(target, key_columns, 'n'),
+      (select string_agg(format('o.%I::text', f), ', ') from unnest(facts) f),
+      (select string_agg(format('n.%I::text', f), ', ') from unnest(facts) f),
+      keys_max + 1);
+  end if;
+
+  return format(
+    $body$
+declare
+  seen bigint;
+  keys text[];
+  widest integer;
+  part text;
+begin
+  if tg_op = 'TRUNCATE' then
+    perform pg_notify(%1$L, %2$L);
+    return null;
+  end if;
+
+  if tg_level = 'ROW' then
+    if tg_op = 'INSERT' then
+      select 1, array_agg(e.key), max(octet_length(e.key)) into seen, keys, widest
+      from (values (%5$s)) as e (key) where e.key is not null;
+    elsif tg_op = 'DELETE' then
+      select 1, array_agg(e.key), max(octet_length(e.key)) into seen, keys, widest
+      from (values (%4$s)) as e (key) where e.key is not null;
+    elsif row(%6$s)::record operator(pg_catalog.*<>) row(%7$s)::record then
+      select 2, array_agg(distinct e.key), max(octet_length(e.key)) into seen, keys, widest
+      from (values (%4$s), (%5$s)) as e (key) where e.key is not null;
+    end if;
+  elsif tg_op = 'INSERT' then
+    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
+    from (select %9$s as key from new_rows n limit %11$s) as e;
+  elsif tg_op = 'DELETE' then
+    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
+    from (select %8$s as key from old_rows o limit %11$s) as e;
+  else
+    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
+    from (%10$s) as e;
+  end if;
+
+  if keys is null then
+    return null;
+  end if;
+
+  -- A payload must stay below 8000 bytes: parts of about 7000, keys of at most 700, else the whole subject.
+  if seen > %12$s or widest > 700 then
+    perform pg_notify(%1$L, %2$L);
+    return null;
+  end if;
+  part := array_to_string(keys, ',');
+  if octet_length(part) <= 7000 then
+    perform pg_notify(%1$L, %3$L || part || ']}');
+    return null;
+  end if;
+  for part in
+    select string_agg(p.key, ',' order by p.key)
+    from (select u.key, (sum(octet_length(u.key) + 1) over (order by u.key)) / 7000 as bucket from unnest(keys) as u (key)) as p
+    group by p.bucket
+  loop
+    perform pg_notify(%1$L, %3$L || part || ']}');
+  end loop;
+  return null;
+exception when others then
+  perform pg_notify(%1$L, %2$L);
+  raise warning 'gatebell: the trigger of %% could not name the changed keys of subject %%, so all of them were signalled: %%',
+    tg_relid::regclass, %13$L, sqlerrm;
+  return null;
+end
+$body$,
+    gatebell.channel(),
+    '{"v":1,"s":"' || subject || '"}',
+    '{"v":1,"s":"' || subject || '","k":[',
+    gatebell.key_expression(target, key_columns, 'old'),
+    gatebell.key_expression(target, key_columns, 'new'),
+    (select string_agg(format('old.%I', f), ', ') from unnest(facts) f),
+    (select string_agg(format('new.%I', f), ', ') from unnest(facts) f),
+    gatebell.key_expression(target, key_columns, 'o'),
+    gatebell.key_expression(target, key_columns, 'n'),
+    changed,
+    keys_max + 1,
+    keys_max,
+    subject);
+end
+$function$;
+
+-- A table and all its partitions (or children): a statement fires the triggers of the table that it names.
+create function gatebell.relation_tree(target regclass) returns setof oid
+  language sql stable
+  set search_path = pg_catalog, pg_temp
+begin atomic
+  with recursive tree (relation) as (
+    select target::oid
+    union
+    select i.inhrelid from pg_catalog.pg_inherits i join tree t on i.inhparent = t.relation
+  )
+  select relation from tree;
+end;
+
+create function gatebell.unwatch(target regclass, subject text) returns void
+  language plpgsql
+  set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  watch gatebell.watches;
+  found_trigger record;
+begin
+  delete from gatebell.watches w where w.target = unwatch.target and w.subject = unwatch.subject returning w.* into watch;
+  if watch.id is null then
+    raise exception 'gatebell.unwatch: table % is not watched for subject %', target, quote_literal(subject)
+      using errcode = 'undefined_object', hint = 'select target, subject from gatebell.watched lists what is watched.';
+  end if;
+  for found_trigger in
+    select t.tgname, t.tgrelid::regclass as relation
+    from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+    where p.pronamespace = 'gatebell'::regnamespace and p.proname = 'signal_' || watch.id
+      and not t.tgisinternal and t.tgparentid = 0
+  loop
+    execute format('drop trigger %I on %s', found_trigger.tgname, found_trigger.relation);
+  end loop;
+  execute format('drop function if exists gatebell.%I()', 'signal_' || watch.id);
+end
+$function$;
+
+comment on function gatebell.unwatch(regclass, text) is 'Removes the triggers that gatebell.watch() attached for this table and subject.';
+
+create function gatebell.watch(target regclass, subject text, key_columns text[], watched_columns text[] default '{}')
+  returns void
+  language plpgsql
+  set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  kind "char";
+  missing text;
+  repeated text;
+  watch_id bigint;
+  source text;
+  relation record;
+begin
+  if target is null or subject is null or key_columns is null or watched_columns is null then
+    raise exception 'gatebell.watch: the table, the subject, the key columns and the watched columns must not be null'
+      using errcode = 'null_value_not_allowed';
+  end if;
+  if subject !~ '^[a-z][a-z0-9_]{0,39}$' then
+    raise exception 'gatebell.watch: subject % is not allowed', quote_literal(subject)
+      using errcode = 'invalid_parameter_value', hint = 'A subject is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter.';
+  end if;
+  select c.relkind into kind from pg_class c where c.oid = target;
+  if kind is null or kind not in ('r', 'p') then
+    raise exception 'gatebell.watch: % is not a table', target
+      using errcode = 'wrong_object_type', hint = 'Only tables and partitioned tables can be watched; watch the tables below a view.';
+  end if;
+  if cardinality(key_columns) = 0 then
+    raise exception 'gatebell.watch: no key column was given for %', target
+      using errcode = 'invalid_parameter_value', hint = 'Name at least one column of the table; its value is the key of a fact.';
+  end if;
+  select string_agg(coalesce(quote_literal(c.name), 'null'), ', ') into missing
+  from unnest(key_columns || watched_columns) as c (name)
+  where not exists (
+    select from pg_attribute a where a.attrelid = target and a.attname = c.name and a.attnum > 0 and not a.attisdropped);
+  if missing is not null then
+    raise exception 'gatebell.watch: table % has no column %', target, missing
+      using errcode = 'undefined_column', hint = 'Name columns of the table itself.';
+  end if;
+  select c.name into repeated from unnest(key_columns) as c (name) group by c.name having count(*) > 1 limit 1;
+  if repeated is not null then
+    raise exception 'gatebell.watch: key column % is named twice', quote_literal(repeated) using errcode = 'duplicate_column';
+  end if;
+
+  if exists (select from gatebell.watches w where w.target = watch.target and w.subject = watch.subject) then
+    perform gatebell.unwatch(target, subject);
+  end if;
+
+  source := gatebell.trigger_source(target, subject, key_columns, watched_columns);
+  insert into gatebell.watches (target, subject, key_columns, watched_columns, source_md5)
+  values (target, subject, key_columns, watched_columns, md5(source))
+  returning id into watch_id;
+
+  execute format(
+    'create function gatebell.%I() returns trigger language plpgsql
+       set search_path = pg_catalog, pg_temp set datestyle = ''ISO, YMD'' set timezone = ''UTC''
+       set intervalstyle = ''postgres'' set bytea_output = ''hex'' set extra_float_digits = 1
+       as %L', 'signal_' || watch_id, source);
+
+  for relation in
+    select c.oid, c.oid::regclass as name, c.relkind
+    from gatebell.relation_tree(target) as r join pg_class c on c.oid = r
+    where c.relkind in ('r', 'p')
+  loop
+    execute format(
+      'create trigger %1$I after insert on %2$s referencing new table as new_rows
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_insert', relation.name, 'signal_' || watch_id);
+    execute format(
+      'create trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_update', relation.name, 'signal_' || watch_id);
+    execute format(
+      'create trigger %1$I after delete on %2$s referencing old table as old_rows
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_delete', relation.name, 'signal_' || watch_id);
+    execute format(
+      'create trigger %1$I after truncate on %2$s
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_truncate', relation.name, 'signal_' || watch_id);
+    execute format('alter table %s enable always trigger %I', relation.name, 'gatebell_' || subject || '_truncate');
+    -- Logical replication's apply, and session_replication_role = replica, fire row triggers only, of leaf tables.
+    if relation.relkind = 'r' then
+      execute format(
+        'create trigger %1$I after insert or update or delete on %2$s
+           for each row execute function gatebell.%3$I()', 'gatebell_' || subject || '_replica', relation.name, 'signal_' || watch_id);
+      execute format('alter table %s enable replica trigger %I', relation.name, 'gatebell_' || subject || '_replica');
+    end if;
+  end loop;
+
+  -- Whatever was cached before the triggers were there may be wrong.
+  perform pg_notify(gatebell.channel(), '{"v":1,"s":"' || subject || '"}');
+end
+$function$;
+
+comment on function gatebell.watch(regclass, text, text[], text[]) is
+  'Signals the subject whenever a row''s key columns or watched columns change, by whatever means. Calling it again replaces the triggers: do so after a partition was added or a column renamed.';
+
+create view gatebell.watched as
+select
+  w.target,
+  w.subject,
+  w.key_columns,
+  w.watched_columns,
+  state.problem,
+  state.fingerprint
+from gatebell.watches w
+cross join lateral (
+  select
+    case
+      when not exists (select from pg_catalog.pg_class c where c.oid = w.target) then 'the table was dropped'
+      when p.oid is null then 'the trigger function is missing'
+      when pg_catalog.md5(p.prosrc) <> w.source_md5 then 'the trigger function is not current'
+      when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0 then 'the triggers signal on another channel'
+      when exists (
+        select from pg_catalog.unnest(w.key_columns || w.watched_columns) as c (name)
+        where not exists (
+          select from pg_catalog.pg_attribute a
+          where a.attrelid = w.target and a.attname = c.name and a.attnum > 0 and not a.attisdropped))
+        then 'a watched column was dropped or renamed'
+      else (
+        select pg_catalog.min('trigger ' || expected.name || ' on ' || expected.relation::pg_catalog.regclass::text || ' is '
+          || case when t.oid is null then 'missing' else 'not enabled as it must be' end)
+        from (
+          select r.relation, c.relkind, 'gatebell_' || w.subject || '_' || e.event as name, e.enabled
+          from gatebell.relation_tree(w.target) as r (relation)
+          join pg_catalog.pg_class c on c.oid = r.relation and c.relkind in ('r', 'p')
+          cross join (values ('insert', 'O'), ('update', 'O'), ('delete', 'O'), ('truncate', 'A'), ('replica', 'R')) as e (event, enabled)
+          where e.event <> 'replica' or c.relkind = 'r'
+        ) as expected
+        left join pg_catalog.pg_trigger t on t.tgrelid = expected.relation and t.tgname = expected.name and t.tgfoid = p.oid
+        where t.oid is null or t.tgenabled::text <> expected.enabled
+      )
+    end as problem,
+    -- Changes whenever a trigger or its function was replaced, dropped, disabled or enabled, even and again within a second.
+    pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin,
+      (select pg_catalog.string_agg(pg_catalog.concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' order by t.oid)
+       from pg_catalog.pg_trigger t where t.tgfoid = p.oid and t.tgparentid = 0))) as fingerprint
+  from (values (1)) as one
+  left join pg_catalog.pg_proc p
+    on p.pronamespace = 'gatebell'::pg_catalog.regnamespace and p.proname = 'signal_' || w.id::text and p.pronargs = 0
+) as state;
+
+comment on view gatebell.watched is 'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
+
+create function gatebell.set_channel(name text) returns void
+  language plpgsql
+  set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  watch gatebell.watches;
+begin
+  if name is null or octet_length(name) not between 1 and 63 then
+    raise exception 'gatebell.set_channel: channel % is not allowed', coalesce(quote_literal(name), 'null')
+      using errcode = 'invalid_parameter_value', hint = 'A channel is 1 to 63 bytes.';
+  end if;
+  execute format('create or replace function gatebell.channel() returns text language sql immutable parallel safe return %L::text', name);
+  for watch in select * from gatebell.watches loop
+    perform gatebell.watch(watch.target, watch.subject, watch.key_columns, watch.watched_columns);
+  end loop;
+end
+$function$;
+
+comment on function gatebell.set_channel(text) is 'Sets the channel and moves every watched table to it. Restart the replicas with the same GATEBELL_CHANNEL.';

@@ -1,0 +1,175 @@
+/**
+ * The decision: a pure, synchronous function of the request and the facts. It returns a decision, or the facts that it
+ * lacks, all that can be named at once: two rounds are usual (app and credential, then routes, user and grant).
+ */
+import type { FactRef, Facts, Outcome } from '../coherence/reader.js';
+import type { AppFact, FactTypes, GrantFact, Route, UserFact } from '../store/facts.js';
+import { selectRoute } from './path.js';
+import type { AuthRequest } from './request.js';
+
+/** Why; the full list of what `X-Gatebell-Reason` can be. */
+export const REASONS = [
+  'public',
+  'granted',
+  'authenticated',
+  'no_credential',
+  'bad_credential',
+  'expired_credential',
+  'disabled_user',
+  'unknown_app',
+  'disabled_app',
+  'no_grant',
+  'expired_grant',
+  'role_required',
+  'bad_request',
+  'untrusted_proxy',
+  'unavailable',
+] as const;
+
+/** One of {@link REASONS}. */
+export type Reason = (typeof REASONS)[number];
+
+/** Statuses before a dialect bends them. */
+export type Status = 200 | 400 | 401 | 403 | 503;
+
+const STATUS: Readonly<Record<Reason, Status>> = {
+  public: 200,
+  granted: 200,
+  authenticated: 200,
+  no_credential: 401,
+  bad_credential: 401,
+  expired_credential: 401,
+  disabled_user: 403,
+  unknown_app: 403,
+  disabled_app: 403,
+  no_grant: 403,
+  expired_grant: 403,
+  role_required: 403,
+  bad_request: 400,
+  untrusted_proxy: 403,
+  unavailable: 503,
+};
+
+/** What was decided, and on which facts: the identity is there only if it is allowed to be told. */
+export interface Decision {
+  readonly reason: Reason;
+  readonly status: Status;
+  readonly app: AppFact | null;
+  readonly route: Route | null;
+  readonly user: UserFact | null;
+  readonly grant: GrantFact | null;
+}
+
+/** A decision for this reason alone, without any fact told. */
+export function refuse(reason: Reason, app: AppFact | null = null): Decision {
+  return { reason, status: STATUS[reason], app, route: null, user: null, grant: null };
+}
+
+function allow(
+  reason: Reason,
+  app: AppFact,
+  route: Route | null,
+  user: UserFact | null,
+  grant: GrantFact | null,
+): Decision {
+  return { reason, status: STATUS[reason], app, route, user, grant };
+}
+
+const hasExpired = (expiresAtMs: number | null, serverTimeMs: number): boolean =>
+  expiresAtMs !== null && expiresAtMs <= serverTimeMs;
+
+/** Decides, or says what is lacking. */
+export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision, FactTypes> {
+  const lacks: FactRef<FactTypes>[] = [];
+  const get = <S extends keyof FactTypes>(subject: S, ...key: readonly string[]): FactTypes[S] | null | undefined => {
+    const fact = facts.get(subject, key);
+    if (fact === undefined) {
+      lacks.push({ subject, key });
+    }
+    return fact;
+  };
+  /** Asks already for what a route that is not public will need. */
+  const prefetchIdentity = (appId: string | null): Outcome<Decision, FactTypes> => {
+    const presented = request.credential();
+    const credential = presented.kind === 'token' ? get('credential', presented.hash) : null;
+    if (credential !== null && credential !== undefined) {
+      get('user', credential.userId);
+      if (appId !== null) {
+        get('grant', credential.userId, appId);
+      }
+    }
+    return { lacks };
+  };
+
+  const app = get('app', request.host);
+  if (app === undefined) {
+    return prefetchIdentity(null);
+  }
+  let strong = false;
+  const answer = (decision: Decision): Outcome<Decision, FactTypes> => ({ answer: decision, strong });
+
+  if (app === null) {
+    return answer(refuse('unknown_app'));
+  }
+  if (!app.enabled || app.problem !== null) {
+    return answer(refuse('disabled_app', app));
+  }
+  const rules = get('route', app.id);
+  if (rules === undefined) {
+    return prefetchIdentity(app.id);
+  }
+  if (rules !== null && rules.problem !== null) {
+    return answer(refuse('disabled_app', app));
+  }
+  const route = selectRoute(rules?.routes ?? [], request.readings);
+  if (route === undefined) {
+    return answer(refuse('bad_request', app));
+  }
+  strong = route?.strong === true;
+  const access = route?.access ?? 'granted';
+  if (access === 'public') {
+    return answer(allow('public', app, route, null, null));
+  }
+
+  const presented = request.credential();
+  if (presented.kind !== 'token') {
+    return answer(refuse(presented.kind === 'none' ? 'no_credential' : 'bad_credential', app));
+  }
+  const credential = get('credential', presented.hash);
+  if (credential === undefined) {
+    return { lacks };
+  }
+  if (credential === null || credential.revoked) {
+    return answer(refuse('bad_credential', app));
+  }
+  if (hasExpired(credential.expiresAtMs, facts.serverTimeMs)) {
+    return answer(refuse('expired_credential', app));
+  }
+
+  const roles = route?.roles ?? [];
+  const needsGrant = access === 'granted' || roles.length > 0;
+  const user = get('user', credential.userId);
+  const grant = needsGrant ? get('grant', credential.userId, app.id) : null;
+  if (user === undefined || grant === undefined) {
+    return { lacks };
+  }
+  if (user === null) {
+    return answer(refuse('bad_credential', app));
+  }
+  if (!user.enabled) {
+    return answer(refuse('disabled_user', app));
+  }
+  if (!needsGrant) {
+    return answer(allow('authenticated', app, route, user, null));
+  }
+  if (grant === null) {
+    return answer(refuse('no_grant', app));
+  }
+  if (hasExpired(grant.expiresAtMs, facts.serverTimeMs)) {
+    return answer(refuse('expired_grant', app));
+  }
+  if (roles.length > 0 && !roles.includes(grant.role)) {
+    return answer(refuse('role_required', app));
+  }
+  return answer(allow(access, app, route, user, grant));
+}

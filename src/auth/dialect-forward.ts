@@ -1,0 +1,24 @@
+/**
+ * Traefik's forwardAuth and Caddy's forward_auth: `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`. Any status passes
+ * through to the client, redirects too. `X-Original-*` is never looked at here.
+ */
+import type { Dialect } from './reply.js';
+import { requireHeader } from './request.js';
+
+export const forwardDialect: Dialect = {
+  name: 'forward',
+  readTarget(headers) {
+    const method = requireHeader(headers, 'x-forwarded-method');
+    const proto = requireHeader(headers, 'x-forwarded-proto');
+    const host = requireHeader(headers, 'x-forwarded-host');
+    const uri = requireHeader(headers, 'x-forwarded-uri');
+    for (const part of [method, proto, host, uri]) {
+      if (typeof part !== 'string') {
+        return part;
+      }
+    }
+    return { method, proto, host, uri } as { method: string; proto: string; host: string; uri: string };
+  },
+  status: status => status,
+  redirects: true,
+};

@@ -1,0 +1,135 @@
+/**
+ * The auth endpoints as one plain `(req, res)` function: it answers its own paths and passes the rest on, so it can be put in
+ * front of a framework or mounted in one. When memory has all facts it answers in the same turn, without a promise.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BlockList, Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { UnavailableError } from '../coherence/errors.js';
+import type { Reader } from '../coherence/reader.js';
+import type { FactTypes } from '../store/facts.js';
+import { decide, refuse, type Decision, type Reason } from './decide.js';
+import { forwardDialect } from './dialect-forward.js';
+import { nginxDialect } from './dialect-nginx.js';
+import { sendReply, type Dialect } from './reply.js';
+import { parseRequest, type AuthRequest } from './request.js';
+
+/** What happens in here. */
+export type AuthObservation =
+  | {
+      readonly event: 'decision';
+      readonly decision: 'allow' | 'deny' | 'error';
+      readonly reason: Reason;
+      readonly dialect: Dialect['name'];
+      readonly durationMs: number;
+    }
+  | { readonly event: 'bad_request'; readonly dialect: Dialect['name']; readonly problem: string }
+  | { readonly event: 'decision_failed'; readonly error: unknown };
+
+/** What the handler needs. */
+export interface AuthOptions {
+  readonly reader: Reader<FactTypes>;
+  /** Name of the cookie that carries a session. */
+  readonly cookieName: string;
+  /** Where browsers are sent to sign in; null: they get 401. */
+  readonly loginUrl: string | null;
+  /** Addresses of the proxies that may ask. */
+  readonly trustedProxies: BlockList;
+  readonly observe: (observation: AuthObservation) => void;
+}
+
+/** Answers the auth paths; calls `next`, or answers 404 without it, for all others. */
+export type AuthHandler = (request: IncomingMessage, response: ServerResponse, next?: () => void) => void;
+
+const DIALECTS: ReadonlyMap<string, Dialect> = new Map([
+  ['/internal/auth', forwardDialect],
+  ['/auth/forward', forwardDialect],
+  ['/auth/nginx', nginxDialect],
+]);
+
+/** Creates the handler. */
+export function createAuthHandler(options: AuthOptions): AuthHandler {
+  const { reader, cookieName, loginUrl, trustedProxies, observe } = options;
+  const trusted = new WeakMap<Socket, boolean>();
+
+  const isTrusted = (socket: Socket): boolean => {
+    let known = trusted.get(socket);
+    if (known === undefined) {
+      const { remoteAddress, remoteFamily } = socket;
+      known =
+        remoteAddress !== undefined && trustedProxies.check(remoteAddress, remoteFamily === 'IPv6' ? 'ipv6' : 'ipv4');
+      trusted.set(socket, known);
+    }
+    return known;
+  };
+
+  return (message, response, next) => {
+    // The path alone: Caddy appends the client's query.
+    const url = message.url ?? '/';
+    const query = url.indexOf('?');
+    const dialect = DIALECTS.get(query === -1 ? url : url.slice(0, query));
+    if (dialect === undefined) {
+      if (next === undefined) {
+        response.writeHead(404, { 'Content-Length': 0 }).end();
+      } else {
+        next();
+      }
+      return;
+    }
+
+    const startedMs = performance.now();
+    const reply = (decision: Decision, request: AuthRequest | null): void => {
+      try {
+        sendReply(response, dialect, decision, request, loginUrl);
+      } catch (error) {
+        // An answer that cannot be written must not let the proxy wait, nor harm other requests.
+        observe({ event: 'decision_failed', error });
+        response.destroy();
+      }
+      observe({
+        event: 'decision',
+        decision: decision.status === 200 ? 'allow' : decision.status === 503 ? 'error' : 'deny',
+        reason: decision.reason,
+        dialect: dialect.name,
+        durationMs: performance.now() - startedMs,
+      });
+    };
+    const fail = (error: unknown): Decision => {
+      if (!(error instanceof UnavailableError)) {
+        observe({ event: 'decision_failed', error });
+      }
+      return refuse('unavailable');
+    };
+
+    let request: AuthRequest | null = null;
+    let decision: Decision | Promise<Decision>;
+    try {
+      if (!isTrusted(message.socket)) {
+        reply(refuse('untrusted_proxy'), null);
+        return;
+      }
+      const parsed = parseRequest(message, dialect.readTarget, cookieName);
+      if ('problem' in parsed) {
+        observe({ event: 'bad_request', dialect: dialect.name, problem: parsed.problem });
+        reply(refuse('bad_request'), null);
+        return;
+      }
+      request = parsed;
+      decision = reader.read(facts => decide(parsed, facts));
+    } catch (error) {
+      decision = fail(error);
+    }
+    if (decision instanceof Promise) {
+      decision.catch(fail).then(
+        settled => {
+          reply(settled, request);
+        },
+        (error: unknown) => {
+          observe({ event: 'decision_failed', error });
+        },
+      );
+    } else {
+      reply(decision, request);
+    }
+  };
+}

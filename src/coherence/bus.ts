@@ -1,0 +1,71 @@
+/**
+ * The signal bus: synchronous, in process. Whoever emits a signal returns after every handler has run, so a cache has
+ * forgotten before the next notification is looked at.
+ *
+ * Caches subscribe apart and go first. A handler that throws harms only itself: a cache's is flushed (P17), any other is
+ * skipped; both are observed.
+ */
+import type { Observe } from './observation.js';
+import type { Change, Signal } from './signal.js';
+
+/** The caches' side of the bus. */
+export interface CacheSubscriber {
+  readonly subject: string;
+  /** Forgets what the signal names. */
+  apply(signal: Signal): void;
+  /** Forgets everything; called when `apply` has thrown. Must not throw. */
+  flush(): void;
+}
+
+/** Returns nothing: an async handler is a type error, because nobody would wait for it. */
+export type ChangeHandler = (change: Change) => undefined | void;
+
+/** See the head of the file. */
+export interface SignalBus {
+  /** Calls the handler for each change of the subject, after the caches. Returns the function that unsubscribes it. */
+  on(subject: string, handler: ChangeHandler): () => void;
+  subscribeCache(cache: CacheSubscriber): void;
+  emit(signal: Signal): void;
+}
+
+/** Creates a bus without subscribers. */
+export function createBus(observe: Observe): SignalBus {
+  const caches: CacheSubscriber[] = [];
+  const handlers = new Map<string, Set<ChangeHandler>>();
+
+  return {
+    on(subject, handler) {
+      const known = handlers.get(subject) ?? new Set();
+      handlers.set(subject, known.add(handler));
+      return () => {
+        known.delete(handler);
+      };
+    },
+    subscribeCache(cache) {
+      caches.push(cache);
+    },
+    emit(signal) {
+      for (const cache of caches) {
+        if (signal.type === 'change' && signal.subject !== cache.subject) {
+          continue;
+        }
+        try {
+          cache.apply(signal);
+        } catch (error) {
+          cache.flush();
+          observe({ event: 'handler_failed', subject: cache.subject, handler: 'cache', error });
+        }
+      }
+      if (signal.type === 'flush') {
+        return;
+      }
+      for (const handler of handlers.get(signal.subject) ?? []) {
+        try {
+          handler(signal);
+        } catch (error) {
+          observe({ event: 'handler_failed', subject: signal.subject, handler: 'subscriber', error });
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,73 @@
+/**
+ * Time and chance, as everything in this project sees them. One `Clock` and one `Random` are handed down from the
+ * composition root, so that a whole replica can run on simulated time.
+ */
+import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+
+/** One reading of both clocks, taken together. */
+export interface Instant {
+  /** Monotonic time in milliseconds. It never goes back, and stands still while the machine is suspended. */
+  readonly monoMs: number;
+  /** Wall time in milliseconds since 1970. It may be stepped, and shows a suspension. */
+  readonly wallMs: number;
+}
+
+/** Source of time. */
+export interface Clock {
+  now(): Instant;
+  /** Resolves after `ms` milliseconds, or at once when the signal is (or becomes) aborted; it never rejects. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Runs the task in a later turn, after the sockets were read. */
+  defer(task: () => void): void;
+}
+
+/** Source of chance. */
+export interface Random {
+  /** A number from 0 to below 1. */
+  uniform(): number;
+  /** 128 fresh random bits in hexadecimal. */
+  nonce(): string;
+}
+
+/** The clocks of this machine. */
+export const systemClock: Clock = {
+  now: () => ({ monoMs: performance.now(), wallMs: Date.now() }),
+  sleep: (ms, signal) =>
+    new Promise(resolve => {
+      if (signal?.aborted === true) {
+        resolve();
+        return;
+      }
+      const wake = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      signal?.addEventListener('abort', wake);
+    }),
+  defer: task => {
+    setImmediate(task);
+  },
+};
+
+/** Chance from the operating system. */
+export const systemRandom: Random = {
+  uniform: () => Math.random(),
+  nonce: () => randomBytes(16).toString('hex'),
+};
+
+/**
+ * Logical time of this process: each number is later than those handed out before. Requests take one when they arrive,
+ * loads and fences when they are sent and when they are answered; comparing them says what came before what.
+ */
+export interface Sequence {
+  next(): number;
+}
+
+/** A sequence that starts at 1. */
+export function createSequence(): Sequence {
+  let last = 0;
+  return { next: () => ++last };
+}

@@ -1,0 +1,157 @@
+/**
+ * Puts the parts together: one lease, one bus, one listener, one loader, and a cache for each subject. This is what a
+ * program holds; it knows nothing of what the facts are about.
+ */
+import { createBus, type ChangeHandler } from './bus.js';
+import { createCache, type Cache, type CacheOptions } from './cache.js';
+import { createSequence, type Clock, type Random } from './clock.js';
+import { createLease, createServerClock } from './lease.js';
+import { createListener, type OpenSubscription, type SendFence } from './listener.js';
+import { createLoader, type FactSource } from './loader.js';
+import type { ListenerState, Observe } from './observation.js';
+import { createReader, type Caches, type Reader } from './reader.js';
+import type { Key } from './signal.js';
+
+/** What a coherence needs. All times are in milliseconds. */
+export interface CoherenceOptions {
+  /** The channel that the triggers signal on. */
+  readonly channel: string;
+  /** How long a proof holds: the bound of staleness under faults. */
+  readonly leaseMs: number;
+  /** From one fence to the next; well below the lease. */
+  readonly fenceIntervalMs: number;
+  /** Batches of loads in flight at once; leave one connection of the pool to the fences. */
+  readonly loadsMax: number;
+  /** Keys in one batch. Default 500. */
+  readonly batchKeysMax?: number;
+  /** Keys that wait for a batch, a subject. Default 20,000. */
+  readonly waitingKeysMax?: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observe: Observe;
+  readonly openSubscription: OpenSubscription;
+  readonly sendFence: SendFence;
+  readonly source: FactSource;
+}
+
+/** A coherent cache as other programs use it. */
+export interface CoherentCache<V> extends Cache<V> {
+  /**
+   * The fact, or null if the row does not exist; from memory when it is proven to be true, else from Postgres. With `strong` it
+   * is what every commit acknowledged before this call has left.
+   * @throws UnavailableError (as a rejection) when neither can be had
+   */
+  get(key: Key, options?: { readonly strong?: boolean }): Promise<V | null>;
+}
+
+/** See the head of the file. */
+export interface Coherence {
+  readonly state: ListenerState;
+  /** Why caches are not served now, for an operator; null while live. */
+  readonly problem: string | null;
+  /** Subjects that are not served because their triggers are not in place, with what is wrong. */
+  readonly watchProblems: ReadonlyMap<string, string>;
+  /** Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from memory. */
+  readonly stalenessBoundMs: number | null;
+  readonly caches: readonly Cache<unknown>[];
+  /** Makes the cache of a watched subject. */
+  coherentCache<V>(options: CacheOptions<V>): CoherentCache<V>;
+  /** Makes a reader over several caches, for questions that need more than one fact. */
+  reader<Types>(caches: Caches<Types>): Reader<Types>;
+  /** Calls the handler whenever facts of the subject may have changed, after the caches forgot. Returns what unsubscribes it. */
+  on(subject: string, handler: ChangeHandler): () => void;
+  /** Starts listening; returns at once. Idempotent. */
+  start(): void;
+  /** Stops listening and drops the caches. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Creates a coherence that does not listen yet: until `start()`, every read goes to Postgres. */
+export function createCoherence(options: CoherenceOptions): Coherence {
+  const { clock, random, observe, leaseMs, loadsMax, batchKeysMax = 500, waitingKeysMax = 20_000 } = options;
+  const sequence = createSequence();
+  const serverClock = createServerClock();
+  const lease = createLease(clock, leaseMs);
+  const bus = createBus(observe);
+  const caches: Cache<unknown>[] = [];
+  const listener = createListener({
+    channel: options.channel,
+    times: { fenceIntervalMs: options.fenceIntervalMs, fenceOverdueMs: leaseMs },
+    lease,
+    serverClock,
+    bus,
+    clock,
+    random,
+    sequence,
+    observe,
+    openSubscription: options.openSubscription,
+    sendFence: options.sendFence,
+  });
+  const loader = createLoader({
+    source: options.source,
+    clock,
+    sequence,
+    serverClock,
+    observe,
+    limits: { slotsMax: loadsMax, batchKeysMax, waitingKeysMax },
+  });
+  const reader = <Types>(over: Caches<Types>): Reader<Types> =>
+    createReader(over, {
+      clock,
+      sequence,
+      lease,
+      serverClock,
+      fence: () => listener.fence(),
+      strongWaitMs: leaseMs / 2,
+    });
+
+  return {
+    get state() {
+      return listener.state;
+    },
+    get problem() {
+      return listener.problem;
+    },
+    get watchProblems() {
+      const problems = new Map(listener.watchProblems);
+      for (const { subject } of lease.isFresh(clock.now()) ? caches : []) {
+        if (!lease.trusts(subject) && !problems.has(subject)) {
+          problems.set(subject, 'no table is watched for this subject');
+        }
+      }
+      return problems;
+    },
+    get stalenessBoundMs() {
+      return lease.stalenessBoundMs();
+    },
+    caches,
+    coherentCache<V>(cacheOptions: CacheOptions<V>): CoherentCache<V> {
+      const cache = createCache(cacheOptions, {
+        lease,
+        loader,
+        bus,
+        clock,
+        observe,
+        onForeignReading: () => {
+          listener.distrust('foreign_reading');
+        },
+      });
+      const { read } = reader<{ fact: V }>({ fact: cache });
+      caches.push(cache);
+      return Object.assign(cache, {
+        async get(key: Key, { strong = false }: { readonly strong?: boolean } = {}): Promise<V | null> {
+          return read(facts => {
+            const value = facts.get('fact', key);
+            return value === undefined ? { lacks: [{ subject: 'fact', key }] } : { answer: value, strong };
+          });
+        },
+      });
+    },
+    reader,
+    on: (subject, handler) => bus.on(subject, handler),
+    start() {
+      listener.start();
+    },
+    stop: () => listener.stop(),
+  };
+}

@@ -1,0 +1,124 @@
+/**
+ * The lease: whether what is cached may be served now. It owns the epoch, the proof, and the clock of the server; the
+ * listener writes it, the caches read it.
+ *
+ * An *epoch* begins when LISTEN is acknowledged and ends when the connection is given up; between them there is none (P8).
+ * A *proof* is both clocks as of just before the newest echoed fence was sent: every commit acknowledged before that
+ * moment has been applied here. Cached facts may be served while both elapsed times are within the lease, compared at
+ * each decision (P10): a timer would be late exactly when it matters, after a pause.
+ *
+ * What this cannot see: a hypervisor that stops the machine and hides the pause from both clocks.
+ */
+import type { Clock, Instant } from './clock.js';
+
+/** The readers' side of the lease. */
+export interface Freshness {
+  /** Number of the running epoch, or null when there is none. */
+  readonly epoch: number | null;
+  /** The server that the listener listens to, once the first fence of the epoch has proven it. */
+  readonly origin: string | null;
+  /** Whether facts of this subject may be stored now: the epoch runs and its triggers are known to be in place. */
+  trusts(subject: string): boolean;
+  /** Whether cached facts of this subject may be served at this instant. */
+  serves(subject: string, now: Instant): boolean;
+  /** Whether the proof is within the lease at this instant. */
+  isFresh(now: Instant): boolean;
+}
+
+/** See the head of the file. */
+export interface Lease extends Freshness {
+  readonly leaseMs: number;
+  /** Upper bound, in milliseconds, of how far what is served now may lie behind Postgres; null when nothing is served. */
+  stalenessBoundMs(): number | null;
+  beginEpoch(): number;
+  endEpoch(): void;
+  /** Notes which server this epoch listens to. */
+  settleOrigin(origin: string): void;
+  /** Notes the subjects whose triggers are in place; all others are not served. */
+  settleTrust(subjects: ReadonlySet<string>): void;
+  /** Notes an echoed fence that was sent at `sent`. A proof never goes backwards: an older one changes nothing. */
+  prove(sent: Instant): void;
+}
+
+/** Creates a lease without an epoch. @param leaseMs how long a proof holds, in milliseconds. */
+export function createLease(clock: Clock, leaseMs: number): Lease {
+  let epochs = 0;
+  let epoch: number | null = null;
+  let origin: string | null = null;
+  let trusted: ReadonlySet<string> = new Set();
+  let proof: Instant | null = null;
+
+  const isFresh = (now: Instant): boolean => {
+    if (proof === null) {
+      return false;
+    }
+    const monoElapsedMs = now.monoMs - proof.monoMs;
+    const wallElapsedMs = now.wallMs - proof.wallMs;
+    return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs && wallElapsedMs >= 0 && wallElapsedMs <= leaseMs;
+  };
+
+  return {
+    leaseMs,
+    get epoch() {
+      return epoch;
+    },
+    get origin() {
+      return origin;
+    },
+    trusts: subject => epoch !== null && trusted.has(subject),
+    serves: (subject, now) => isFresh(now) && trusted.has(subject),
+    isFresh,
+    stalenessBoundMs() {
+      const now = clock.now();
+      return proof !== null && isFresh(now) ? Math.max(now.monoMs - proof.monoMs, now.wallMs - proof.wallMs) : null;
+    },
+    beginEpoch() {
+      epoch = ++epochs;
+      return epoch;
+    },
+    endEpoch() {
+      epoch = null;
+      origin = null;
+      trusted = new Set();
+      proof = null;
+    },
+    settleOrigin(found) {
+      origin = found;
+    },
+    settleTrust(subjects) {
+      trusted = subjects;
+    },
+    prove(sent) {
+      if (epoch !== null && (proof === null || sent.monoMs >= proof.monoMs)) {
+        proof = sent;
+      }
+    },
+  };
+}
+
+/**
+ * Postgres' clock as known here. Every answer of the server carries its time; it is counted from when the question was
+ * *sent*, on whichever of our clocks ran further, so the estimate is never behind: what has expired there has expired here (P7).
+ */
+export interface ServerClock {
+  observe(sent: Instant, serverTimeMs: number): void;
+  /** Milliseconds since 1970 by Postgres' clock, at most one round trip ahead; -Infinity before the first observation. */
+  nowMs(now: Instant): number;
+}
+
+/** Creates a server clock that has not seen the server yet. */
+export function createServerClock(): ServerClock {
+  let sample: { readonly sent: Instant; readonly serverTimeMs: number } | null = null;
+  return {
+    observe(sent, serverTimeMs) {
+      if (sample === null || sent.monoMs >= sample.sent.monoMs) {
+        sample = { sent, serverTimeMs };
+      }
+    },
+    nowMs(now) {
+      return sample === null
+        ? -Infinity
+        : sample.serverTimeMs + Math.max(now.monoMs - sample.sent.monoMs, now.wallMs - sample.sent.wallMs, 0);
+    },
+  };
+}

@@ -1,0 +1,495 @@
+/**
+ * The listener: keeps one LISTEN connection, hands its notifications to the bus, and proves with fences that it has heard
+ * everything.
+ *
+ *               attempt            LISTEN acknowledged          first fence echoed
+ *      down ───────────▶ connecting ───────────▶ listening ───────────▶ live ⇄ unproven
+ *       ▲                     │                       │                   │  the lease runs out; a late echo proves again
+ *       └─────────────────────┴───────────────────────┴───────────────────┘
+ *         connection lost, fence overdue, another server, anything odd: at once, and everything cached is flushed
+ *
+ * Each state is an observation, none is a wish. An epoch begins when LISTEN is acknowledged and ends, in the same turn as
+ * its cause, when the connection is given up; a connection is never used again.
+ *
+ * The trust window. A fence is a message with a fresh nonce, sent through the channel that the triggers use. Postgres delivers
+ * in commit order, and a transaction that was acknowledged before the fence was sent is ahead of it in the queue. So when
+ * the replica hears its own nonce, it has applied all of them, and the proof is both clocks as of just before the fence was sent.
+ *
+ * Every fence is sent from the pool, never over the listening connection: its echo proves that what *others* send
+ * arrives (a transaction-mode pooler echoes a connection's own messages and delivers nothing else), and that the pool and
+ * the listener see the same server. The statement that sends it also reads which server answers, its clock, and the
+ * state of the triggers, so a proof says too: up to here the triggers were in place (P11).
+ *
+ * One fence is in flight at a time. Strong reads join the next one, which is not sent yet (P19).
+ */
+import { backoffMs } from './backoff.js';
+import type { SignalBus } from './bus.js';
+import type { Clock, Instant, Random, Sequence } from './clock.js';
+import type { Lease, ServerClock } from './lease.js';
+import type { DownCause, FenceFailure, ListenerState, Observe } from './observation.js';
+import { parseMessage } from './signal.js';
+
+/** An open LISTEN connection. */
+export interface Subscription {
+  /** Gives the connection up, at once and for good. Idempotent. */
+  close(): void;
+}
+
+/** What a subscription tells. Calls come in the order in which Postgres sent the messages. */
+export interface SubscriptionEvents {
+  onMessage(payload: string, processId: number): void;
+  onLost(error: unknown): void;
+}
+
+/**
+ * Opens a brand-new connection and LISTENs; resolves when Postgres has acknowledged it. Rejects when it cannot, or within
+ * bounded time, or when the signal is aborted; then nothing is left behind.
+ */
+export type OpenSubscription = (
+  channel: string,
+  events: SubscriptionEvents,
+  signal: AbortSignal,
+) => Promise<Subscription>;
+
+/** State of one watched table. */
+export interface WatchState {
+  readonly subject: string;
+  /** What is wrong, or null. */
+  readonly problem: string | null;
+  /** Changes whenever a trigger was touched. */
+  readonly fingerprint: string;
+}
+
+/** What the statement that sent a fence has read in the same breath. */
+export interface FenceReceipt {
+  readonly origin: string;
+  readonly inRecovery: boolean;
+  readonly serverTimeMs: number;
+  /** The backend that sent the fence: an echo from another one is somebody's forgery. */
+  readonly processId: number;
+  /** The channel that the triggers use. */
+  readonly channel: string;
+  /** Share of the notification queue that is in use, 0 to 1. When it is full, writers fail at COMMIT. */
+  readonly queueUsage: number;
+  readonly watches: readonly WatchState[];
+}
+
+/** Sends a fence from the pool; rejects when it cannot, within bounded time. */
+export type SendFence = (nonce: string) => Promise<FenceReceipt>;
+
+/** A proven fence; null if it proved nothing. */
+export type FenceOutcome = { readonly sentAt: number; readonly epoch: number } | null;
+
+/** Times of a listener, in milliseconds. */
+export interface ListenerTimes {
+  /** From one fence to the next. */
+  readonly fenceIntervalMs: number;
+  /** From the sending of a fence to giving the connection up. */
+  readonly fenceOverdueMs: number;
+}
+
+/** What a listener needs of its surroundings. */
+export interface ListenerDeps {
+  readonly channel: string;
+  readonly times: ListenerTimes;
+  readonly lease: Lease;
+  readonly serverClock: ServerClock;
+  readonly bus: SignalBus;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly sequence: Sequence;
+  readonly observe: Observe;
+  readonly openSubscription: OpenSubscription;
+  readonly sendFence: SendFence;
+}
+
+/** See the head of the file. */
+export interface Listener {
+  readonly state: ListenerState;
+  /** Why the cache is not proven now, in words for an operator; null while live. */
+  readonly problem: string | null;
+  /** Watched subjects whose triggers are not in place, with what is wrong. */
+  readonly watchProblems: ReadonlyMap<string, string>;
+  start(): void;
+  /** Ends the epoch at once; resolves when the connection is given up. */
+  stop(): Promise<void>;
+  /** A fence that is sent after this call. Never rejects. */
+  fence(): Promise<FenceOutcome>;
+  /** Gives the connection up: what we see does not fit together. */
+  distrust(cause: DownCause): void;
+}
+
+/** The two clocks may drift apart by this much while a fence is in flight; more is a step, and the fence proves nothing. */
+const CLOCK_JUMP_MS = 100;
+/** After a fence that could not be sent. */
+const FENCE_RETRY_MS = 100;
+/** Turns of the event loop that waiting input gets before a fence is judged overdue, while messages keep coming. */
+const POLL_TURNS_MAX = 100;
+/** Echoes remembered until the receipt tells which backend sent the fence. */
+const ECHOES_MAX = 8;
+
+interface Fence {
+  nonce: string;
+  sentAt: number;
+  sent: Instant;
+  receipt: FenceReceipt | null;
+  readonly echoes: number[];
+  readonly promise: Promise<FenceOutcome>;
+  readonly settle: (outcome: FenceOutcome) => void;
+}
+
+/** One connection attempt and, if it succeeds, its epoch. */
+interface Attempt {
+  readonly abort: AbortController;
+  subscription: Subscription | null;
+  epoch: number | null;
+  /** Set when the attempt was given up. */
+  ended: DownCause | null;
+  proven: boolean;
+  messages: number;
+  inFlight: Fence | null;
+  readonly fingerprints: Map<string, string>;
+}
+
+function createFence(): Fence {
+  let settle!: (outcome: FenceOutcome) => void;
+  const promise = new Promise<FenceOutcome>(resolve => {
+    settle = resolve;
+  });
+  return { nonce: '', sentAt: 0, sent: { monoMs: 0, wallMs: 0 }, receipt: null, echoes: [], promise, settle };
+}
+
+/** Creates a listener that is down. */
+export function createListener(deps: ListenerDeps): Listener {
+  const { channel, times, lease, serverClock, bus, clock, random, sequence, observe } = deps;
+  let attempt: Attempt | null = null;
+  let waiting: Fence | null = null;
+  let stopped: AbortController | null = null;
+  let running: Promise<void> = Promise.resolve();
+  let wake = new AbortController();
+  let failures = 0;
+  let noted: ListenerState = 'down';
+  let problem: string | null = 'not started';
+  let watchProblems: ReadonlyMap<string, string> = new Map();
+
+  const state = (): ListenerState => {
+    if (attempt === null) {
+      return 'down';
+    }
+    if (attempt.epoch === null) {
+      return 'connecting';
+    }
+    if (lease.isFresh(clock.now())) {
+      return 'live';
+    }
+    return attempt.proven ? 'unproven' : 'listening';
+  };
+
+  const noteState = (): void => {
+    const now = state();
+    if (now !== noted) {
+      observe({ event: 'listener_state', from: noted, to: now });
+      noted = now;
+    }
+  };
+
+  const endAttempt = (ending: Attempt, cause: DownCause, error: unknown): void => {
+    if (ending.ended !== null) {
+      return;
+    }
+    ending.ended = cause;
+    attempt = null;
+    lease.endEpoch();
+    bus.emit({ type: 'flush', cause: 'down' });
+    if (ending.epoch !== null) {
+      observe({ event: 'flush', cause: 'down' });
+      observe({ event: 'connection_closed', cause, error });
+      problem = cause === 'fence_overdue' ? overdueProblem(ending) : `the listening connection was given up: ${cause}`;
+    }
+    ending.inFlight?.settle(null);
+    waiting?.settle(null);
+    waiting = null;
+    ending.abort.abort();
+    ending.subscription?.close();
+    noteState();
+  };
+
+  const overdueProblem = (overdue: Attempt): string => {
+    const receipt = overdue.inFlight?.receipt;
+    return receipt !== null && receipt !== undefined && receipt.channel !== channel
+      ? `the triggers signal on channel '${receipt.channel}', this replica listens on '${channel}': set GATEBELL_CHANNEL`
+      : 'fences were sent and did not arrive: the listening connection is broken, or goes through a transaction-mode pooler, which cannot deliver notifications: set GATEBELL_LISTEN_URL to a direct connection';
+  };
+
+  const receive = (receiver: Attempt, payload: string, processId: number): void => {
+    if (receiver.ended !== null) {
+      return;
+    }
+    receiver.messages += 1;
+    const message = parseMessage(payload);
+    switch (message.type) {
+      case 'change':
+        bus.emit(message);
+        observe({ event: 'signal', subject: message.subject, keys: message.keys?.length ?? null });
+        return;
+      case 'fence': {
+        const fence = receiver.inFlight;
+        if (fence !== null && fence.nonce === message.nonce && fence.echoes.length < ECHOES_MAX) {
+          fence.echoes.push(processId);
+          judge(receiver, fence);
+        }
+        return;
+      }
+      case 'barrier':
+      case 'acknowledgement':
+        return;
+      case 'malformed':
+        bus.emit({ type: 'flush', cause: 'malformed' });
+        observe({ event: 'message_malformed', problem: message.problem, payloadBytes: Buffer.byteLength(payload) });
+        observe({ event: 'flush', cause: 'malformed' });
+        return;
+    }
+  };
+
+  const failFence = (sender: Attempt, fence: Fence, cause: FenceFailure, error: unknown = null): void => {
+    sender.inFlight = null;
+    observe({ event: 'fence_failed', cause, error });
+    fence.settle(null);
+    noteState();
+  };
+
+  /** Called when the echo and when the receipt came, in whichever order; the second of them may prove. */
+  const judge = (receiver: Attempt, fence: Fence): void => {
+    const { receipt } = fence;
+    if (receiver.inFlight !== fence || receipt === null || !fence.echoes.includes(receipt.processId)) {
+      return;
+    }
+    const now = clock.now();
+    const rttMs = now.monoMs - fence.sent.monoMs;
+    if (Math.abs(now.wallMs - fence.sent.wallMs - rttMs) > CLOCK_JUMP_MS) {
+      problem = 'a clock was stepped while a fence was in flight';
+      failFence(receiver, fence, 'clock_jump');
+      return;
+    }
+    if (receipt.inRecovery) {
+      endAttempt(receiver, 'standby', null);
+      return;
+    }
+    if (lease.origin !== null && lease.origin !== receipt.origin) {
+      endAttempt(receiver, 'origin_changed', null);
+      return;
+    }
+    receiver.inFlight = null;
+    lease.settleOrigin(receipt.origin);
+    settleTrust(receiver, receipt.watches);
+    serverClock.observe(fence.sent, receipt.serverTimeMs);
+    lease.prove(fence.sent);
+    receiver.proven = true;
+    failures = 0;
+    problem = null;
+    observe({ event: 'fence_proven', rttMs, queueUsage: receipt.queueUsage });
+    if (rttMs + times.fenceIntervalMs > lease.leaseMs / 2) {
+      observe({ event: 'fence_slow', rttMs, leaseMs: lease.leaseMs });
+    }
+    noteState();
+    fence.settle({ sentAt: fence.sentAt, epoch: receiver.epoch! });
+  };
+
+  /** A subject whose triggers were touched since the last fence may have changed unheard: it starts from nothing. */
+  const settleTrust = (receiver: Attempt, watches: readonly WatchState[]): void => {
+    const trusted = new Set<string>();
+    const problems = new Map<string, string>();
+    const found = new Map<string, string>();
+    for (const watch of watches) {
+      found.set(watch.subject, (found.get(watch.subject) ?? '') + watch.fingerprint);
+      if (watch.problem === null) {
+        trusted.add(watch.subject);
+      } else {
+        problems.set(watch.subject, watch.problem);
+      }
+    }
+    for (const subject of problems.keys()) {
+      trusted.delete(subject);
+    }
+    for (const subject of receiver.fingerprints.keys()) {
+      if (!found.has(subject)) {
+        problems.set(subject, 'the table is no longer watched');
+      }
+    }
+    lease.settleTrust(trusted);
+    for (const [subject, fingerprint] of found) {
+      const before = receiver.fingerprints.get(subject);
+      if (before !== undefined && before !== fingerprint) {
+        bus.emit({ type: 'change', subject, keys: null });
+      }
+      receiver.fingerprints.set(subject, fingerprint);
+    }
+    for (const subject of new Set([...problems.keys(), ...watchProblems.keys()])) {
+      const now = problems.get(subject) ?? null;
+      if (now !== (watchProblems.get(subject) ?? null)) {
+        observe({ event: 'watch_changed', subject, problem: now });
+      }
+    }
+    watchProblems = problems;
+  };
+
+  const isOverdue = async (sender: Attempt, fence: Fence): Promise<boolean> => {
+    // After a pause this timer fires before the waiting echo was read (P12): the sockets get their turn first.
+    for (let turn = 0, seen = -1; turn < POLL_TURNS_MAX && seen !== sender.messages; turn++) {
+      seen = sender.messages;
+      await new Promise<void>(resolve => {
+        clock.defer(resolve);
+      });
+    }
+    return sender.inFlight === fence;
+  };
+
+  const sendFence = async (sender: Attempt, fence: Fence): Promise<FenceOutcome> => {
+    const settled = new AbortController();
+    void fence.promise.then(() => {
+      settled.abort();
+    });
+    sender.inFlight = fence;
+    fence.nonce = random.nonce();
+    fence.sentAt = sequence.next();
+    fence.sent = clock.now();
+    deps.sendFence(fence.nonce).then(
+      receipt => {
+        fence.receipt = receipt;
+        judge(sender, fence);
+      },
+      (error: unknown) => {
+        if (sender.inFlight === fence) {
+          problem = `a fence could not be sent: ${error instanceof Error ? error.message : String(error)}`;
+          failFence(sender, fence, 'send_failed', error);
+        }
+      },
+    );
+    await clock.sleep(times.fenceOverdueMs, settled.signal);
+    if (sender.inFlight === fence && (await isOverdue(sender, fence))) {
+      if (fence.receipt === null) {
+        failFence(sender, fence, 'overdue');
+      } else {
+        observe({
+          event: 'fence_failed',
+          cause: fence.receipt.channel === channel ? 'overdue' : 'channel_mismatch',
+          error: null,
+        });
+        endAttempt(sender, 'fence_overdue', null);
+      }
+    }
+    return fence.promise;
+  };
+
+  const sendFences = async (sender: Attempt): Promise<void> => {
+    while (sender.ended === null) {
+      const fence = waiting ?? createFence();
+      waiting = null;
+      const outcome = await sendFence(sender, fence);
+      if (sender.ended !== null) {
+        return;
+      }
+      if (outcome === null) {
+        await clock.sleep(FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
+      } else if (waiting === null) {
+        wake = new AbortController();
+        const dueInMs = fence.sent.monoMs + times.fenceIntervalMs - clock.now().monoMs;
+        await clock.sleep(Math.max(0, dueInMs), AbortSignal.any([wake.signal, sender.abort.signal]));
+      }
+      noteState();
+    }
+  };
+
+  const connect = async (stop: AbortSignal): Promise<void> => {
+    const opened: Attempt = {
+      abort: new AbortController(),
+      subscription: null,
+      epoch: null,
+      ended: null,
+      proven: false,
+      messages: 0,
+      inFlight: null,
+      fingerprints: new Map(),
+    };
+    attempt = opened;
+    noteState();
+    try {
+      const subscription = await deps.openSubscription(
+        channel,
+        {
+          onMessage: (payload, processId) => {
+            receive(opened, payload, processId);
+          },
+          onLost: error => {
+            endAttempt(opened, 'connection_lost', error);
+          },
+        },
+        opened.abort.signal,
+      );
+      if (opened.ended !== null || stop.aborted) {
+        subscription.close();
+        endAttempt(opened, 'stopped', null);
+        return;
+      }
+      opened.subscription = subscription;
+      opened.epoch = lease.beginEpoch();
+      problem = 'waiting for the first fence';
+      observe({ event: 'connection_opened' });
+      noteState();
+      await sendFences(opened);
+    } catch (error) {
+      endAttempt(opened, 'connection_lost', error);
+      if (!stop.aborted) {
+        problem = `cannot listen: ${error instanceof Error ? error.message : String(error)}`;
+        observe({ event: 'connection_failed', error, retryMs: backoffMs(failures, random) });
+      }
+    }
+  };
+
+  const run = async (stop: AbortSignal): Promise<void> => {
+    while (!stop.aborted) {
+      await connect(stop);
+      if (!stop.aborted) {
+        await clock.sleep(backoffMs(failures++, random), stop);
+      }
+    }
+  };
+
+  return {
+    get state() {
+      return state();
+    },
+    get problem() {
+      return state() === 'live' ? null : (problem ?? 'the lease has run out, and no fence has come back since');
+    },
+    get watchProblems() {
+      return watchProblems;
+    },
+    start() {
+      if (stopped === null) {
+        stopped = new AbortController();
+        running = run(stopped.signal);
+      }
+    },
+    async stop() {
+      stopped?.abort();
+      if (attempt !== null) {
+        endAttempt(attempt, 'stopped', null);
+      }
+      await running;
+    },
+    fence() {
+      if (attempt === null || attempt.epoch === null) {
+        return Promise.resolve(null);
+      }
+      waiting ??= createFence();
+      wake.abort();
+      return waiting.promise;
+    },
+    distrust(cause) {
+      if (attempt !== null) {
+        endAttempt(attempt, cause, null);
+      }
+    },
+  };
+}

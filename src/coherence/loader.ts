@@ -1,0 +1,271 @@
+/**
+ * Loads facts in batches: a missing key joins the pending batch of its subject, and a batch leaves when one of the few
+ * slots is free. Under a burst the slots are busy, the batches fill, and hundreds of misses become a handful of queries.
+ * No timers: an idle loader sends in the turn after the first miss.
+ *
+ * Each subject has at most one batch in flight, and each queue has a bound; beyond it the miss is refused.
+ * Keys never seen as existing wait in a lane of their own, so that a flood of made-up hosts or tokens cannot starve
+ * the keys of real users (P18).
+ */
+import type { Clock, Instant, Sequence } from './clock.js';
+import { UnavailableError } from './errors.js';
+import type { ServerClock } from './lease.js';
+import type { Observe } from './observation.js';
+import { keyText, type Key } from './signal.js';
+
+/** One row as the database driver returns it. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * How facts of one subject are read.
+ *
+ * `text` is one SELECT, without a semicolon at its end; `$1`, `$2`… are arrays of text, one for each part of the key, of equal
+ * length. It returns one row for each fact that exists. One statement is one snapshot (P4).
+ */
+export interface FactQuery<V> {
+  readonly text: string;
+  /** The key that a row belongs to. */
+  readonly key: (row: Row) => Key;
+  /** The fact that a row states. If it throws, only this key fails. */
+  readonly value: (row: Row) => V;
+}
+
+/** What came back, and where and when it was read (P5). */
+export interface Reading {
+  readonly origin: string;
+  readonly inRecovery: boolean;
+  readonly serverTimeMs: number;
+  readonly rows: readonly Row[];
+}
+
+/** Reads facts from Postgres; rejects when it cannot. */
+export interface FactSource {
+  read(subject: string, text: string, keys: readonly Key[]): Promise<Reading>;
+  /** Whether the error is about the data asked for, so that other keys may still load. */
+  isDataError(error: unknown): boolean;
+}
+
+/** One fact as loaded: null if the row does not exist. */
+export interface Loaded<V> {
+  readonly value: V | null;
+  /** When its batch was sent, in logical time. */
+  readonly sentAt: number;
+  /** When the answer came, in logical time. */
+  readonly receivedAt: number;
+}
+
+/** One key that somebody waits for; its identity is the generation guard (P14). */
+export interface Ticket<V> {
+  readonly key: Key;
+  readonly text: string;
+  readonly promise: Promise<Loaded<V>>;
+  readonly resolve: (loaded: Loaded<V>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What a cache does around the batches of its subject. */
+export interface BatchOwner<V> {
+  readonly subject: string;
+  readonly query: FactQuery<V>;
+  /** The tickets leave now; returns what must still be so when they come back, see `onLoaded`. */
+  onSent(tickets: readonly Ticket<V>[], sent: Instant): BatchGuard<V>;
+}
+
+/** Closes over the state of the cache as of when a batch was sent. */
+export interface BatchGuard<V> {
+  /** Whether an answer of this server may be believed at all. */
+  accepts(reading: Reading): boolean;
+  /** Stores the fact if nothing has happened to its key since. */
+  onLoaded(ticket: Ticket<V>, loaded: Loaded<V>): void;
+  onFailed(ticket: Ticket<V>): void;
+}
+
+/** A subject's queue; made by `Loader.queue`. */
+export interface LoadQueue<V> {
+  /**
+   * The ticket of a key: the one that waits for it already, or a new one.
+   * @throws UnavailableError `queue_full` when the lane is at its bound.
+   */
+  enqueue(key: Key, text: string, known: boolean): Ticket<V>;
+}
+
+/** See the head of the file. */
+export interface Loader {
+  queue<V>(owner: BatchOwner<V>): LoadQueue<V>;
+}
+
+/** Bounds of a loader. */
+export interface LoaderLimits {
+  /** Batches in flight over all subjects. */
+  readonly slotsMax: number;
+  /** Keys in one batch. */
+  readonly batchKeysMax: number;
+  /** Keys that wait in one subject's queue; keys not known to exist may take a quarter of it. */
+  readonly waitingKeysMax: number;
+}
+
+/** Share of a queue, and of a batch when both lanes are full, that unknown keys may take. */
+const UNKNOWN_SHARE = 0.25;
+
+function createTicket<V>(key: Key, text: string): Ticket<V> {
+  let resolve!: (loaded: Loaded<V>) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<Loaded<V>>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  promise.catch(() => undefined);
+  return { key, text, promise, resolve, reject };
+}
+
+/** Creates a loader. */
+export function createLoader(deps: {
+  readonly source: FactSource;
+  readonly clock: Clock;
+  readonly sequence: Sequence;
+  readonly serverClock: ServerClock;
+  readonly observe: Observe;
+  readonly limits: LoaderLimits;
+}): Loader {
+  const { source, clock, sequence, serverClock, observe, limits } = deps;
+  const departures: (() => boolean)[] = [];
+  let slotsUsed = 0;
+  let next = 0;
+  let pumping = false;
+
+  const requestPump = (): void => {
+    if (!pumping) {
+      pumping = true;
+      clock.defer(pump);
+    }
+  };
+
+  // Round robin over the subjects, so that a busy one cannot hold all the slots.
+  const pump = (): void => {
+    pumping = false;
+    for (let idle = 0; idle < departures.length && slotsUsed < limits.slotsMax;) {
+      const depart = departures[next++ % departures.length]!;
+      idle = depart() ? 0 : idle + 1;
+    }
+  };
+
+  async function load<V>(owner: BatchOwner<V>, tickets: readonly Ticket<V>[]): Promise<void> {
+    const sent = clock.now();
+    const sentAt = sequence.next();
+    const guard = owner.onSent(tickets, sent);
+    let reading: Reading;
+    try {
+      reading = await source.read(
+        owner.subject,
+        owner.query.text,
+        tickets.map(ticket => ticket.key),
+      );
+    } catch (error) {
+      observe({ event: 'load_failed', subject: owner.subject, keys: tickets.length, error });
+      for (const ticket of tickets) {
+        guard.onFailed(ticket);
+      }
+      if (tickets.length > 1 && source.isDataError(error)) {
+        // One bad value must have one victim (P6): halving finds it in few queries.
+        const middle = tickets.length >> 1;
+        await load(owner, tickets.slice(0, middle));
+        await load(owner, tickets.slice(middle));
+        return;
+      }
+      const unavailable = new UnavailableError('database', `facts of ${owner.subject} could not be loaded`, error);
+      for (const ticket of tickets) {
+        ticket.reject(unavailable);
+      }
+      return;
+    }
+    const receivedAt = sequence.next();
+    observe({
+      event: 'load_batch',
+      subject: owner.subject,
+      keys: tickets.length,
+      durationMs: clock.now().monoMs - sent.monoMs,
+    });
+    if (!guard.accepts(reading)) {
+      const foreign = new UnavailableError(
+        'foreign_reading',
+        `facts of ${owner.subject} were read from another server, or a standby`,
+      );
+      for (const ticket of tickets) {
+        guard.onFailed(ticket);
+        ticket.reject(foreign);
+      }
+      return;
+    }
+    serverClock.observe(sent, reading.serverTimeMs);
+    const rows = new Map(reading.rows.map(row => [keyText(owner.query.key(row)), row]));
+    for (const ticket of tickets) {
+      const row = rows.get(ticket.text);
+      let value: V | null;
+      try {
+        value = row === undefined ? null : owner.query.value(row);
+      } catch (error) {
+        observe({ event: 'load_failed', subject: owner.subject, keys: 1, error });
+        guard.onFailed(ticket);
+        ticket.reject(new UnavailableError('database', `a row of ${owner.subject} could not be understood`, error));
+        continue;
+      }
+      const loaded: Loaded<V> = { value, sentAt, receivedAt };
+      guard.onLoaded(ticket, loaded);
+      ticket.resolve(loaded);
+    }
+  }
+
+  return {
+    queue<V>(owner: BatchOwner<V>): LoadQueue<V> {
+      const known = new Map<string, Ticket<V>>();
+      const unknown = new Map<string, Ticket<V>>();
+      let inFlight = false;
+
+      const take = (lane: Map<string, Ticket<V>>, keysMax: number, batch: Ticket<V>[]): void => {
+        for (const [text, ticket] of lane) {
+          if (batch.length >= keysMax) {
+            break;
+          }
+          lane.delete(text);
+          batch.push(ticket);
+        }
+      };
+
+      departures.push(() => {
+        if (inFlight || known.size + unknown.size === 0) {
+          return false;
+        }
+        const reserved = Math.min(unknown.size, Math.ceil(limits.batchKeysMax * UNKNOWN_SHARE));
+        const batch: Ticket<V>[] = [];
+        take(known, limits.batchKeysMax - reserved, batch);
+        take(unknown, limits.batchKeysMax, batch);
+        inFlight = true;
+        slotsUsed += 1;
+        void load(owner, batch).finally(() => {
+          inFlight = false;
+          slotsUsed -= 1;
+          requestPump();
+        });
+        return true;
+      });
+
+      return {
+        enqueue(key, text, isKnown) {
+          const waiting = known.get(text) ?? unknown.get(text);
+          if (waiting !== undefined) {
+            return waiting;
+          }
+          const lane = isKnown ? known : unknown;
+          if (lane.size >= Math.ceil(limits.waitingKeysMax * (isKnown ? 1 : UNKNOWN_SHARE))) {
+            observe({ event: 'load_refused', subject: owner.subject });
+            throw new UnavailableError('queue_full', `too many facts of ${owner.subject} are waiting to be loaded`);
+          }
+          const ticket = createTicket<V>(key, text);
+          lane.set(text, ticket);
+          requestPump();
+          return ticket;
+        },
+      };
+    },
+  };
+}

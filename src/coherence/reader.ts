@@ -1,0 +1,188 @@
+/**
+ * Answers a question from facts: asks, loads what is lacking, asks again from the start.
+ *
+ * A question is a pure, synchronous function of facts. It is answered from the cache if it can be, else from the cache as
+ * it is after the loads plus the request's own *evidence*: facts from batches that were sent after the request arrived, which may
+ * decide it whether or not they could be stored (P15). Rounds are bounded.
+ *
+ * A strong answer sees every commit acknowledged before the request arrived: all its facts were loaded before a fence that
+ * was sent after the request arrived, and are still in the cache after the fence came back; so they were all
+ * true at one moment (P19). If no fence can be had, every fact is loaded anew instead.
+ */
+import type { Cache } from './cache.js';
+import type { Clock, Instant, Sequence } from './clock.js';
+import { UnavailableError } from './errors.js';
+import type { Lease, ServerClock } from './lease.js';
+import type { FenceOutcome } from './listener.js';
+import type { Loaded } from './loader.js';
+import { keyText, type Key } from './signal.js';
+
+/** A fact that an answer needs and that is not there. */
+export interface FactRef<Types> {
+  readonly subject: keyof Types & string;
+  readonly key: Key;
+}
+
+/** Facts as a question sees them: the value, null if the row does not exist, undefined if not known yet. */
+export interface Facts<Types> {
+  get<S extends keyof Types & string>(subject: S, key: Key): Types[S] | null | undefined;
+  /** Milliseconds since 1970 by Postgres' clock: what to compare expiry with. */
+  readonly serverTimeMs: number;
+}
+
+/** An answer, or what it lacks. `strong` asks for strong consistency. */
+export type Outcome<T, Types> =
+  { readonly answer: T; readonly strong: boolean } | { readonly lacks: readonly FactRef<Types>[] };
+
+/** Pure and synchronous. */
+export type Question<T, Types> = (facts: Facts<Types>) => Outcome<T, Types>;
+
+/** One cache a subject. */
+export type Caches<Types> = { readonly [S in keyof Types & string]: Cache<Types[S]> };
+
+/** See the head of the file. */
+export interface Reader<Types> {
+  /**
+   * The answer: at once when memory has all facts, else a promise.
+   * @throws UnavailableError (as a rejection) when the facts cannot be had.
+   */
+  read<T>(question: Question<T, Types>): T | Promise<T>;
+}
+
+/** What a reader needs of its surroundings. */
+export interface ReaderDeps {
+  readonly clock: Clock;
+  readonly sequence: Sequence;
+  readonly lease: Lease;
+  readonly serverClock: ServerClock;
+  readonly fence: () => Promise<FenceOutcome>;
+  /** How long a strong answer waits for fences, in milliseconds, before it reads Postgres instead. */
+  readonly strongWaitMs: number;
+}
+
+/** Most rounds of loading for one answer; seven were the most ever needed in simulation. */
+const ROUNDS_MAX = 12;
+/** Most fences for one strong answer. */
+const FENCES_MAX = 8;
+
+type Evidence = Map<string, Loaded<unknown>>;
+
+/** Facts for one pass over a question. */
+class Pass<Types> implements Facts<Types> {
+  /** When the newest of the facts used was loaded, in logical time. */
+  newestAt = 0;
+  readonly #caches: Caches<Types>;
+  readonly #serverClock: ServerClock;
+  readonly #now: Instant;
+  readonly #cached: boolean;
+  readonly #evidence: Evidence | null;
+
+  constructor(
+    caches: Caches<Types>,
+    serverClock: ServerClock,
+    now: Instant,
+    cached: boolean,
+    evidence: Evidence | null,
+  ) {
+    this.#caches = caches;
+    this.#serverClock = serverClock;
+    this.#now = now;
+    this.#cached = cached;
+    this.#evidence = evidence;
+  }
+
+  get serverTimeMs(): number {
+    return this.#serverClock.nowMs(this.#now);
+  }
+
+  get<S extends keyof Types & string>(subject: S, key: Key): Types[S] | null | undefined {
+    if (this.#cached) {
+      const entry = this.#caches[subject].lookup(key, this.#now);
+      if (entry !== undefined) {
+        this.newestAt = Math.max(this.newestAt, entry.receivedAt);
+        return entry.value;
+      }
+    }
+    // Filled by `load` below from the cache of the same subject.
+    const loaded = this.#evidence?.get(evidenceText(subject, key)) as Loaded<Types[S]> | undefined;
+    return loaded?.value;
+  }
+}
+
+function evidenceText(subject: string, key: Key): string {
+  return `${subject}/${keyText(key)}`;
+}
+
+/** Creates a reader over caches. */
+export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Reader<Types> {
+  const { clock, sequence, lease, serverClock, strongWaitMs } = deps;
+
+  const pass = (cached: boolean, evidence: Evidence | null): Pass<Types> =>
+    new Pass(caches, serverClock, clock.now(), cached, evidence);
+
+  /** Loads what is lacking; what was loaded after `arrivedAt` is evidence. */
+  const load = async (lacks: readonly FactRef<Types>[], arrivedAt: number, evidence: Evidence): Promise<void> => {
+    await Promise.all(
+      lacks.map(async ({ subject, key }) => {
+        const loaded = await caches[subject].load(key);
+        if (loaded.sentAt > arrivedAt) {
+          evidence.set(evidenceText(subject, key), loaded);
+        }
+      }),
+    );
+  };
+
+  /** Asks over evidence, and over the cache unless told not to, until nothing is lacking. */
+  async function settle<T>(
+    question: Question<T, Types>,
+    arrivedAt: number,
+    evidence: Evidence,
+    cached: boolean,
+  ): Promise<{ answer: T; strong: boolean }> {
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const outcome = question(pass(cached, evidence));
+      if ('answer' in outcome) {
+        return outcome;
+      }
+      await load(outcome.lacks, arrivedAt, evidence);
+    }
+    throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${ROUNDS_MAX} rounds of loading`);
+  }
+
+  async function settleStrong<T>(question: Question<T, Types>, arrivedAt: number, evidence: Evidence): Promise<T> {
+    const deadline = new AbortController();
+    const timedOut = clock.sleep(strongWaitMs, deadline.signal).then(() => null);
+    try {
+      for (let round = 0; round < FENCES_MAX; round++) {
+        const fence = await Promise.race([deps.fence(), timedOut]);
+        if (fence === null) {
+          break;
+        }
+        const fenced = pass(lease.epoch === fence.epoch, null);
+        const outcome = question(fenced);
+        if ('lacks' in outcome) {
+          await load(outcome.lacks, arrivedAt, evidence);
+        } else if (!outcome.strong || fenced.newestAt < fence.sentAt) {
+          return outcome.answer;
+        }
+      }
+    } finally {
+      deadline.abort();
+    }
+    return (await settle(question, arrivedAt, evidence, false)).answer;
+  }
+
+  async function readSlowly<T>(question: Question<T, Types>, arrivedAt: number): Promise<T> {
+    const evidence: Evidence = new Map();
+    const settled = await settle(question, arrivedAt, evidence, true);
+    return settled.strong ? settleStrong(question, arrivedAt, evidence) : settled.answer;
+  }
+
+  return {
+    read(question) {
+      const arrivedAt = sequence.next();
+      const outcome = question(pass(true, null));
+      return 'answer' in outcome && !outcome.strong ? outcome.answer : readSlowly(question, arrivedAt);
+    },
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * `pg-listen`, wrapped as disposable: one subscriber for one connection, never used again after anything happened to it.
+ *
+ * Left to itself it reconnects in the background after a failed first connect, can come back connected but deaf, leaves a
+ * ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects
+ * (`retryLimit: 1`), no paranoid check, no parsing or quoting of its own; we make the socket, watch it, and destroy it.
+ */
+import { Socket } from 'node:net';
+import type { ClientConfig } from 'pg';
+import pgListen from 'pg-listen';
+import type { OpenSubscription } from './listener.js';
+
+// Under NodeNext the CommonJS default export is one level down.
+const createSubscriber = pgListen.default;
+
+/** Makes the opener for a connection. `connection` gets a socket of its own each time; its time-outs bound connect and LISTEN. */
+export function createSubscriptionOpener(connection: ClientConfig): OpenSubscription {
+  return async (channel, events, signal) => {
+    const socket = new Socket();
+    const subscriber = createSubscriber(
+      { ...connection, stream: () => socket },
+      { retryLimit: 1, retryInterval: 0, paranoidChecking: false, parse: text => text, serialize: String },
+    );
+    let closed = false;
+    let fail: (error: unknown) => void = () => undefined;
+    const failed = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    failed.catch(() => undefined);
+
+    const close = (): void => {
+      if (!closed) {
+        closed = true;
+        signal.removeEventListener('abort', onAbort);
+        subscriber.close().catch(() => undefined);
+        socket.destroySoon();
+      }
+    };
+    const lose = (error: unknown): void => {
+      if (!closed) {
+        close();
+        fail(error);
+        events.onLost(error);
+      }
+    };
+    const onAbort = (): void => {
+      close();
+      fail(new Error('given up'));
+    };
+
+    socket.on('error', lose);
+    for (const end of ['end', 'close'] as const) {
+      socket.on(end, () => {
+        lose(new Error('the listening connection was closed'));
+      });
+    }
+    subscriber.events.on('error', lose);
+    subscriber.events.on('reconnect', () => {
+      lose(new Error('the listening connection was lost'));
+    });
+    subscriber.events.on('notification', ({ channel: from, processId, payload }) => {
+      if (!closed && from === channel) {
+        events.onMessage(typeof payload === 'string' ? payload : '', processId);
+      }
+    });
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) {
+      onAbort();
+    }
+
+    try {
+      const listening = subscriber.connect().then(() => subscriber.listenTo(channel));
+      listening.catch(() => undefined);
+      await Promise.race([listening, failed]);
+    } catch (error) {
+      close();
+      throw error;
+    }
+    return { close };
+  };
+}

@@ -1,0 +1,204 @@
+/**
+ * The facts that the gate decides by, and the one indexed query that loads each kind.
+ *
+ * A query takes arrays of text, one for each part of the key, and computes a key's text as the triggers do (P2). Nothing
+ * in a row may fail the batch: `infinity` has a meaning, and a row that cannot be understood becomes a fact with a `problem` (P6).
+ */
+import type { CacheOptions } from '../coherence/cache.js';
+import type { Row } from '../coherence/loader.js';
+import { compileHeaders, TemplateError, type HeaderTemplate } from './header-template.js';
+
+/** `credential[hash]`: who presents it, and until when. */
+export interface CredentialFact {
+  readonly userId: string;
+  readonly revoked: boolean;
+  /** Milliseconds since 1970 by Postgres' clock; null: never. */
+  readonly expiresAtMs: number | null;
+}
+
+/** `user[id]` */
+export interface UserFact {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+  readonly displayName: string;
+  readonly groups: readonly string[];
+  readonly enabled: boolean;
+}
+
+/** `app[host]` */
+export interface AppFact {
+  readonly id: string;
+  readonly name: string;
+  readonly host: string;
+  readonly enabled: boolean;
+  readonly headers: readonly HeaderTemplate[];
+  /** Why the row cannot be used; such an app is denied. */
+  readonly problem: string | null;
+}
+
+/** One rule of an app. */
+export interface Route {
+  readonly pathPrefix: string;
+  readonly access: 'public' | 'authenticated' | 'granted';
+  readonly roles: readonly string[];
+  readonly strong: boolean;
+  readonly headers: readonly HeaderTemplate[];
+}
+
+/** `route[app_id]`: all rules of an app, longest prefix first. */
+export interface RoutesFact {
+  readonly routes: readonly Route[];
+  /** Why a row cannot be used; such an app is denied. */
+  readonly problem: string | null;
+}
+
+/** `grant[user, app]` */
+export interface GrantFact {
+  readonly role: string;
+  /** Milliseconds since 1970 by Postgres' clock; null: never. */
+  readonly expiresAtMs: number | null;
+}
+
+/** All kinds of facts by subject. */
+export interface FactTypes {
+  readonly credential: CredentialFact;
+  readonly user: UserFact;
+  readonly app: AppFact;
+  readonly route: RoutesFact;
+  readonly grant: GrantFact;
+}
+
+/** A fact that could not be understood. */
+export interface BadRow {
+  readonly subject: keyof FactTypes;
+  readonly key: string;
+  readonly problem: string;
+}
+
+/** Milliseconds since 1970: null for never (also `infinity`), 0 for `-infinity`. */
+const epochMs = (column: string): string =>
+  `case when ${column} = 'infinity' then null when ${column} = '-infinity' then 0
+        else (extract(epoch from ${column}) * 1000)::double precision end`;
+
+// The columns are exactly the ones that the queries below name; the driver returns text as string, float8 as number.
+const text = (row: Row, column: string): string => String(row[column] ?? '');
+const time = (row: Row, column: string): number | null => row[column] as number | null;
+const texts = (row: Row, column: string): readonly string[] => row[column] as string[];
+
+interface RouteRow {
+  readonly path_prefix: string;
+  readonly access: Route['access'];
+  readonly roles: readonly string[];
+  readonly consistency: string;
+  readonly headers: unknown;
+}
+
+/** Compiles, or says why not. */
+function attempt<T>(compile: () => T, otherwise: T): { readonly value: T; readonly problem: string | null } {
+  try {
+    return { value: compile(), problem: null };
+  } catch (error) {
+    if (error instanceof TemplateError) {
+      return { value: otherwise, problem: error.message };
+    }
+    throw error;
+  }
+}
+
+/** How each kind of fact is cached. `onBadRow` is told of rows that cannot be used. */
+export function factCaches(onBadRow: (row: BadRow) => void): {
+  readonly [S in keyof FactTypes]: CacheOptions<FactTypes[S]>;
+} {
+  return {
+    credential: {
+      subject: 'credential',
+      load: {
+        text: `select encode(c.token_hash, 'hex') as hash, c.user_id::text, c.revoked_at is not null as revoked,
+                 ${epochMs('c.expires_at')} as expires_at_ms
+               from gatebell.credentials c
+               where c.token_hash = any (array(select decode(k, 'hex') from unnest($1::text[]) as k))`,
+        key: row => [text(row, 'hash')],
+        value: row => ({
+          userId: text(row, 'user_id'),
+          revoked: row['revoked'] === true,
+          expiresAtMs: time(row, 'expires_at_ms'),
+        }),
+      },
+    },
+    user: {
+      subject: 'user',
+      load: {
+        text: `select u.id::text, u.name, u.email, u.display_name, u.groups, u.enabled
+               from gatebell.users u where u.id = any ($1::text[]::bigint[])`,
+        key: row => [text(row, 'id')],
+        value: row => ({
+          id: text(row, 'id'),
+          name: text(row, 'name'),
+          email: text(row, 'email'),
+          displayName: text(row, 'display_name'),
+          groups: texts(row, 'groups'),
+          enabled: row['enabled'] === true,
+        }),
+      },
+    },
+    app: {
+      subject: 'app',
+      load: {
+        text: `select a.id::text, a.name, a.host, a.enabled, a.headers from gatebell.apps a where a.host = any ($1::text[])`,
+        key: row => [text(row, 'host')],
+        value: row => {
+          const host = text(row, 'host');
+          const { value: headers, problem } = attempt(() => compileHeaders(row['headers']), []);
+          if (problem !== null) {
+            onBadRow({ subject: 'app', key: host, problem });
+          }
+          return {
+            id: text(row, 'id'),
+            name: text(row, 'name'),
+            host,
+            enabled: row['enabled'] === true,
+            headers,
+            problem,
+          };
+        },
+      },
+    },
+    route: {
+      subject: 'route',
+      load: {
+        text: `select r.app_id::text, json_agg(json_build_object('path_prefix', r.path_prefix, 'access', r.access, 'roles', r.roles,
+                   'consistency', r.consistency, 'headers', r.headers) order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
+               from gatebell.app_routes r where r.app_id = any ($1::text[]::bigint[]) group by r.app_id`,
+        key: row => [text(row, 'app_id')],
+        value: row => {
+          const { value: routes, problem } = attempt(
+            () =>
+              (row['routes'] as readonly RouteRow[]).map(route => ({
+                pathPrefix: route.path_prefix,
+                access: route.access,
+                roles: route.roles,
+                strong: route.consistency === 'strong',
+                headers: compileHeaders(route.headers),
+              })),
+            [],
+          );
+          if (problem !== null) {
+            onBadRow({ subject: 'route', key: text(row, 'app_id'), problem });
+          }
+          return { routes, problem };
+        },
+      },
+    },
+    grant: {
+      subject: 'grant',
+      load: {
+        text: `select g.user_id::text, g.app_id::text, g.role, ${epochMs('g.expires_at')} as expires_at_ms
+               from unnest($1::text[]::bigint[], $2::text[]::bigint[]) as k (user_id, app_id)
+               join gatebell.grants g on g.user_id = k.user_id and g.app_id = k.app_id`,
+        key: row => [text(row, 'user_id'), text(row, 'app_id')],
+        value: row => ({ role: text(row, 'role'), expiresAtMs: time(row, 'expires_at_ms') }),
+      },
+    },
+  };
+}

@@ -1,0 +1,194 @@
+/**
+ * The few connections to Postgres besides the listening one: reads facts, sends fences. Every wait has a bound on both
+ * sides, or a handful of slots become dozens of backends (P13).
+ */
+import pg from 'pg';
+import type { ClientConfig } from 'pg';
+import type { FenceReceipt, SendFence } from '../coherence/listener.js';
+import type { FactSource } from '../coherence/loader.js';
+
+/** How to reach Postgres. */
+export interface DatabaseOptions {
+  /** A connection string; without one libpq's `PG*` variables are used. */
+  readonly connectionString?: string | undefined;
+  /** A direct connection for LISTEN, when `connectionString` goes through a pooler. */
+  readonly listenConnectionString?: string | undefined;
+  /** Connections besides the listening one. Default 4. */
+  readonly poolMax?: number;
+  /** Shown in `pg_stat_activity`. Default `gatebell`. */
+  readonly applicationName?: string;
+  /** Bound of connecting, and of one statement, in milliseconds. Default 2,000. */
+  readonly timeoutMs?: number;
+  /** Called for each statement, with its name. */
+  readonly onQuery?: (query: string) => void;
+  /** Called when an idle connection breaks. */
+  readonly onIdleError?: (error: unknown) => void;
+}
+
+/** See the head of the file. */
+export interface Database {
+  readonly source: FactSource;
+  readonly sendFence: SendFence;
+  /** What the listening connection is made of. */
+  readonly listenConfig: ClientConfig;
+  readonly poolMax: number;
+  /** Open connections of the pool. */
+  readonly poolSize: number;
+  query<R extends pg.QueryResultRow>(name: string, text: string, values?: readonly unknown[]): Promise<R[]>;
+  close(): Promise<void>;
+}
+
+const POOL_MAX = 4;
+const TIMEOUT_MS = 2_000;
+const KEEPALIVE_MS = 5_000;
+/** Class 22 of Postgres' error codes: data exception. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const DATA_EXCEPTION = '22';
+
+/** The SQLSTATE of an error, if Postgres sent it. */
+export function sqlState(error: unknown): string | null {
+  return error instanceof pg.DatabaseError && error.code !== undefined ? error.code : null;
+}
+
+/**
+ * Settings of one connection. A direct one tells the server, too, when to give up: on a statement, and on a peer that
+ * does not answer. Poolers refuse `options` at start-up, so a connection through one goes without.
+ */
+function connectionConfig(
+  connectionString: string | undefined,
+  applicationName: string,
+  timeoutMs: number,
+  direct: boolean,
+): ClientConfig {
+  const settings = [
+    `statement_timeout=${timeoutMs}`,
+    `client_connection_check_interval=${timeoutMs}`,
+    `tcp_user_timeout=${2 * KEEPALIVE_MS}`,
+    `tcp_keepalives_idle=${KEEPALIVE_MS / 1000}`,
+    `tcp_keepalives_interval=${KEEPALIVE_MS / 1000}`,
+    'tcp_keepalives_count=2',
+  ];
+  const config: ClientConfig = {
+    application_name: applicationName,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_MS,
+  };
+  let own = process.env['PGOPTIONS'] ?? '';
+  if (connectionString !== undefined) {
+    config.connectionString = connectionString;
+    if (URL.canParse(connectionString)) {
+      // What stands in the connection string wins over the other settings, so ours must not be hidden by it.
+      const url = new URL(connectionString);
+      own = url.searchParams.get('options') ?? own;
+      url.searchParams.delete('options');
+      url.searchParams.delete('application_name');
+      config.connectionString = url.href;
+    }
+  }
+  const options = [...(direct ? settings.map(setting => `-c ${setting}`) : []), own].join(' ').trim();
+  return options === '' ? config : { ...config, options };
+}
+
+const FENCE = `
+  select o.origin, o.in_recovery, o.server_time_ms, pg_backend_pid() as process_id, gatebell.channel() as channel,
+    pg_notification_queue_usage() as queue_usage, gatebell.fence($1) as sent,
+    (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint)
+       order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
+  from gatebell.origin o`;
+
+interface FenceRow extends pg.QueryResultRow {
+  origin: string;
+  in_recovery: boolean;
+  server_time_ms: number;
+  process_id: number;
+  channel: string;
+  queue_usage: number;
+  watches: FenceReceipt['watches'];
+}
+
+interface ReadingRow extends pg.QueryResultRow {
+  gatebell_origin: string;
+  gatebell_in_recovery: boolean;
+  gatebell_server_time_ms: number;
+  gatebell_found: boolean | null;
+}
+
+/** Opens nothing yet: connections are made when they are needed. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const {
+    connectionString,
+    listenConnectionString,
+    poolMax = POOL_MAX,
+    applicationName = 'gatebell',
+    timeoutMs = TIMEOUT_MS,
+  } = options;
+  const pool = new pg.Pool({
+    ...connectionConfig(connectionString, `${applicationName}/pool`, timeoutMs, listenConnectionString === undefined),
+    max: poolMax,
+    // One connection stays: a fence must not depend on the server having room for a new one.
+    min: 1,
+    idleTimeoutMillis: 30_000,
+  });
+  pool.on('error', error => options.onIdleError?.(error));
+
+  const query = async <R extends pg.QueryResultRow>(
+    name: string,
+    text: string,
+    values: readonly unknown[] = [],
+  ): Promise<R[]> => {
+    options.onQuery?.(name);
+    const result = await pool.query<R>(text, [...values]);
+    return result.rows;
+  };
+
+  return {
+    poolMax,
+    get poolSize() {
+      return pool.totalCount;
+    },
+    listenConfig: connectionConfig(listenConnectionString ?? connectionString, applicationName, timeoutMs, true),
+    query,
+    source: {
+      async read(subject, text, keys) {
+        const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
+        const rows = await query<ReadingRow>(
+          `load_${subject}`,
+          `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
+             o.server_time_ms as gatebell_server_time_ms, f.*
+           from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`,
+          parts,
+        );
+        const [first] = rows;
+        if (first === undefined) {
+          throw new Error('the view gatebell.origin returned no row');
+        }
+        return {
+          origin: first.gatebell_origin,
+          inRecovery: first.gatebell_in_recovery,
+          serverTimeMs: first.gatebell_server_time_ms,
+          rows: rows.filter(row => row.gatebell_found === true),
+        };
+      },
+      isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
+    },
+    async sendFence(nonce) {
+      const [row] = await query<FenceRow>('fence', FENCE, [nonce]);
+      if (row === undefined) {
+        throw new Error('the view gatebell.origin returned no row');
+      }
+      return {
+        origin: row.origin,
+        inRecovery: row.in_recovery,
+        serverTimeMs: row.server_time_ms,
+        processId: row.process_id,
+        channel: row.channel,
+        queueUsage: row.queue_usage,
+        watches: row.watches,
+      };
+    },
+    async close() {
+      await pool.end();
+    },
+  };
+}
