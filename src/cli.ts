@@ -1,0 +1,210 @@
+#!/usr/bin/env node
+/** The command `gatebell`: words in, exit codes out. What the commands do is in `commands/`, one file each. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { createContext, type CommandContext, type GlobalFlags } from './commands/context.js';
+import { dev } from './commands/dev.js';
+import { doctor } from './commands/doctor.js';
+import * as facts from './commands/facts.js';
+import { migrateDown, migrateStatus, migrateUp } from './commands/migrate.js';
+import { serve } from './commands/serve.js';
+import { sql } from './commands/sql.js';
+import { CONFIG_FLAGS, type ConfigFlag } from './config.js';
+import { describeError, EXIT } from './errors.js';
+import { VERSION } from './version.js';
+
+/** Flags that every command takes; the rest are for `serve`. */
+const COMMON: readonly ConfigFlag['key'][] = ['databaseUrl', 'listenUrl', 'channel'];
+const ALL = CONFIG_FLAGS.map(({ key }) => key);
+
+const collect = (value: string, previous: readonly string[] | undefined): string[] => [...(previous ?? []), value];
+
+const wholeNumber =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = /^[0-9]{1,6}$/.test(text) ? Number(text) : NaN;
+    if (!(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`allowed: a whole number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+
+/** Runs an action with its context; the last two arguments are commander's: options, command. */
+type Action<A extends unknown[]> = (context: CommandContext, ...args: A) => Promise<number | void>;
+
+function addConfigFlags(command: Command, keys: readonly ConfigFlag['key'][]): Command {
+  for (const { key, flag, help } of CONFIG_FLAGS) {
+    if (keys.includes(key)) {
+      const option = new Option(`--${flag} <value>`, help);
+      option.attributeName = () => key;
+      command.addOption(option);
+    }
+  }
+  return command;
+}
+
+function createProgram(run: (exitCode: number) => void): Command {
+  const program = new Command('gatebell')
+    .description('The forward-auth gate that forgets in milliseconds.')
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError('(--help says what is allowed)')
+    .configureHelp({ showGlobalOptions: true });
+
+  /** Makes a subcommand whose action gets a context, its arguments and its own options. */
+  const define = <A extends unknown[]>(
+    parent: Command,
+    words: string,
+    help: string,
+    action: Action<A>,
+    configKeys: readonly ConfigFlag['key'][] = COMMON,
+  ): Command =>
+    addConfigFlags(parent.command(words).description(help), configKeys)
+      .option('--json', 'print JSON')
+      .action(async (...given: unknown[]) => {
+        // What commander promises: the arguments of the words, then options, then the command.
+        const options = given.at(-2) as Record<string, unknown>;
+        const isConfig = (key: string): boolean => key === 'json' || configKeys.some(known => known === key);
+        const flags = Object.fromEntries(Object.entries(options).filter(([key]) => isConfig(key)));
+        const own = Object.fromEntries(Object.entries(options).filter(([key]) => !isConfig(key)));
+        const context = createContext(flags as GlobalFlags, process.env);
+        run((await action(context, ...([...given.slice(0, -2), own] as A))) ?? EXIT.done);
+      });
+
+  define(program, 'serve', 'run one replica until SIGTERM', serve, ALL);
+  define(
+    program,
+    'dev',
+    'see it work: an embedded Postgres, sample data and several replicas',
+    (_, options: { replicas: number; port: number }) => dev(options),
+    [],
+  )
+    .addOption(new Option('--replicas <n>', 'how many replicas').default(2).argParser(wholeNumber(1, 20)))
+    .addOption(
+      new Option('--port <port>', 'auth port of the first replica; each takes two; 0: any free ones')
+        .default(4280)
+        .argParser(wholeNumber(0, 65_000)),
+    );
+  define(program, 'doctor', 'check everything that a replica rests on', doctor);
+  define(program, 'sql <statements>', 'run SQL on the same database', (context, statements: string) =>
+    sql(context, statements),
+  );
+
+  const migrate = program.command('migrate').description('apply, take back or list the migrations');
+  define(migrate, 'up', 'apply all that are pending', migrateUp);
+  define(migrate, 'down', 'take the newest back', (context, { count }: { count: number }) =>
+    migrateDown(context, count),
+  ).addOption(new Option('--count <n>', 'how many').default(1).argParser(wholeNumber(1, 1_000)));
+  define(migrate, 'status', 'list them', migrateStatus);
+
+  const user = program.command('user').description('who may sign in');
+  const userFields = (command: Command): Command =>
+    command
+      .option('--email <address>', 'sent as Remote-Email')
+      .option('--display-name <name>', 'sent as Remote-Name')
+      .option('--group <name>', 'sent in Remote-Groups; may be repeated', collect);
+  userFields(define(user, 'add <name>', 'add a user', facts.userAdd));
+  userFields(define(user, 'set <name>', 'change a user', facts.userSet)).option('--name <name>', 'rename');
+  define(user, 'enable <name>', 'let a disabled user in again', (context, name: string) =>
+    facts.userSet(context, name, { enabled: true }),
+  );
+  define(user, 'disable <name>', 'deny a user everywhere', (context, name: string) =>
+    facts.userSet(context, name, { enabled: false }),
+  );
+  define(user, 'delete <name>', 'delete a user with all grants and credentials', facts.userDelete);
+  define(user, 'list', 'list all users', facts.userList);
+
+  const app = program.command('app').description('what is behind the proxy');
+  const header = [
+    '--header <pair>',
+    "header template, 'Name: {{user.name}}', sent with every 200; may be repeated",
+    collect,
+  ] as const;
+  define(app, 'add <name>', 'add an app', facts.appAdd)
+    .requiredOption('--host <host>', 'host name')
+    .option(...header);
+  define(app, 'set <name>', 'change an app', facts.appSet)
+    .option('--name <name>', 'rename')
+    .option('--host <host>', 'host name')
+    .option(...header);
+  define(app, 'enable <name>', 'open a disabled app again', (context, name: string) =>
+    facts.appSet(context, name, { enabled: true }),
+  );
+  define(app, 'disable <name>', 'deny everyone', (context, name: string) =>
+    facts.appSet(context, name, { enabled: false }),
+  );
+  define(app, 'delete <name>', 'delete an app with all routes and grants', facts.appDelete);
+  define(app, 'list', 'list all apps', facts.appList);
+
+  const route = program.command('route').description('rules by path; a path that no route matches is granted');
+  define(route, 'set <app> <prefix>', 'add or replace a route', facts.routeSet)
+    .addOption(
+      new Option('--access <access>', 'who may pass')
+        .choices(['public', 'authenticated', 'granted'])
+        .makeOptionMandatory(),
+    )
+    .option('--role <role>', "the grant's role must be one of these; may be repeated", collect)
+    .addOption(
+      new Option('--consistency <consistency>', 'strong: sees every commit acknowledged before').choices([
+        'bounded',
+        'strong',
+      ]),
+    )
+    .option(...header);
+  define(route, 'delete <app> <prefix>', 'delete a route', facts.routeDelete);
+  define(route, 'list [app]', 'list routes', (context, name: string | undefined) => facts.routeList(context, name));
+
+  const grant = program.command('grant').description('who may reach what').usage('<user> <app> [options] | list');
+  define(grant, 'list', 'list all grants', facts.grantList);
+  define(grant, 'set <user> <app>', 'let a user reach an app (the word set may be left out)', facts.grantSet)
+    .option('--role <role>', 'role at the app', 'user')
+    .option('--expires <when>', '90s, 15m, 12h, 30d, 2w, a time, or never');
+  define(program, 'revoke <user> <app>', 'take a grant away', facts.revoke);
+
+  const token = program.command('token').description('credentials: tokens for programs, sessions for the cookie');
+  define(token, 'create <user>', 'create one and print it, once', facts.tokenCreate)
+    .addOption(new Option('--kind <kind>', 'what it is for').choices(['token', 'session']).default('token'))
+    .option('--label <text>', 'what it is called in lists')
+    .option('--expires <when>', '90s, 15m, 12h, 30d, 2w, a time, or never');
+  define(token, 'revoke <id>', 'revoke one', facts.tokenRevoke);
+  define(token, 'list [user]', 'list them, without their secrets', (context, name: string | undefined) =>
+    facts.tokenList(context, name),
+  );
+
+  return program;
+}
+
+/** `grant alice photos` is short for `grant set alice photos`. */
+function expandShortForms(words: readonly string[]): string[] {
+  const [first, second] = words;
+  return first === 'grant' &&
+    second !== undefined &&
+    !['set', 'list', 'help'].includes(second) &&
+    !second.startsWith('-')
+    ? ['grant', 'set', ...words.slice(1)]
+    : [...words];
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.done;
+  const program = createProgram(code => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(expandShortForms(words), { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version end here too, with exit code 0; commander has printed what there is to say.
+      return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    }
+    const { code, message, hint, exitCode: failure } = describeError(error);
+    process.stderr.write(
+      words.includes('--json')
+        ? JSON.stringify({ error: { code, message, ...(hint === undefined ? {} : { hint }) } }) + '\n'
+        : `gatebell: ${message}\n${hint === undefined ? '' : `${hint}\n`}`,
+    );
+    return failure;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,90 @@
+/** What every command is given: its configuration, a connection, and how to print for people or as JSON. */
+import pg from 'pg';
+import { namesDatabase, readConfig, type Config } from '../config.js';
+import { UsageError } from '../errors.js';
+
+/** Options that every command takes, as the parser hands them over. */
+export type GlobalFlags = Readonly<Partial<Record<keyof Config, string>>> & { readonly json?: boolean };
+
+/** See the head of the file. */
+export interface CommandContext {
+  readonly config: Config;
+  readonly json: boolean;
+  readonly env: NodeJS.ProcessEnv;
+  /** Prints a result: as JSON if asked to, else as the lines given. */
+  print(result: unknown, lines: readonly string[] | string): void;
+}
+
+/** Said when nothing tells where Postgres is. */
+const NO_DATABASE = `no database is named: Gatebell keeps its facts in Postgres.
+
+  Set DATABASE_URL (or libpq's PGHOST, PGDATABASE, …), then apply the schema once:
+
+    export DATABASE_URL=postgres://user:password@host:5432/database
+    gatebell migrate up
+    gatebell serve
+
+  To see it work without a database of your own: gatebell dev`;
+
+/** Reads the configuration and makes the context. @throws ConfigError */
+export function createContext(flags: GlobalFlags, env: NodeJS.ProcessEnv): CommandContext {
+  const { json = false, ...texts } = flags;
+  return {
+    config: readConfig(texts, env),
+    json,
+    env,
+    print(result, lines) {
+      process.stdout.write(json ? JSON.stringify(result) + '\n' : [lines].flat().join('\n') + '\n');
+    },
+  };
+}
+
+/** Ends the command when nothing tells where Postgres is. @throws UsageError */
+export function requireDatabase({ config, env }: CommandContext): void {
+  if (!namesDatabase(config, env)) {
+    throw new UsageError(NO_DATABASE);
+  }
+}
+
+/** Runs work with one connection, and closes it. */
+export async function withClient<T>(context: CommandContext, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  requireDatabase(context);
+  const { databaseUrl } = context.config;
+  const client = new pg.Client({
+    ...(databaseUrl === null ? {} : { connectionString: databaseUrl }),
+    application_name: 'gatebell/cli',
+    connectionTimeoutMillis: 5_000,
+  });
+  // A lost connection shows in the statement that waits for it.
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Rows as an aligned table; a note when there are none. */
+export function formatTable(columns: readonly string[], rows: readonly (readonly unknown[])[]): string[] {
+  const cell = (value: unknown): string => {
+    if (value === null || value === undefined) {
+      return '';
+    }
+    if (value instanceof Date) {
+      return value.toISOString();
+    }
+    if (Buffer.isBuffer(value)) {
+      return `\\x${value.toString('hex')}`;
+    }
+    return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
+  };
+  const cells = [columns, ...rows].map(row => row.map(cell));
+  const widths = columns.map((_, column) => Math.max(...cells.map(row => row[column]?.length ?? 0)));
+  return cells.map(row =>
+    row
+      .map((text, column) => text.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,383 @@
+/**
+ * `gatebell user|app|route|grant|revoke|token`: the facts, changed in plain SQL like anyone else would change them. No
+ * command tells a replica anything; the triggers do.
+ */
+import type pg from 'pg';
+import { createToken, hashToken } from '../auth/token.js';
+import { parseHost } from '../auth/request.js';
+import { CommandError, UsageError } from '../errors.js';
+import { compileHeaders, TemplateError } from '../store/header-template.js';
+import { formatTable, withClient, type CommandContext } from './context.js';
+
+type Row = Readonly<Record<string, unknown>>;
+
+async function one(client: pg.Client, text: string, values: readonly unknown[], missing: string): Promise<Row> {
+  const { rows } = await client.query<Row>(text, [...values]);
+  const [row] = rows;
+  if (row === undefined) {
+    throw new CommandError('not_found', missing);
+  }
+  return row;
+}
+
+/** Runs one statement that returns rows, and prints them. */
+async function list(context: CommandContext, text: string, values: readonly unknown[] = []): Promise<void> {
+  const { rows, fields } = await withClient(context, client => client.query<Row>(text, [...values]));
+  const columns = fields.map(({ name }) => name);
+  context.print(
+    rows,
+    rows.length === 0
+      ? 'none'
+      : formatTable(
+          columns,
+          rows.map(row => columns.map(column => row[column])),
+        ),
+  );
+}
+
+/** `a = $1, b = $2` for the values that are given. */
+function assignments(
+  given: Readonly<Record<string, unknown>>,
+  from: number,
+): { readonly text: string; readonly values: unknown[] } {
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  if (set.length === 0) {
+    throw new UsageError('nothing to change: give at least one option');
+  }
+  return {
+    text: set.map(([column], index) => `${column} = $${index + from}`).join(', '),
+    values: set.map(([, value]) => value),
+  };
+}
+
+/** A host as people type it, in its one spelling: `Bücher.example:443` is `xn--bcher-kva.example`. */
+function canonicalHost(host: string): string {
+  const parsed = parseHost(/^[\x20-\x7e]*$/.test(host) ? host : new URL(`http://${host}`).hostname);
+  if (parsed === null) {
+    throw new UsageError(
+      `host ${JSON.stringify(host)} is not allowed: a name of letters, digits, hyphens and dots, like photos.example.com`,
+    );
+  }
+  return parsed.host;
+}
+
+/** `Name: template` pairs as a `headers` column. */
+function headersOf(pairs: readonly string[] | undefined): string | undefined {
+  if (pairs === undefined) {
+    return undefined;
+  }
+  const headers = Object.fromEntries(
+    pairs.map(pair => {
+      const colon = pair.indexOf(':');
+      if (colon < 1) {
+        throw new UsageError(`header ${JSON.stringify(pair)} is not allowed: give it as 'Name: template'`);
+      }
+      return [pair.slice(0, colon).trim(), pair.slice(colon + 1).trim()];
+    }),
+  );
+  try {
+    compileHeaders(headers);
+  } catch (error) {
+    throw error instanceof TemplateError ? new UsageError(error.message) : error;
+  }
+  return JSON.stringify(headers);
+}
+
+const DURATION = /^([0-9]{1,6})(s|m|h|d|w)$/;
+const UNITS: Readonly<Record<string, string>> = { s: 'seconds', m: 'minutes', h: 'hours', d: 'days', w: 'weeks' };
+
+/** A time of Postgres: `30d` from now by its clock, or a timestamp; `never`. */
+function expiryExpression(
+  text: string | undefined,
+  parameter: number,
+): { readonly text: string; readonly values: unknown[] } {
+  if (text === undefined || text === 'never') {
+    return { text: 'null::timestamptz', values: [] };
+  }
+  const duration = DURATION.exec(text);
+  if (duration !== null) {
+    return { text: `now() + $${parameter}::interval`, values: [`${duration[1]} ${UNITS[duration[2]!]}`] };
+  }
+  if (Number.isNaN(Date.parse(text))) {
+    throw new UsageError(
+      `expiry ${JSON.stringify(text)} is not allowed: give a duration like 90s, 15m, 12h, 30d or 2w, a time like 2030-01-31T12:00:00Z, or never`,
+    );
+  }
+  return { text: `$${parameter}::timestamptz`, values: [text] };
+}
+
+/** Fields of a user that can be given. */
+export interface UserFields {
+  readonly name?: string;
+  readonly email?: string;
+  readonly displayName?: string;
+  readonly group?: readonly string[];
+}
+
+export async function userAdd(context: CommandContext, name: string, fields: UserFields): Promise<void> {
+  const user = await withClient(context, client =>
+    one(
+      client,
+      `insert into gatebell.users (name, email, display_name, groups) values ($1, $2, $3, $4)
+       returning id, name, email, display_name, groups, enabled`,
+      [name, fields.email ?? null, fields.displayName ?? null, fields.group ?? []],
+      'the user was not added',
+    ),
+  );
+  context.print(user, `user ${name} was added (id ${String(user['id'])})`);
+}
+
+export async function userSet(
+  context: CommandContext,
+  name: string,
+  fields: UserFields & { readonly enabled?: boolean },
+): Promise<void> {
+  const { text, values } = assignments(
+    {
+      name: fields.name,
+      email: fields.email,
+      display_name: fields.displayName,
+      groups: fields.group,
+      enabled: fields.enabled,
+    },
+    2,
+  );
+  const user = await withClient(context, client =>
+    one(
+      client,
+      `update gatebell.users set ${text} where name = $1 returning id, name, email, display_name, groups, enabled`,
+      [name, ...values],
+      `there is no user ${JSON.stringify(name)}`,
+    ),
+  );
+  context.print(user, `user ${String(user['name'])} was changed`);
+}
+
+export async function userDelete(context: CommandContext, name: string): Promise<void> {
+  const user = await withClient(context, client =>
+    one(
+      client,
+      'delete from gatebell.users where name = $1 returning id, name',
+      [name],
+      `there is no user ${JSON.stringify(name)}`,
+    ),
+  );
+  context.print(user, `user ${name} was deleted, with all grants and credentials`);
+}
+
+export async function userList(context: CommandContext): Promise<void> {
+  await list(context, 'select id, name, email, display_name, groups, enabled from gatebell.users order by name');
+}
+
+/** Fields of an app that can be given. */
+export interface AppFields {
+  readonly name?: string;
+  readonly host?: string;
+  readonly header?: readonly string[];
+}
+
+export async function appAdd(
+  context: CommandContext,
+  name: string,
+  fields: AppFields & { readonly host: string },
+): Promise<void> {
+  const host = canonicalHost(fields.host);
+  const app = await withClient(context, client =>
+    one(
+      client,
+      'insert into gatebell.apps (name, host, headers) values ($1, $2, $3) returning id, name, host, enabled, headers',
+      [name, host, headersOf(fields.header) ?? '{}'],
+      'the app was not added',
+    ),
+  );
+  context.print(app, `app ${name} was added at ${host} (id ${String(app['id'])})`);
+}
+
+export async function appSet(
+  context: CommandContext,
+  name: string,
+  fields: AppFields & { readonly enabled?: boolean },
+): Promise<void> {
+  const { text, values } = assignments(
+    {
+      name: fields.name,
+      host: fields.host === undefined ? undefined : canonicalHost(fields.host),
+      headers: headersOf(fields.header),
+      enabled: fields.enabled,
+    },
+    2,
+  );
+  const app = await withClient(context, client =>
+    one(
+      client,
+      `update gatebell.apps set ${text} where name = $1 returning id, name, host, enabled, headers`,
+      [name, ...values],
+      `there is no app ${JSON.stringify(name)}`,
+    ),
+  );
+  context.print(app, `app ${String(app['name'])} was changed`);
+}
+
+export async function appDelete(context: CommandContext, name: string): Promise<void> {
+  const app = await withClient(context, client =>
+    one(
+      client,
+      'delete from gatebell.apps where name = $1 returning id, name',
+      [name],
+      `there is no app ${JSON.stringify(name)}`,
+    ),
+  );
+  context.print(app, `app ${name} was deleted, with all routes and grants`);
+}
+
+export async function appList(context: CommandContext): Promise<void> {
+  await list(context, 'select id, name, host, enabled, headers from gatebell.apps order by name');
+}
+
+/** Fields of a route. */
+export interface RouteFields {
+  readonly access: string;
+  readonly role?: readonly string[];
+  readonly consistency?: string;
+  readonly header?: readonly string[];
+}
+
+export async function routeSet(
+  context: CommandContext,
+  app: string,
+  prefix: string,
+  fields: RouteFields,
+): Promise<void> {
+  const route = await withClient(context, client =>
+    one(
+      client,
+      `insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, headers)
+       select id, $2, $3, $4, $5, $6 from gatebell.apps where name = $1
+       on conflict (app_id, path_prefix) do update set access = excluded.access, roles = excluded.roles,
+         consistency = excluded.consistency, headers = excluded.headers
+       returning app_id, path_prefix, access, roles, consistency, headers`,
+      [
+        app,
+        prefix,
+        fields.access,
+        fields.role ?? [],
+        fields.consistency ?? 'bounded',
+        headersOf(fields.header) ?? '{}',
+      ],
+      `there is no app ${JSON.stringify(app)}`,
+    ),
+  );
+  context.print(route, `${app}${prefix} is ${fields.access}`);
+}
+
+export async function routeDelete(context: CommandContext, app: string, prefix: string): Promise<void> {
+  const route = await withClient(context, client =>
+    one(
+      client,
+      `delete from gatebell.app_routes r using gatebell.apps a where a.id = r.app_id and a.name = $1 and r.path_prefix = $2
+       returning r.app_id, r.path_prefix`,
+      [app, prefix],
+      `app ${JSON.stringify(app)} has no route ${JSON.stringify(prefix)}`,
+    ),
+  );
+  context.print(route, `the route ${app}${prefix} was deleted`);
+}
+
+export async function routeList(context: CommandContext, app: string | undefined): Promise<void> {
+  await list(
+    context,
+    `select a.name as app, r.path_prefix, r.access, r.roles, r.consistency, r.headers
+     from gatebell.app_routes r join gatebell.apps a on a.id = r.app_id
+     where $1::text is null or a.name = $1 order by a.name, r.path_prefix`,
+    [app ?? null],
+  );
+}
+
+export async function grantSet(
+  context: CommandContext,
+  user: string,
+  app: string,
+  { role = 'user', expires }: { readonly role?: string; readonly expires?: string },
+): Promise<void> {
+  const expiry = expiryExpression(expires, 4);
+  const grant = await withClient(context, client =>
+    one(
+      client,
+      `insert into gatebell.grants (user_id, app_id, role, expires_at)
+       select u.id, a.id, $3, ${expiry.text} from gatebell.users u, gatebell.apps a where u.name = $1 and a.name = $2
+       on conflict (user_id, app_id) do update set role = excluded.role, expires_at = excluded.expires_at
+       returning user_id, app_id, role, expires_at`,
+      [user, app, role, ...expiry.values],
+      `there is no user ${JSON.stringify(user)}, or no app ${JSON.stringify(app)}`,
+    ),
+  );
+  context.print(grant, `${user} may reach ${app} as ${role}`);
+}
+
+export async function grantList(context: CommandContext): Promise<void> {
+  await list(
+    context,
+    `select u.name as user, a.name as app, g.role, g.expires_at
+     from gatebell.grants g join gatebell.users u on u.id = g.user_id join gatebell.apps a on a.id = g.app_id
+     order by u.name, a.name`,
+  );
+}
+
+export async function revoke(context: CommandContext, user: string, app: string): Promise<void> {
+  const grant = await withClient(context, client =>
+    one(
+      client,
+      `delete from gatebell.grants g using gatebell.users u, gatebell.apps a
+       where u.id = g.user_id and a.id = g.app_id and u.name = $1 and a.name = $2 returning g.user_id, g.app_id, g.role`,
+      [user, app],
+      `${JSON.stringify(user)} has no grant for ${JSON.stringify(app)}`,
+    ),
+  );
+  context.print(grant, `${user} may not reach ${app} any more`);
+}
+
+export async function tokenCreate(
+  context: CommandContext,
+  user: string,
+  { kind = 'token', label, expires }: { readonly kind?: string; readonly label?: string; readonly expires?: string },
+): Promise<void> {
+  const token = createToken();
+  const expiry = expiryExpression(expires, 5);
+  const credential = await withClient(context, client =>
+    one(
+      client,
+      `insert into gatebell.credentials (user_id, kind, token_hash, label, expires_at)
+       select u.id, $2, decode($3, 'hex'), $4, ${expiry.text} from gatebell.users u where u.name = $1
+       returning id, expires_at`,
+      [user, kind, hashToken(token), label ?? null, ...expiry.values],
+      `there is no user ${JSON.stringify(user)}`,
+    ),
+  );
+  const id = Number(credential['id']);
+  context.print({ id, token }, [
+    token,
+    `(the ${kind} of ${user} has id ${id}; it is not stored and will not be shown again)`,
+  ]);
+}
+
+export async function tokenRevoke(context: CommandContext, id: string): Promise<void> {
+  const credential = await withClient(context, client =>
+    one(
+      client,
+      'update gatebell.credentials set revoked_at = now() where id::text = $1 and revoked_at is null returning id',
+      [id],
+      `there is no credential ${JSON.stringify(id)} that is not revoked already`,
+    ),
+  );
+  context.print({ id: Number(credential['id']) }, `credential ${id} was revoked`);
+}
+
+export async function tokenList(context: CommandContext, user: string | undefined): Promise<void> {
+  await list(
+    context,
+    `select c.id, u.name as user, c.kind, c.label, c.created_at, c.expires_at, c.revoked_at
+     from gatebell.credentials c join gatebell.users u on u.id = c.user_id
+     where $1::text is null or u.name = $1 order by c.id`,
+    [user ?? null],
+  );
+}

@@ -1,0 +1,58 @@
+/** `gatebell serve`: one replica, until it is told to stop. */
+import { createDaemon } from '../daemon.js';
+import { EXIT } from '../errors.js';
+import { createLog, errorText } from '../ops/log.js';
+import { readMigrationStatus, requireCurrentSchema, SchemaError } from '../store/migrate.js';
+import { requireDatabase, withClient, type CommandContext } from './context.js';
+
+/**
+ * Refuses a schema that does not fit, now rather than request by request. A database that does not answer is no reason not to
+ * start: the replica says 503 until it does.
+ */
+async function checkSchema(context: CommandContext): Promise<void> {
+  try {
+    requireCurrentSchema(await withClient(context, readMigrationStatus));
+  } catch (error) {
+    if (error instanceof SchemaError) {
+      throw error;
+    }
+    process.stderr.write(`gatebell: cannot check the schema yet: ${errorText(error)}; trying on\n`);
+  }
+}
+
+/** Runs a replica; the promise resolves with the exit code when it has stopped. */
+export async function serve(context: CommandContext): Promise<number> {
+  requireDatabase(context);
+  await checkSchema(context);
+  const { config } = context;
+  const daemon = createDaemon(
+    config,
+    createLog({
+      format: config.logFormat,
+      level: config.logLevel,
+      write: line => process.stdout.write(line),
+      nowMs: Date.now,
+    }),
+  );
+  const stopped = new Promise<number>(resolve => {
+    let asked = false;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (asked) {
+        process.exit(EXIT.failed);
+      }
+      asked = true;
+      void daemon.stop(signal).then(() => {
+        resolve(EXIT.done);
+      });
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+  try {
+    await daemon.start();
+  } catch (error) {
+    await daemon.stop('start failed');
+    throw error;
+  }
+  return stopped;
+}

@@ -1,0 +1,304 @@
+/**
+ * Configuration: flags, then environment, then defaults. Every value is parsed here; a bad one is refused at start with its name, the value
+ * and what is allowed, all bad ones at once.
+ */
+import { BlockList, isIP } from 'node:net';
+import { hostname } from 'node:os';
+
+/** One value that was refused. */
+export interface ConfigProblem {
+  readonly name: string;
+  readonly value: string;
+  readonly allowed: string;
+}
+
+/** The configuration cannot be used; the message has a line for each problem. */
+export class ConfigError extends Error {
+  readonly code = 'config';
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super(
+      problems.map(({ name, value, allowed }) => `${name} is ${JSON.stringify(value)}; allowed: ${allowed}`).join('\n'),
+    );
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/** What a replica runs with. Times in milliseconds. */
+export interface Config {
+  /** Null: libpq's `PG*` variables. */
+  readonly databaseUrl: string | null;
+  /** Null: the same as `databaseUrl`. */
+  readonly listenUrl: string | null;
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly opsPort: number;
+  readonly leaseMs: number;
+  readonly fenceIntervalMs: number;
+  readonly poolMax: number;
+  readonly channel: string;
+  readonly replica: string;
+  readonly cookie: string;
+  readonly loginUrl: string | null;
+  readonly trustedProxies: BlockList;
+  readonly logFormat: 'text' | 'json';
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** A setting: its names, its default, and how its text is read; `parse` returns undefined for what is not allowed. */
+interface Setting<T> {
+  readonly variable: string;
+  readonly flag: string;
+  readonly help: string;
+  readonly allowed: string;
+  readonly fallback: string | null;
+  readonly parse: (text: string) => T | undefined;
+}
+
+type Settings = { readonly [K in keyof Config]: Setting<Config[K]> };
+
+const integer =
+  (min: number, max: number) =>
+  (text: string): number | undefined => {
+    const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : NaN;
+    return value >= min && value <= max ? value : undefined;
+  };
+
+const oneOf =
+  <T extends string>(...values: readonly T[]) =>
+  (text: string): T | undefined =>
+    values.find(value => value === text);
+
+const postgresUrl = (text: string): string | undefined =>
+  URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol) ? text : undefined;
+
+function httpUrl(text: string): string | undefined {
+  if (!URL.canParse(text) || !/^[\x21-\x7e]+$/.test(text)) {
+    return undefined;
+  }
+  const url = new URL(text);
+  return /^https?:$/.test(url.protocol) && url.hash === '' && url.username === '' ? text : undefined;
+}
+
+/** Addresses and ranges, `10.0.0.0/8, ::1`. */
+function addressRanges(text: string): BlockList | undefined {
+  const list = new BlockList();
+  for (const item of text.split(',')) {
+    const [address = '', prefix, ...rest] = item.trim().split('/');
+    const family = isIP(address);
+    const bits = family === 6 ? 128 : 32;
+    const length = prefix === undefined ? bits : (integer(0, bits)(prefix) ?? -1);
+    if (family === 0 || length < 0 || rest.length > 0) {
+      return undefined;
+    }
+    list.addSubnet(address, length, family === 6 ? 'ipv6' : 'ipv4');
+  }
+  return list;
+}
+
+const CONNECTION_STRING = 'a connection string, postgres://user:password@host:port/database';
+const PORT = 'a whole number from 0 to 65535; 0 takes any free port';
+
+const SETTINGS: Settings = {
+  databaseUrl: {
+    variable: 'DATABASE_URL',
+    flag: 'database-url',
+    help: "Postgres; without it libpq's PG* variables are used",
+    allowed: CONNECTION_STRING,
+    fallback: null,
+    parse: postgresUrl,
+  },
+  listenUrl: {
+    variable: 'GATEBELL_LISTEN_URL',
+    flag: 'listen-url',
+    help: 'direct connection for LISTEN, when DATABASE_URL goes through a pooler',
+    allowed: CONNECTION_STRING,
+    fallback: null,
+    parse: postgresUrl,
+  },
+  host: {
+    variable: 'GATEBELL_HOST',
+    flag: 'host',
+    help: 'address to listen on',
+    allowed: 'an IP address or localhost',
+    fallback: '127.0.0.1',
+    parse: text => (isIP(text) !== 0 || text === 'localhost' ? text : undefined),
+  },
+  port: {
+    variable: 'GATEBELL_PORT',
+    flag: 'port',
+    help: 'port of the auth endpoints',
+    allowed: PORT,
+    fallback: '4280',
+    parse: integer(0, 65_535),
+  },
+  opsPort: {
+    variable: 'GATEBELL_OPS_PORT',
+    flag: 'ops-port',
+    help: 'port of /livez, /readyz, /metrics and /status',
+    allowed: PORT,
+    fallback: '4281',
+    parse: integer(0, 65_535),
+  },
+  leaseMs: {
+    variable: 'GATEBELL_LEASE_MS',
+    flag: 'lease-ms',
+    help: 'bound of staleness under faults, in milliseconds',
+    allowed: 'a whole number from 100 to 600000',
+    fallback: '3000',
+    parse: integer(100, 600_000),
+  },
+  fenceIntervalMs: {
+    variable: 'GATEBELL_FENCE_INTERVAL_MS',
+    flag: 'fence-interval-ms',
+    help: 'from one fence to the next, in milliseconds',
+    allowed: 'a whole number from 20 to 300000, at most half of the lease',
+    fallback: '1000',
+    parse: integer(20, 300_000),
+  },
+  poolMax: {
+    variable: 'GATEBELL_POOL_MAX',
+    flag: 'pool-max',
+    help: 'connections besides the listening one; one of them is kept for fences',
+    allowed: 'a whole number from 2 to 100',
+    fallback: '4',
+    parse: integer(2, 100),
+  },
+  channel: {
+    variable: 'GATEBELL_CHANNEL',
+    flag: 'channel',
+    help: 'channel that the triggers signal on',
+    allowed: '1 to 63 bytes',
+    fallback: 'gatebell',
+    parse: text => (text !== '' && Buffer.byteLength(text) <= 63 ? text : undefined),
+  },
+  replica: {
+    variable: 'GATEBELL_REPLICA',
+    flag: 'replica',
+    help: 'name of this replica',
+    allowed: '1 to 48 printable ASCII characters',
+    fallback: `${hostname()
+      .replace(/[^\x21-\x7e]/g, '-')
+      .slice(0, 40)}-${process.pid}`.slice(0, 48),
+    parse: text => (/^[\x21-\x7e]{1,48}$/.test(text) ? text : undefined),
+  },
+  cookie: {
+    variable: 'GATEBELL_COOKIE',
+    flag: 'cookie',
+    help: 'name of the session cookie',
+    allowed: '1 to 64 letters, digits, _ and -',
+    fallback: 'gatebell',
+    parse: text => (/^[A-Za-z0-9_-]{1,64}$/.test(text) ? text : undefined),
+  },
+  loginUrl: {
+    variable: 'GATEBELL_LOGIN_URL',
+    flag: 'login-url',
+    help: 'where browsers are sent to sign in; they come back to the URL in rd',
+    allowed: 'an http or https URL without user or fragment',
+    fallback: null,
+    parse: httpUrl,
+  },
+  trustedProxies: {
+    variable: 'GATEBELL_TRUSTED_PROXIES',
+    flag: 'trusted-proxies',
+    help: 'addresses and ranges of the proxies that may ask',
+    allowed: 'IP addresses and CIDR ranges, separated by commas',
+    fallback: '127.0.0.0/8,::1',
+    parse: addressRanges,
+  },
+  logFormat: {
+    variable: 'GATEBELL_LOG_FORMAT',
+    flag: 'log-format',
+    help: 'how log lines look',
+    allowed: 'text or json',
+    fallback: 'text',
+    parse: oneOf('text', 'json'),
+  },
+  logLevel: {
+    variable: 'GATEBELL_LOG_LEVEL',
+    flag: 'log-level',
+    help: 'least level that is logged',
+    allowed: 'debug, info, warn or error',
+    fallback: 'info',
+    parse: oneOf('debug', 'info', 'warn', 'error'),
+  },
+};
+
+/** Every environment variable that is read, libpq's aside. */
+export const CONFIG_VARIABLES: readonly string[] = Object.values(SETTINGS).map(setting => setting.variable);
+
+/** A flag, for the help of a command. */
+export interface ConfigFlag {
+  readonly key: keyof Config;
+  readonly flag: string;
+  readonly help: string;
+}
+
+/** Every flag. */
+export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as (keyof Config)[]).map(key => {
+  const { flag, help, variable, fallback } = SETTINGS[key];
+  const shown = key === 'replica' ? 'host name and process id' : fallback;
+  return { key, flag, help: `${help} (${variable}${shown === null ? '' : `, default ${shown}`})` };
+});
+
+/**
+ * Reads the configuration. Flags win over environment variables; an empty variable is as good as none.
+ *
+ * @param flags texts of the flags that were given, by the keys of {@link Config}
+ * @throws ConfigError
+ */
+export function readConfig(flags: Readonly<Partial<Record<keyof Config, string>>>, env: NodeJS.ProcessEnv): Config {
+  const problems: ConfigProblem[] = [];
+  const read = <K extends keyof Config>(key: K): Config[K] => {
+    const { variable, flag, allowed, fallback, parse } = SETTINGS[key];
+    const given = flags[key];
+    const text = given ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
+    // Settings without a default are nullable.
+    const parsed = text === null ? (null as Config[K]) : parse(text);
+    if (parsed === undefined) {
+      // A connection string may hold a password.
+      const value = /Url$/.test(key) ? String(text).replace(/:[^:@/]*@/, ':***@') : String(text);
+      problems.push({ name: given === undefined ? variable : `--${flag}`, value, allowed });
+    }
+    return parsed as Config[K];
+  };
+  const config: Config = {
+    databaseUrl: read('databaseUrl'),
+    listenUrl: read('listenUrl'),
+    host: read('host'),
+    port: read('port'),
+    opsPort: read('opsPort'),
+    leaseMs: read('leaseMs'),
+    fenceIntervalMs: read('fenceIntervalMs'),
+    poolMax: read('poolMax'),
+    channel: read('channel'),
+    replica: read('replica'),
+    cookie: read('cookie'),
+    loginUrl: read('loginUrl'),
+    trustedProxies: read('trustedProxies'),
+    logFormat: read('logFormat'),
+    logLevel: read('logLevel'),
+  };
+  if (config.fenceIntervalMs > config.leaseMs / 2) {
+    problems.push({
+      name: SETTINGS.fenceIntervalMs.variable,
+      value: String(config.fenceIntervalMs),
+      allowed: `at most half of ${SETTINGS.leaseMs.variable}, which is ${config.leaseMs}`,
+    });
+  }
+  if (problems.length > 0) {
+    throw new ConfigError(problems);
+  }
+  return config;
+}
+
+/** Whether anything says where Postgres is. */
+export function namesDatabase(config: Pick<Config, 'databaseUrl'>, env: NodeJS.ProcessEnv): boolean {
+  return (
+    config.databaseUrl !== null ||
+    ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGUSER', 'PGPORT'].some(name => (env[name] ?? '') !== '')
+  );
+}

@@ -1,0 +1,181 @@
+/**
+ * The composition root of a replica: wires the rooms together, and owns the order of start and stop.
+ *
+ * Start: the listeners of HTTP first (a probe that finds nobody learns nothing), then LISTEN. Until the first fence has come
+ * back, decisions are read from Postgres. Stop: not ready, finish what is under way, close.
+ */
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import express from 'express';
+import { createAuthHandler } from './auth/handler.js';
+import { systemClock, systemRandom } from './coherence/clock.js';
+import { createCoherence } from './coherence/coherence.js';
+import { createSubscriptionOpener } from './coherence/subscriber.js';
+import type { Config } from './config.js';
+import { createMetrics } from './ops/metrics.js';
+import type { Observation } from './ops/observation.js';
+import { createOpsApp } from './ops/server.js';
+import { factCaches } from './store/facts.js';
+import { createDatabase, type Database } from './store/pool.js';
+import { VERSION } from './version.js';
+
+/** A replica. */
+export interface Daemon {
+  readonly database: Database;
+  /** Resolves when both ports accept connections. Rejects when one is taken. */
+  start(): Promise<{ readonly auth: string; readonly ops: string }>;
+  /** Drains and closes everything. Idempotent. */
+  stop(signal: string): Promise<void>;
+}
+
+/** While draining, answers go on, each with `Connection: close`: long enough for proxies to take their connections elsewhere. */
+const DRAIN_MS = 500;
+/** What is still open after this long is cut off. */
+const CLOSE_MS = 5_000;
+/** Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who closes one that is about to be used. */
+const KEEP_ALIVE_MS = 75_000;
+const HEADERS_MS = 15_000;
+const REQUEST_MS = 30_000;
+
+function createHttpServer(listener: RequestListener): Server {
+  const server = createServer({ keepAlive: true }, listener);
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = HEADERS_MS;
+  server.requestTimeout = REQUEST_MS;
+  return server;
+}
+
+async function listen(server: Server, host: string, port: number): Promise<string> {
+  server.listen(port, host);
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') {
+    throw new Error('not listening on a port');
+  }
+  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+}
+
+async function close(server: Server): Promise<void> {
+  if (!server.listening) {
+    return;
+  }
+  const closed = once(server, 'close');
+  server.close();
+  server.closeIdleConnections();
+  const cut = setTimeout(() => {
+    server.closeAllConnections();
+  }, CLOSE_MS);
+  await closed;
+  clearTimeout(cut);
+}
+
+/** Creates a replica that does nothing yet. `log` receives every observation. */
+export function createDaemon(config: Config, log: (observation: Observation) => void): Daemon {
+  const startedMs = Date.now();
+  let observers = [log];
+  const observe = (observation: Observation): void => {
+    for (const observer of observers) {
+      observer(observation);
+    }
+  };
+  const database = createDatabase({
+    connectionString: config.databaseUrl ?? undefined,
+    listenConnectionString: config.listenUrl ?? undefined,
+    poolMax: config.poolMax,
+    applicationName: `gatebell/${config.replica}`,
+    onQuery: query => {
+      observe({ event: 'query', query });
+    },
+    onIdleError: error => {
+      observe({ event: 'pool_connection_lost', error });
+    },
+  });
+  const coherence = createCoherence({
+    channel: config.channel,
+    leaseMs: config.leaseMs,
+    fenceIntervalMs: config.fenceIntervalMs,
+    // One connection is kept for the fences: a pool full of slow loads must not make the cache unproven.
+    loadsMax: config.poolMax - 1,
+    clock: systemClock,
+    random: systemRandom,
+    observe,
+    openSubscription: createSubscriptionOpener(database.listenConfig),
+    sendFence: database.sendFence,
+    source: database.source,
+  });
+  const facts = factCaches(row => {
+    observe({ event: 'bad_row', ...row });
+  });
+  const reader = coherence.reader({
+    credential: coherence.coherentCache(facts.credential),
+    user: coherence.coherentCache(facts.user),
+    app: coherence.coherentCache(facts.app),
+    route: coherence.coherentCache(facts.route),
+    grant: coherence.coherentCache(facts.grant),
+  });
+  const metrics = createMetrics(coherence);
+  observers = [
+    observation => {
+      metrics.observe(observation);
+    },
+    log,
+  ];
+
+  let stopping: Promise<void> | null = null;
+  const auth = createAuthHandler({
+    reader,
+    cookieName: config.cookie,
+    loginUrl: config.loginUrl,
+    trustedProxies: config.trustedProxies,
+    observe,
+  });
+  // Everything else on the auth port is Express' to answer: so far, that there is nothing.
+  const rest = express();
+  rest.disable('x-powered-by');
+  const authServer = createHttpServer((request, response) => {
+    response.shouldKeepAlive &&= stopping === null;
+    auth(request, response, () => {
+      rest(request, response);
+    });
+  });
+  const opsServer = createHttpServer(
+    createOpsApp({
+      replica: config.replica,
+      version: VERSION,
+      leaseMs: config.leaseMs,
+      coherence,
+      metrics,
+      pool: database,
+      isStopping: () => stopping !== null,
+      startedMs,
+    }),
+  );
+
+  const drain = async (signal: string): Promise<void> => {
+    observe({ event: 'stopping', signal });
+    await sleep(DRAIN_MS);
+    await close(authServer);
+    await coherence.stop();
+    await database.close();
+    await close(opsServer);
+    observe({ event: 'stopped' });
+  };
+
+  return {
+    database,
+    async start() {
+      const urls = {
+        auth: await listen(authServer, config.host, config.port),
+        ops: await listen(opsServer, config.host, config.opsPort),
+      };
+      observe({ event: 'listening', replica: config.replica, ...urls });
+      coherence.start();
+      return urls;
+    },
+    stop(signal) {
+      stopping ??= drain(signal);
+      return stopping;
+    },
+  };
+}

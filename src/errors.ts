@@ -1,0 +1,106 @@
+/** Errors as the command shows them: what was wrong, with what value, what is allowed; and the exit code that goes with it. */
+import pg from 'pg';
+import { ConfigError } from './config.js';
+import { errorText } from './ops/log.js';
+
+/** Done, failed, wrong usage. */
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+/** Something that the user asked for cannot be done; the message says what and why. */
+export class CommandError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'CommandError';
+    this.code = code;
+  }
+}
+
+/** Words were given that the command does not understand. */
+export class UsageError extends CommandError {
+  constructor(message: string) {
+    super('usage', message);
+    this.name = 'UsageError';
+  }
+}
+
+/** What the CHECK and UNIQUE constraints of the schema mean, in the user's words. */
+const CONSTRAINTS: Readonly<Record<string, string>> = {
+  users_name_key: 'there is a user of this name already',
+  users_name_form: 'a user name is 1 to 200 printable characters without a space at either end',
+  users_email_form: 'an email address has at most 320 characters',
+  users_display_name_form: 'a display name has at most 200 characters',
+  users_groups_form: 'a group name holds no comma and no control character',
+  apps_name_key: 'there is an app of this name already',
+  apps_name_form: 'an app name is 1 to 200 printable characters without a space at either end',
+  apps_host_key: 'there is an app with this host already',
+  apps_host_canonical: 'a host is lower case, without scheme, port or trailing dot: photos.example.com',
+  apps_headers_object: 'headers are a JSON object of header names and templates',
+  app_routes_path_prefix_canonical:
+    'a path prefix begins with /, has no escapes, no empty or dot segments, and no slash at its end: /share',
+  app_routes_access_known: 'access is public, authenticated or granted',
+  app_routes_consistency_known: 'consistency is bounded or strong',
+  app_routes_headers_object: 'headers are a JSON object of header names and templates',
+  app_routes_roles_form: 'a role must not be null',
+  grants_role_form: 'a role is 1 to 200 printable characters without a space at either end',
+  credentials_kind_known: 'the kind of a credential is session or token',
+  credentials_label_form: 'a label has at most 200 characters',
+};
+
+/** Codes of the operating system and of Postgres that mean: nobody there. */
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ECONNRESET',
+]);
+
+function codeOf(error: unknown): string | undefined {
+  const inner = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
+  return inner instanceof Error && 'code' in inner && typeof inner.code === 'string' ? inner.code : undefined;
+}
+
+/** An error for people and programs. */
+export interface DescribedError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+  readonly exitCode: number;
+}
+
+/** Says what an error means. */
+export function describeError(error: unknown): DescribedError {
+  if (error instanceof ConfigError) {
+    return { code: error.code, message: error.message, exitCode: EXIT.usage };
+  }
+  if (error instanceof UsageError) {
+    return { code: error.code, message: error.message, exitCode: EXIT.usage };
+  }
+  const code = codeOf(error) ?? 'failed';
+  if (UNREACHABLE.has(code)) {
+    return { code: 'unreachable', message: `cannot reach Postgres: ${errorText(error)}`, exitCode: EXIT.failed };
+  }
+  if (code === 'EADDRINUSE') {
+    return {
+      code,
+      message: `a port is taken: ${errorText(error)}`,
+      hint: 'choose others with --port and --ops-port',
+      exitCode: EXIT.failed,
+    };
+  }
+  if (error instanceof pg.DatabaseError) {
+    const meaning = error.constraint === undefined ? undefined : CONSTRAINTS[error.constraint];
+    const hint = code === '3F000' || code === '42P01' ? 'is the database migrated? gatebell migrate up' : error.hint;
+    return {
+      code: error.code ?? 'failed',
+      message: meaning ?? errorText(error) + (error.detail === undefined ? '' : ` (${error.detail})`),
+      ...(hint === undefined ? {} : { hint }),
+      exitCode: EXIT.failed,
+    };
+  }
+  return { code, message: errorText(error), exitCode: EXIT.failed };
+}

@@ -1,0 +1,33 @@
+/**
+ * Gatebell as a library: coherent caches over tables of your own, and the auth handler to mount in a server of your own.
+ *
+ * The safety rule first: a fact is served from memory only while it is proven to be true; otherwise it is read from Postgres;
+ * if that cannot be done either, you get an {@link UnavailableError}, never an old value.
+ */
+export { createCoherence } from './coherence/coherence.js';
+export type { Coherence, CoherenceOptions, CoherentCache } from './coherence/coherence.js';
+export type { Cache, CacheLimits, CacheOptions, CacheStats, Entry } from './coherence/cache.js';
+export { systemClock, systemRandom } from './coherence/clock.js';
+export type { Clock, Instant, Random } from './coherence/clock.js';
+export { UnavailableError } from './coherence/errors.js';
+export type { UnavailableCause } from './coherence/errors.js';
+export type { FactQuery, FactSource, Reading, Row } from './coherence/loader.js';
+export type {
+  FenceReceipt,
+  OpenSubscription,
+  SendFence,
+  Subscription,
+  SubscriptionEvents,
+  WatchState,
+} from './coherence/listener.js';
+export type { CoherenceObservation, ListenerState, Observe } from './coherence/observation.js';
+export type { Caches, FactRef, Facts, Outcome, Question, Reader } from './coherence/reader.js';
+export { keyText, parseMessage } from './coherence/signal.js';
+export type { Change, Flush, Key, Message, Signal } from './coherence/signal.js';
+export { createSubscriptionOpener } from './coherence/subscriber.js';
+export { createAuthHandler } from './auth/handler.js';
+export type { AuthHandler, AuthObservation, AuthOptions } from './auth/handler.js';
+export { factCaches } from './store/facts.js';
+export type { FactTypes } from './store/facts.js';
+export { createDatabase } from './store/pool.js';
+export type { Database, DatabaseOptions } from './store/pool.js';

@@ -1,0 +1,176 @@
+/**
+ * Turns observations into log lines, and nothing else does. What happens on every request is `debug`; what repeats under a
+ * fault is said once a second. No line holds a secret: tokens are never observed, connection strings never printed.
+ */
+import type { Observation } from './observation.js';
+
+/** Least level first. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** How lines look, which are written, and where to. */
+export interface LogOptions {
+  readonly format: 'text' | 'json';
+  readonly level: LogLevel;
+  readonly write: (line: string) => void;
+  readonly nowMs: () => number;
+}
+
+interface Line {
+  readonly level: LogLevel;
+  readonly message: string;
+}
+
+const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+const REPEAT_MS = 1_000;
+
+/** An error in one line. */
+export function errorText(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    return error.errors.map(errorText).join('; ');
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+function describe(observation: Observation): Line {
+  switch (observation.event) {
+    case 'listener_state':
+      return {
+        level: observation.to === 'live' ? 'info' : observation.from === 'live' ? 'warn' : 'debug',
+        message: `listener: ${observation.from} -> ${observation.to}`,
+      };
+    case 'connection_opened':
+      return { level: 'info', message: 'listening to Postgres' };
+    case 'connection_failed':
+      return {
+        level: 'warn',
+        message: `cannot listen to Postgres: ${errorText(observation.error)}; next try in ${Math.round(observation.retryMs)} ms`,
+      };
+    case 'connection_closed':
+      return {
+        level: observation.cause === 'stopped' ? 'info' : 'warn',
+        message: `listening connection given up: ${observation.cause}${observation.error === null ? '' : ` (${errorText(observation.error)})`}`,
+      };
+    case 'fence_proven':
+      return { level: 'debug', message: `fence proven in ${observation.rttMs.toFixed(2)} ms` };
+    case 'fence_failed':
+      return {
+        level: 'warn',
+        message: `fence failed: ${observation.cause}${observation.error === null ? '' : ` (${errorText(observation.error)})`}`,
+      };
+    case 'fence_slow':
+      return {
+        level: 'warn',
+        message: `a fence took ${Math.round(observation.rttMs)} ms: too near the lease of ${observation.leaseMs} ms`,
+      };
+    case 'signal':
+      return { level: 'debug', message: `signal: ${observation.subject}, ${observation.keys ?? 'all'} keys` };
+    case 'invalidation':
+      return { level: 'debug', message: `forgot ${observation.entries} facts of ${observation.subject}` };
+    case 'flush':
+      return { level: 'debug', message: `forgot everything: ${observation.cause}` };
+    case 'message_malformed':
+      return {
+        level: 'warn',
+        message: `a notification of ${observation.payloadBytes} bytes was not understood (${observation.problem}); everything was flushed`,
+      };
+    case 'handler_failed':
+      return {
+        level: 'error',
+        message: `a ${observation.handler} handler of subject ${observation.subject} failed: ${errorText(observation.error)}`,
+      };
+    case 'watch_changed':
+      return observation.problem === null
+        ? { level: 'info', message: `signals of subject ${observation.subject} are sure to come again` }
+        : {
+            level: 'error',
+            message: `subject ${observation.subject} is not served from memory: ${observation.problem}`,
+          };
+    case 'load_batch':
+      return {
+        level: 'debug',
+        message: `loaded ${observation.keys} facts of ${observation.subject} in ${observation.durationMs.toFixed(2)} ms`,
+      };
+    case 'load_failed':
+      return {
+        level: 'warn',
+        message: `${observation.keys} facts of ${observation.subject} could not be loaded: ${errorText(observation.error)}`,
+      };
+    case 'load_refused':
+      return { level: 'warn', message: `too many facts of ${observation.subject} wait to be loaded` };
+    case 'decision':
+      return {
+        level: 'debug',
+        message: `${observation.decision}: ${observation.reason} (${observation.dialect}, ${observation.durationMs.toFixed(3)} ms)`,
+      };
+    case 'bad_request':
+      return { level: 'debug', message: `bad request (${observation.dialect}): ${observation.problem}` };
+    case 'decision_failed':
+      return { level: 'error', message: `a decision failed: ${errorText(observation.error)}` };
+    case 'bad_row':
+      return {
+        level: 'error',
+        message: `${observation.subject} ${JSON.stringify(observation.key)} cannot be used, its app is denied: ${observation.problem}`,
+      };
+    case 'query':
+      return { level: 'debug', message: `query: ${observation.query}` };
+    case 'pool_connection_lost':
+      return { level: 'warn', message: `a pool connection was lost: ${errorText(observation.error)}` };
+    case 'listening':
+      return {
+        level: 'info',
+        message: `replica ${observation.replica}: auth on ${observation.auth}, ops on ${observation.ops}`,
+      };
+    case 'stopping':
+      return { level: 'info', message: `${observation.signal}: not ready any more, finishing what is under way` };
+    case 'stopped':
+      return { level: 'info', message: 'stopped' };
+  }
+}
+
+/** Creates the observer that writes lines. */
+export function createLog({ format, level, write, nowMs }: LogOptions): (observation: Observation) => void {
+  const least = LEVELS.indexOf(level);
+  const lastMs = new Map<string, number>();
+  const isRepeat = (event: string, now: number): boolean => {
+    if (now - (lastMs.get(event) ?? -Infinity) < REPEAT_MS) {
+      return true;
+    }
+    lastMs.set(event, now);
+    return false;
+  };
+
+  return observation => {
+    // Cheap first: most observations are of every request, and not logged.
+    if (least > 0 && (observation.event === 'decision' || observation.event === 'query')) {
+      return;
+    }
+    const line = describe(observation);
+    const now = nowMs();
+    if (LEVELS.indexOf(line.level) < least) {
+      return;
+    }
+    if (
+      line.level === 'warn' &&
+      observation.event !== 'listener_state' &&
+      least > 0 &&
+      isRepeat(observation.event, now)
+    ) {
+      return;
+    }
+    const time = new Date(now).toISOString();
+    if (format === 'text') {
+      write(`${time} ${line.level.padEnd(5)} ${line.message}\n`);
+      return;
+    }
+    const { error, ...fields } = { error: undefined, ...observation };
+    write(
+      JSON.stringify({
+        time,
+        level: line.level,
+        message: line.message,
+        ...fields,
+        ...(error === undefined || error === null ? {} : { error: errorText(error) }),
+      }) + '\n',
+    );
+  };
+}

@@ -1,0 +1,185 @@
+/**
+ * Turns observations into series for Prometheus, and nothing else does. What is counted on every look-up is kept as plain
+ * numbers where it happens and collected at the scrape. Labels are bounded: never a user, a path or a host.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Coherence } from '../coherence/coherence.js';
+import type { ListenerState } from '../coherence/observation.js';
+import type { Observation } from './observation.js';
+
+/** Series of one replica. */
+export interface Metrics {
+  readonly contentType: string;
+  observe(observation: Observation): void;
+  /** The exposition text. */
+  scrape(): Promise<string>;
+}
+
+const STATES: readonly ListenerState[] = ['down', 'connecting', 'listening', 'live', 'unproven'];
+const DECISION_BUCKETS = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+];
+const FENCE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+/** Gauges named `_total`, which Prometheus' own format check refuses. */
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
+/** Creates the series. The coherence is read at each scrape. */
+export function createMetrics(coherence: Pick<Coherence, 'state' | 'stalenessBoundMs' | 'caches'>): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) {
+    registry.removeSingleMetric(name);
+  }
+
+  const decisions = new Counter({
+    name: 'gatebell_decisions_total',
+    help: 'Decisions by what was decided (allow, deny, error) and why.',
+    labelNames: ['decision', 'reason'],
+    registers,
+  });
+  const decisionDuration = new Histogram({
+    name: 'gatebell_decision_duration_seconds',
+    help: 'From the request read to the answer written.',
+    buckets: DECISION_BUCKETS,
+    registers,
+  });
+  new Counter({
+    name: 'gatebell_cache_lookups_total',
+    help: 'Look-ups of facts: hit, absent (known not to exist), miss, unproven (not looked up, because nothing may be served).',
+    labelNames: ['subject', 'result'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { subject, stats } of coherence.caches) {
+        this.inc({ subject, result: 'hit' }, stats.hits);
+        this.inc({ subject, result: 'absent' }, stats.absentHits);
+        this.inc({ subject, result: 'miss' }, stats.misses);
+        this.inc({ subject, result: 'unproven' }, stats.unproven);
+      }
+    },
+  });
+  new Gauge({
+    name: 'gatebell_cache_entries',
+    help: 'Facts in memory, those known not to exist included.',
+    labelNames: ['subject'],
+    registers,
+    collect() {
+      for (const { subject, size, absences } of coherence.caches) {
+        this.set({ subject }, size + absences);
+      }
+    },
+  });
+  const signals = new Counter({
+    name: 'gatebell_signals_total',
+    help: 'Signals received.',
+    labelNames: ['subject'],
+    registers,
+  });
+  const invalidations = new Counter({
+    name: 'gatebell_invalidations_total',
+    help: 'Facts forgotten because of signals.',
+    labelNames: ['subject'],
+    registers,
+  });
+  const flushes = new Counter({
+    name: 'gatebell_flushes_total',
+    help: 'Times that everything was forgotten.',
+    labelNames: ['cause'],
+    registers,
+  });
+  new Gauge({
+    name: 'gatebell_listener_state',
+    help: '1 for the state that the listener is in.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      for (const state of STATES) {
+        this.set({ state }, Number(state === coherence.state));
+      }
+    },
+  });
+  const connections = new Counter({
+    name: 'gatebell_listener_connections_total',
+    help: 'Listening connections opened.',
+    registers,
+  });
+  const fenceRtt = new Histogram({
+    name: 'gatebell_fence_rtt_seconds',
+    help: 'From a fence sent to its echo.',
+    buckets: FENCE_BUCKETS,
+    registers,
+  });
+  new Gauge({
+    name: 'gatebell_staleness_bound_seconds',
+    help: 'How far what is served from memory may lie behind Postgres; 0 while nothing is served from memory.',
+    registers,
+    collect() {
+      this.set((coherence.stalenessBoundMs ?? 0) / 1000);
+    },
+  });
+  const queries = new Counter({
+    name: 'gatebell_db_queries_total',
+    help: 'Statements sent to Postgres.',
+    labelNames: ['query'],
+    registers,
+  });
+  const batchSize = new Histogram({
+    name: 'gatebell_load_batch_size',
+    help: 'Facts asked for in one load.',
+    buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500],
+    registers,
+  });
+  const queueUsage = new Gauge({
+    name: 'gatebell_notify_queue_usage_ratio',
+    help: "Share of Postgres' notification queue in use; when it is full, writers fail at COMMIT.",
+    registers,
+  });
+
+  // A label set that exists from the start is seen by rate() from the first event on.
+  for (const { subject } of coherence.caches) {
+    signals.inc({ subject }, 0);
+    invalidations.inc({ subject }, 0);
+  }
+  flushes.inc({ cause: 'down' }, 0);
+  flushes.inc({ cause: 'malformed' }, 0);
+  const watched = new Set(coherence.caches.map(({ subject }) => subject));
+
+  return {
+    contentType: registry.contentType,
+    scrape: () => registry.metrics(),
+    observe(observation) {
+      switch (observation.event) {
+        case 'decision':
+          decisions.inc({ decision: observation.decision, reason: observation.reason });
+          decisionDuration.observe(observation.durationMs / 1000);
+          break;
+        case 'signal':
+          // Anyone can NOTIFY, so a subject that is not ours must not become a label.
+          signals.inc({ subject: watched.has(observation.subject) ? observation.subject : 'other' });
+          break;
+        case 'invalidation':
+          invalidations.inc({ subject: observation.subject }, observation.entries);
+          break;
+        case 'flush':
+          flushes.inc({ cause: observation.cause });
+          break;
+        case 'connection_opened':
+          connections.inc();
+          break;
+        case 'fence_proven':
+          fenceRtt.observe(observation.rttMs / 1000);
+          queueUsage.set(observation.queueUsage);
+          break;
+        case 'query':
+          queries.inc({ query: observation.query });
+          break;
+        case 'load_batch':
+          batchSize.observe(observation.keys);
+          break;
+        default:
+          break;
+      }
+    },
+  };
+}

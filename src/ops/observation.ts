@@ -1,0 +1,15 @@
+/** Everything that can happen in a replica: what the log and the metrics are made from. */
+import type { AuthObservation } from '../auth/handler.js';
+import type { CoherenceObservation } from '../coherence/observation.js';
+import type { BadRow } from '../store/facts.js';
+
+/** One thing that happened. */
+export type Observation =
+  | CoherenceObservation
+  | AuthObservation
+  | ({ readonly event: 'bad_row' } & BadRow)
+  | { readonly event: 'query'; readonly query: string }
+  | { readonly event: 'pool_connection_lost'; readonly error: unknown }
+  | { readonly event: 'listening'; readonly replica: string; readonly auth: string; readonly ops: string }
+  | { readonly event: 'stopping'; readonly signal: string }
+  | { readonly event: 'stopped' };
