@@ -22,6 +22,16 @@ interface Line {
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 const REPEAT_MS = 1_000;
+/** What a fault makes happen again and again. */
+const REPEATING: ReadonlySet<Observation['event']> = new Set([
+  'fence_failed',
+  'fence_slow',
+  'load_failed',
+  'load_refused',
+  'message_malformed',
+  'handler_failed',
+  'decision_failed',
+]);
 
 /** An error in one line. */
 export function errorText(error: unknown): string {
@@ -149,12 +159,7 @@ export function createLog({ format, level, write, nowMs }: LogOptions): (observa
     if (LEVELS.indexOf(line.level) < least) {
       return;
     }
-    if (
-      line.level === 'warn' &&
-      observation.event !== 'listener_state' &&
-      least > 0 &&
-      isRepeat(observation.event, now)
-    ) {
+    if (least > 0 && REPEATING.has(observation.event) && isRepeat(observation.event, now)) {
       return;
     }
     const time = new Date(now).toISOString();

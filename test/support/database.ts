@@ -29,6 +29,7 @@ export async function createTestDatabase({
 } = {}): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const admin = new pg.Client({ connectionString: server });
+  admin.on('error', () => undefined);
   await admin.connect();
   await admin.query(`create database ${name} template ${migrated ? TEMPLATE : 'template0'}`);
   const url = databaseUrl(name, server);

@@ -50,7 +50,7 @@ export interface Replica {
   stop(): Promise<number | null>;
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+const agent = new Agent({ keepAlive: true });
 
 /** One HTTP request over kept-alive connections. */
 export async function fetchAnswer(

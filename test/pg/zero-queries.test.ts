@@ -1,0 +1,83 @@
+/** Warm answers cost no query: counted in Postgres itself, for each kind of identity. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createToken } from '../../src/auth/token.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { startReplica, type Ask, type Replica } from '../support/replica.js';
+import { createWorld, type World } from '../support/world.js';
+
+const REQUESTS = 5_000;
+const AT_ONCE = 32;
+const FENCE_INTERVAL_MS = 500;
+
+let database: TestDatabase;
+let replica: Replica;
+let world: World;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.sql('create extension pg_stat_statements');
+  world = await createWorld(database);
+  replica = await startReplica(database.url, { env: { GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS) } });
+});
+
+afterAll(async () => {
+  await replica.stop();
+  await database.drop();
+});
+
+/** Statements of the replica since the last reset, by their text. */
+async function statements(): Promise<{ readonly query: string; readonly calls: number }[]> {
+  const rows = await database.sql(
+    `select s.query, s.calls::int as calls from pg_stat_statements s join pg_database d on d.oid = s.dbid
+     where d.datname = current_database() and s.toplevel and s.query not like '%pg_stat_statements%'`,
+  );
+  return rows.map(row => ({ query: String(row['query']), calls: Number(row['calls']) }));
+}
+
+const resetStatements = (): Promise<unknown> => database.sql('select pg_stat_statements_reset()');
+
+const KINDS: readonly { readonly kind: string; readonly reason: string; readonly ask: () => Ask }[] = [
+  { kind: 'anonymous on a public route', reason: 'public', ask: () => ({ uri: '/share/x' }) },
+  { kind: 'anonymous elsewhere', reason: 'no_credential', ask: () => ({}) },
+  { kind: 'session cookie', reason: 'granted', ask: () => ({ cookie: world.session }) },
+  { kind: 'bearer token', reason: 'granted', ask: () => ({ token: world.alice }) },
+  {
+    kind: 'bearer token on an authenticated route',
+    reason: 'authenticated',
+    ask: () => ({ host: 'wiki.test', token: world.bob }),
+  },
+  { kind: 'unknown token', reason: 'bad_credential', ask: () => ({ token: UNKNOWN }) },
+  { kind: 'user without a grant', reason: 'no_grant', ask: () => ({ token: world.bob }) },
+  { kind: 'disabled user', reason: 'disabled_user', ask: () => ({ token: world.carol }) },
+  { kind: 'unknown host', reason: 'unknown_app', ask: () => ({ host: 'nowhere.test', token: world.alice }) },
+];
+const UNKNOWN = createToken();
+
+test.each(KINDS)('$kind: one warming request, then 5,000 without a query', async ({ reason, ask }) => {
+  const asked = ask();
+  expect((await replica.ask(asked)).reason).toBe(reason);
+
+  await resetStatements();
+  const startedMs = performance.now();
+  let left = REQUESTS;
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      while (left-- > 0) {
+        expect((await replica.ask(asked)).reason).toBe(reason);
+      }
+    }),
+  );
+  const found = await statements();
+  const elapsedMs = performance.now() - startedMs;
+
+  // What is left is the idle rate: one fence an interval.
+  expect(found.filter(({ query }) => !query.includes('gatebell.fence('))).toEqual([]);
+  const fences = found.reduce((sum, { calls }) => sum + calls, 0);
+  expect(fences).toBeLessThanOrEqual(elapsedMs / FENCE_INTERVAL_MS + 2);
+});
+
+test('the count would show a query: a cold request does', async () => {
+  await resetStatements();
+  await replica.ask({ host: 'colder.test' });
+  expect((await statements()).some(({ query }) => query.includes('gatebell.apps'))).toBe(true);
+});

@@ -1,0 +1,497 @@
+/** The deployment files agree with each other and with the program; no tool but Node is needed. See also test/e2e/deploy.test.ts. */
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { nginxDialect } from '../../src/auth/dialect-nginx.js';
+import { forwardDialect } from '../../src/auth/dialect-forward.js';
+import { sendReply } from '../../src/auth/reply.js';
+import { CONFIG_VARIABLES, readConfig } from '../../src/config.js';
+
+interface Service {
+  readonly image?: string;
+  readonly build?: string;
+  readonly user?: string;
+  readonly restart?: string;
+  readonly privileged?: boolean;
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly security_opt?: readonly string[];
+  readonly profiles?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly volumes?: readonly string[];
+  readonly ports?: readonly string[];
+  readonly networks?: readonly string[];
+  readonly depends_on?: readonly string[] | Readonly<Record<string, { readonly condition: string }>>;
+  readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean };
+  readonly stop_grace_period?: string;
+}
+
+interface Network {
+  readonly internal?: boolean;
+  readonly ipam?: { readonly config: readonly { readonly subnet: string }[] };
+}
+
+interface Compose {
+  readonly services: Readonly<Record<string, Service>>;
+  readonly networks: Readonly<Record<string, Network>>;
+  readonly volumes: Readonly<Record<string, unknown>>;
+}
+
+interface Balanced {
+  readonly loadBalancer: {
+    readonly servers: readonly { readonly url: string }[];
+    readonly healthCheck: { readonly path: string; readonly port?: number };
+  };
+}
+
+interface TraefikDynamic {
+  readonly http: {
+    readonly routers: Readonly<
+      Record<
+        string,
+        {
+          readonly rule: string;
+          readonly entryPoints: readonly string[];
+          readonly middlewares: readonly string[];
+          readonly service: string;
+        }
+      >
+    >;
+    readonly middlewares: {
+      readonly gatebell: {
+        readonly forwardAuth: {
+          readonly address: string;
+          readonly trustForwardHeader: boolean;
+          readonly authResponseHeaders: readonly string[];
+        };
+      };
+    };
+    readonly services: Readonly<Record<string, Balanced>>;
+  };
+}
+
+interface TraefikStatic {
+  readonly entryPoints: Readonly<
+    Record<
+      string,
+      {
+        readonly address: string;
+        readonly asDefault?: boolean;
+        readonly forwardedHeaders?: { readonly trustedIPs?: readonly string[]; readonly insecure?: boolean };
+      }
+    >
+  >;
+}
+
+interface Prometheus {
+  readonly rule_files: readonly string[];
+  readonly scrape_configs: readonly {
+    readonly metrics_path: string;
+    readonly static_configs: readonly { readonly targets: readonly string[] }[];
+  }[];
+}
+
+interface Rules {
+  readonly groups: readonly {
+    readonly rules: readonly {
+      readonly alert: string;
+      readonly expr: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly annotations: Readonly<Record<string, string>>;
+    }[];
+  }[];
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const read = (path: string): string => readFileSync(root + path, 'utf8');
+/** The shape is what the tests below go on to check. */
+const readYaml = <T>(path: string): T => parse(read(path), { merge: true }) as T;
+
+const compose = readYaml<Compose>('docker-compose.yml');
+const services = Object.entries(compose.services);
+const replicas = services.filter(([, service]) => service.environment?.['GATEBELL_REPLICA'] !== undefined);
+const dockerfile = read('Dockerfile');
+const traefik = readYaml<TraefikDynamic>('deploy/traefik/dynamic.yml').http;
+const traefikStatic = readYaml<TraefikStatic>('deploy/traefik/traefik.yml');
+const packageJson = JSON.parse(read('package.json')) as {
+  readonly version: string;
+  readonly engines?: { readonly node?: string };
+};
+
+/** What `${NAME:-default}` is when nothing is set. */
+const withDefaults = (text: string): string => text.replace(/\$\{\w+:-([^}]*)\}/g, '$1');
+const environmentOf = (service: Service): Record<string, string> =>
+  Object.fromEntries(Object.entries(service.environment ?? {}).map(([name, value]) => [name, withDefaults(value)]));
+const isOneShot = (service: Service): boolean => service.restart === 'no';
+const dependencies = (service: Service): readonly string[] =>
+  Array.isArray(service.depends_on) ? service.depends_on : Object.keys(service.depends_on ?? {});
+
+/** A tag that names one release: three numbers, two for Postgres, or a digest. */
+function isPinned(image: string): boolean {
+  const match =
+    /^(?<name>[a-z0-9]+(?:[._/-][a-z0-9]+)*):v?(?<version>\d+(?:\.\d+)+)(?:-[a-z0-9.-]+)?(?<digest>@sha256:[0-9a-f]{64})?$/.exec(
+      image,
+    );
+  const numbers = match?.groups?.['version']?.split('.').length ?? 0;
+  return numbers >= (match?.groups?.['name'] === 'postgres' ? 2 : 3);
+}
+
+/** Headers of a real 200, in lower case, without those that are not the app's business. */
+async function identityHeaders(): Promise<string[]> {
+  const server = createServer((_, response) => {
+    const decision = { reason: 'public', status: 200, app: null, route: null, user: null, grant: null } as const;
+    sendReply(response, forwardDialect, decision, null, null);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    const address = server.address();
+    if (address === null || typeof address === 'string') {
+      throw new Error('not listening on a port');
+    }
+    const response = await fetch(`http://127.0.0.1:${address.port}/`, { headers: { Connection: 'close' } });
+    const others = new Set(['x-gatebell-reason', 'cache-control', 'content-length', 'date', 'connection']);
+    return [...response.headers.keys()].filter(name => !others.has(name)).sort();
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+const lowerCase = (names: readonly string[]): string[] => names.map(name => name.toLowerCase()).sort();
+
+describe('docker-compose.yml', () => {
+  test.each([
+    ['postgres:18.6-bookworm', true],
+    ['traefik/whoami:v1.11.0', true],
+    ['registry.example.test/a/b:1.2.3', true],
+    ['postgres', false],
+    ['postgres:latest', false],
+    ['postgres:18', false],
+    ['node:22.23-slim', false],
+    ['traefik:v3', false],
+    ['Traefik:v3.1.2', false],
+  ])('the check of tags takes %s for pinned: %s', (image, pinned) => {
+    expect(isPinned(image)).toBe(pinned);
+  });
+
+  test.each(services)('%s runs a pinned image or one that is built here', (_, service) => {
+    expect(service.image).toBeDefined();
+    expect(isPinned(service.image ?? '')).toBe(true);
+    if (service.build !== undefined) {
+      expect(existsSync(`${root}${service.build}/Dockerfile`)).toBe(true);
+      expect(service.image).toBe(`gatebell:${packageJson.version}`);
+    }
+  });
+
+  test.each(services)('%s refers only to what is there', (_, service) => {
+    for (const volume of service.volumes ?? []) {
+      const [source = '', target] = volume.split(':');
+      expect(target).toMatch(/^\//);
+      expect(source.startsWith('./') ? existsSync(root + source) : source in compose.volumes, volume).toBe(true);
+    }
+    for (const network of service.networks ?? []) {
+      expect(Object.keys(compose.networks)).toContain(network);
+    }
+    for (const dependency of dependencies(service)) {
+      expect(Object.keys(compose.services)).toContain(dependency);
+      const condition = Array.isArray(service.depends_on)
+        ? 'service_started'
+        : (service.depends_on as Record<string, { condition: string }>)[dependency]?.condition;
+      const wanted = compose.services[dependency];
+      if (condition === 'service_healthy') {
+        expect(wanted?.healthcheck?.test).toBeDefined();
+      }
+      expect(condition === 'service_completed_successfully').toBe(wanted !== undefined && isOneShot(wanted));
+    }
+  });
+
+  test('every network and volume is used', () => {
+    const used = services.flatMap(([, { networks = [], volumes = [] }]) => [
+      ...networks,
+      ...volumes.map(volume => volume.split(':')[0]),
+    ]);
+    expect(used).toEqual(
+      expect.arrayContaining([...Object.keys(compose.networks), ...Object.keys(compose.volumes)] as string[]),
+    );
+  });
+
+  test.each(services.filter(([, service]) => !isOneShot(service)))(
+    '%s is restarted, and its health is watched by itself or by Traefik',
+    (name, service) => {
+      expect(service.restart).toBe('unless-stopped');
+      const byTraefik = Object.values(traefik.services).some(({ loadBalancer }) =>
+        loadBalancer.servers.some(({ url }) => new URL(url).hostname === name && loadBalancer.healthCheck.path !== ''),
+      );
+      expect((service.healthcheck?.test?.length ?? 0) > 1 || byTraefik).toBe(true);
+    },
+  );
+
+  test.each(services)('%s has no more rights than it needs', (name, service) => {
+    expect(service.privileged).toBeUndefined();
+    expect(service.security_opt).toContain('no-new-privileges:true');
+    // Postgres' image starts as root, to give the volume to its user.
+    if (name !== 'postgres') {
+      expect(service.user).toMatch(/^([1-9][0-9]*:[1-9][0-9]*|postgres)$/);
+      expect(service.read_only).toBe(true);
+      expect(service.cap_drop).toEqual(['ALL']);
+    }
+    for (const port of service.ports ?? []) {
+      expect(port).toMatch(/^127\.0\.0\.1:/);
+    }
+  });
+
+  test('has three replicas that differ in nothing but their name', () => {
+    expect(replicas).toHaveLength(3);
+    const rest = replicas.map(([name, service]) => {
+      const { GATEBELL_REPLICA: replica, ...environment } = environmentOf(service);
+      expect(replica).toBe(name);
+      return { ...service, environment };
+    });
+    expect(rest[1]).toEqual(rest[0]);
+    expect(rest[2]).toEqual(rest[0]);
+    expect(rest[0]?.stop_grace_period).toBeDefined();
+  });
+
+  test.each(replicas)('%s has a configuration that the program accepts, with least privilege', (_, service) => {
+    const config = readConfig({}, environmentOf(service));
+    expect(config.host).toBe('0.0.0.0');
+    expect(new URL(config.databaseUrl ?? '').username).toBe('gatebell_replica');
+    expect(read('deploy/compose/init-roles.sql')).toMatch(
+      /create role gatebell_replica login .* in role gatebell_daemon;/,
+    );
+  });
+
+  test('replicas trust the network that they share with Traefik alone', () => {
+    const ranges = replicas.map(([, { environment }]) => environment?.['GATEBELL_TRUSTED_PROXIES']);
+    const trusted = Object.entries(compose.networks).filter(([, { ipam }]) => ipam?.config[0]?.subnet === ranges[0]);
+    expect(trusted).toHaveLength(1);
+    const members = services.filter(([, { networks }]) => networks?.includes(trusted[0]![0]));
+    expect(members.map(([name]) => name).sort()).toEqual([...replicas.map(([name]) => name), 'traefik'].sort());
+  });
+
+  test("keeps Postgres' data where images from 18 on put it, and off the host's ports", () => {
+    const { postgres } = compose.services;
+    expect(postgres?.image).toMatch(/^postgres:18\./);
+    expect(postgres?.volumes).toContain('postgres-data:/var/lib/postgresql');
+    expect(postgres?.ports).toBeUndefined();
+  });
+
+  test('names only variables that the program reads', () => {
+    const named = `${read('docker-compose.yml')}\n${dockerfile}`.match(/\bGATEBELL_\w+/g) ?? [];
+    expect(named.length).toBeGreaterThan(0);
+    expect(CONFIG_VARIABLES).toEqual(expect.arrayContaining([...new Set(named)]));
+  });
+});
+
+describe('Dockerfile', () => {
+  const lines = dockerfile.replace(/\\\n/g, ' ').split('\n');
+  const instructions = (name: string): string[] =>
+    lines.filter(line => line.startsWith(`${name} `)).map(line => line.slice(name.length + 1).trim());
+
+  test('builds on pinned images whose Node the package accepts', () => {
+    const images = instructions('FROM').map(from => from.split(' ')[0] ?? '');
+    expect(images.length).toBeGreaterThan(1);
+    const engine = packageJson.engines?.node;
+    const least = engine === undefined ? [0, 0] : /^>=(\d+)\.(\d+)(?:\.0)?$/.exec(engine)?.slice(1).map(Number);
+    // Another form of range needs another comparison here.
+    expect(least).toBeDefined();
+    for (const image of images) {
+      expect(isPinned(image), image).toBe(true);
+      const [major = 0, minor = 0] = image.slice('node:'.length).split('.').map(Number);
+      const [leastMajor = 0, leastMinor = 0] = least ?? [];
+      expect(major > leastMajor || (major === leastMajor && minor >= leastMinor), image).toBe(true);
+    }
+  });
+
+  test('copies what is there, and runs the command as another user than root', () => {
+    for (const copy of instructions('COPY').filter(line => !line.startsWith('--from'))) {
+      for (const source of copy.split(/\s+/).slice(0, -1)) {
+        expect(existsSync(root + source), source).toBe(true);
+      }
+    }
+    expect(instructions('USER').at(-1)).toBe('node');
+    expect(instructions('ENTRYPOINT')).toEqual(['["node", "dist/cli.js"]']);
+    expect(instructions('CMD')).toEqual(['["serve"]']);
+    expect(instructions('EXPOSE')).toEqual(['4280 4281']);
+    expect(instructions('HEALTHCHECK')[0]).toContain('/readyz');
+  });
+
+  test('has no secrets and no installed modules in its context', () => {
+    const ignored = read('.dockerignore').split('\n');
+    expect(ignored).toEqual(expect.arrayContaining(['.git', '.env*', 'node_modules', 'dist']));
+  });
+});
+
+describe('Traefik', () => {
+  const { forwardAuth } = traefik.middlewares.gatebell;
+  const address = new URL(forwardAuth.address);
+  const [gateName, gate] =
+    Object.entries(traefikStatic.entryPoints).find(([, entryPoint]) => entryPoint.address === address.host) ?? [];
+
+  test('asks the endpoint of its dialect, with what it knows itself', () => {
+    expect(address.pathname).toBe('/auth/forward');
+    expect(address.search).toBe('');
+    expect(forwardAuth.trustForwardHeader).toBe(false);
+  });
+
+  test('copies the full set of identity headers', async () => {
+    expect(lowerCase(forwardAuth.authResponseHeaders)).toEqual(await identityHeaders());
+  });
+
+  test('asks through an entry point of its own, which only it can reach and which keeps what it says', () => {
+    expect(gate?.address).toMatch(/^127\.0\.0\.1:/);
+    expect(gate?.forwardedHeaders).toEqual({ trustedIPs: ['127.0.0.1/32'] });
+    expect(gate?.asDefault).toBeUndefined();
+    const open = Object.values(traefikStatic.entryPoints).filter(entryPoint => entryPoint !== gate);
+    expect(open.every(entryPoint => entryPoint.forwardedHeaders === undefined)).toBe(true);
+  });
+
+  test('balances over all replicas, by their readiness', () => {
+    const router = Object.values(traefik.routers).find(({ entryPoints }) => entryPoints.includes(gateName ?? ''));
+    expect(router?.rule).toBe(`Path(\`${address.pathname}\`)`);
+    const service = traefik.services[router?.service ?? '']?.loadBalancer;
+    expect(service?.servers.map(({ url }) => url)).toEqual(
+      replicas.map(([name, { environment }]) => `http://${name}:${environment?.['GATEBELL_PORT']}`),
+    );
+    expect(service?.healthCheck.path).toBe('/readyz');
+    expect(String(service?.healthCheck.port)).toBe(replicas[0]?.[1].environment?.['GATEBELL_OPS_PORT']);
+  });
+
+  test('guards every app', () => {
+    for (const router of Object.values(traefik.routers)) {
+      expect(Object.keys(traefik.services)).toContain(router.service);
+      if (!router.entryPoints.includes(gateName ?? '')) {
+        expect(router.middlewares).toContain('gatebell');
+      }
+    }
+  });
+});
+
+describe('nginx', () => {
+  const conf = read('deploy/nginx/gatebell.conf')
+    .replace(/^\s*#.*$/gm, '')
+    .replace(/\s+/g, ' ');
+
+  test('hands on every identity header, from the gate and from nobody else', async () => {
+    const names = await identityHeaders();
+    for (const name of names) {
+      const variable = new RegExp(`auth_request_set (\\$\\w+) \\$upstream_http_${name.replaceAll('-', '_')};`).exec(
+        conf,
+      );
+      expect(variable, name).not.toBeNull();
+      expect(conf.toLowerCase()).toContain(`proxy_set_header ${name} ${variable?.[1]};`);
+    }
+  });
+
+  test('asks the endpoint of its dialect, without a body', () => {
+    const location = /location = \/_gatebell \{([^}]*)\}/.exec(conf)?.[1] ?? '';
+    expect(location).toContain('internal;');
+    expect(location).toContain(`proxy_pass http://gatebell/auth/${nginxDialect.name};`);
+    expect(location).toContain('proxy_pass_request_body off;');
+    expect(location).toContain('proxy_set_header Content-Length "";');
+    expect(location).toMatch(/proxy_set_header X-Original-URL \$scheme:\/\/\$\w+\$request_uri;/);
+    expect(location).toContain('proxy_set_header X-Original-Method $request_method;');
+  });
+
+  test('keeps connections to several replicas', () => {
+    const upstream = /upstream gatebell \{([^}]*)\}/.exec(read('deploy/nginx/gatebell-upstream.conf'))?.[1] ?? '';
+    expect(upstream.match(/^\s*server /gm)?.length).toBeGreaterThan(1);
+    expect(upstream).toMatch(/^\s*keepalive [1-9]/m);
+  });
+});
+
+describe('Caddy', () => {
+  const caddyfile = read('deploy/caddy/Caddyfile');
+
+  test('removes every identity header that a client sends, and copies the gate’s', async () => {
+    const names = await identityHeaders();
+    const removed = [...caddyfile.matchAll(/^\s*request_header -(\S+)$/gm)].map(match => match[1] ?? '');
+    const copied = /^\s*copy_headers (.+)$/m.exec(caddyfile)?.[1]?.split(' ') ?? [];
+    expect(lowerCase(removed)).toEqual(names);
+    expect(lowerCase(copied)).toEqual(names);
+    expect(caddyfile.indexOf('request_header')).toBeLessThan(caddyfile.indexOf('forward_auth {$'));
+  });
+
+  test('asks the endpoint of its dialect', () => {
+    expect(caddyfile).toMatch(/^\s*uri \/auth\/forward$/m);
+  });
+});
+
+describe('Prometheus', () => {
+  /** The promised names; what a histogram is made of comes on top. */
+  const counted = [
+    'gatebell_decisions_total',
+    'gatebell_cache_lookups_total',
+    'gatebell_cache_entries',
+    'gatebell_signals_total',
+    'gatebell_invalidations_total',
+    'gatebell_flushes_total',
+    'gatebell_listener_state',
+    'gatebell_listener_connections_total',
+    'gatebell_staleness_bound_seconds',
+    'gatebell_db_queries_total',
+    'gatebell_notify_queue_usage_ratio',
+  ];
+  const histograms = ['gatebell_decision_duration_seconds', 'gatebell_fence_rtt_seconds', 'gatebell_load_batch_size'];
+  const known = new Set([
+    // Prometheus' own: whether the scrape succeeded.
+    'up',
+    ...counted,
+    ...histograms.flatMap(name => [`${name}_bucket`, `${name}_sum`, `${name}_count`]),
+  ]);
+  const rules = readYaml<Rules>('deploy/prometheus/alerts.yml').groups.flatMap(group => group.rules);
+
+  /** Names of series in an expression: what is left without labels, ranges, groupings, functions and operators. */
+  function seriesNames(expression: string): string[] {
+    const bare = expression
+      .replace(/\{[^}]*\}|\[[^\]]*\]|"[^"]*"/g, '')
+      .replace(/\b(?:by|without|on|ignoring)\s*\([^)]*\)/g, '');
+    return [...bare.matchAll(/\b([a-zA-Z_:][\w:]*)\b(?!\s*\()/g)]
+      .map(match => match[1] ?? '')
+      .filter(name => !['and', 'or', 'unless', 'bool', 'sum', 'max', 'min', 'count', 'avg'].includes(name));
+  }
+
+  test('scrapes every replica on its ops port', () => {
+    const { scrape_configs: jobs, rule_files: files } = readYaml<Prometheus>('deploy/prometheus/prometheus.yml');
+    expect(jobs.flatMap(job => job.static_configs.flatMap(({ targets }) => targets))).toEqual(
+      replicas.map(([name, { environment }]) => `${name}:${environment?.['GATEBELL_OPS_PORT']}`),
+    );
+    expect(jobs.every(job => job.metrics_path === '/metrics')).toBe(true);
+    for (const file of files) {
+      expect(existsSync(`${root}deploy/prometheus/${file}`)).toBe(true);
+    }
+  });
+
+  test('the check of expressions finds names of series, and nothing else', () => {
+    expect(seriesNames('sum by (le, x) (rate(a_bucket{b="c"}[5m])) > 0.5 or vector(0) and max(d_total)')).toEqual([
+      'a_bucket',
+      'd_total',
+    ]);
+  });
+
+  test.each(rules.map(rule => [rule.alert, rule] as const))('%s is about series that exist', (_, rule) => {
+    const names = seriesNames(rule.expr);
+    expect(names).not.toHaveLength(0);
+    for (const name of names) {
+      expect(known.has(name) || /^(process|nodejs)_/.test(name), name).toBe(true);
+    }
+    expect(rule.labels['severity']).toMatch(/^(warning|critical)$/);
+    expect(rule.annotations['summary']).toBeTruthy();
+    expect(rule.annotations['description']).toBeTruthy();
+  });
+
+  test.each([
+    'gatebell_listener_state',
+    'gatebell_staleness_bound_seconds',
+    'gatebell_notify_queue_usage_ratio',
+    'gatebell_listener_connections_total',
+    'gatebell_decisions_total',
+    'gatebell_fence_rtt_seconds_bucket',
+  ])('an alert watches %s', name => {
+    expect(rules.some(rule => seriesNames(rule.expr).includes(name))).toBe(true);
+  });
+});
