@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-const shared = { testTimeout: 30_000, hookTimeout: 60_000, restoreMocks: true };
+// Generous: the machine may be busy, and nothing is judged by how long it takes.
+const shared = { testTimeout: 120_000, hookTimeout: 120_000, restoreMocks: true };
 
 export default defineConfig({
   test: {

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
-/** The command `gatebell`: words in, exit codes out. What the commands do is in `commands/`, one file each. */
+/**
+ * The command `gatebell`: words in, exit codes out. What the commands do is in `commands/`, one file each; those that need a
+ * web server are loaded when they are asked for, so that the others start fast.
+ */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { createContext, type CommandContext, type GlobalFlags } from './commands/context.js';
-import { dev } from './commands/dev.js';
+import type { DevOptions } from './commands/dev.js';
 import { doctor } from './commands/doctor.js';
 import * as facts from './commands/facts.js';
 import { migrateDown, migrateStatus, migrateUp } from './commands/migrate.js';
-import { serve } from './commands/serve.js';
 import { sql } from './commands/sql.js';
 import { CONFIG_FLAGS, type ConfigFlag } from './config.js';
 import { describeError, EXIT } from './errors.js';
@@ -70,12 +72,18 @@ function createProgram(run: (exitCode: number) => void): Command {
         run((await action(context, ...([...given.slice(0, -2), own] as A))) ?? EXIT.done);
       });
 
-  define(program, 'serve', 'run one replica until SIGTERM', serve, ALL);
+  define(
+    program,
+    'serve',
+    'run one replica until SIGTERM',
+    async context => (await import('./commands/serve.js')).serve(context),
+    ALL,
+  );
   define(
     program,
     'dev',
     'see it work: an embedded Postgres, sample data and several replicas',
-    (_, options: { replicas: number; port: number }) => dev(options),
+    async (_, options: DevOptions) => (await import('./commands/dev.js')).dev(options),
     [],
   )
     .addOption(new Option('--replicas <n>', 'how many replicas').default(2).argParser(wholeNumber(1, 20)))
@@ -206,5 +214,8 @@ async function main(words: readonly string[]): Promise<number> {
     return failure;
   }
 }
+
+// Whoever reads our output may leave early (`gatebell dev | head`); that is no reason to drop what must be cleaned up.
+process.stdout.on('error', () => undefined);
 
 process.exitCode = await main(process.argv.slice(2));

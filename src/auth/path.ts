@@ -2,11 +2,13 @@
  * Which rule a path falls under, whatever the upstream makes of it.
  *
  * A gate that reads a path in one way and an upstream that reads it in another is a bypass (GHSA-p224-6x5r-fjpm,
- * CVE-2025-66490). So a rule is chosen for every *reading* that an upstream may give the path: raw, decoded once and again, with
- * dot segments resolved, double slashes merged, backslashes taken for slashes, matrix parameters dropped, trailing dots and
- * spaces of segments dropped, look-alike characters folded, and in either case. If all readings choose the same rule, that is
- * the rule; else the path is ambiguous and refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
+ * CVE-2025-66490). So a rule is chosen for every *reading* that an upstream may give the path: raw, decoded (also all but the
+ * slash), dot segments resolved, double slashes merged or taken for the head of a host, backslashes taken for slashes, matrix
+ * parameters dropped, trailing dots and spaces of segments dropped, look-alike characters folded, each any number of times and
+ * in any order, and in either case. If all readings choose the same rule, that is the rule; else the path is ambiguous and
+ * refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
  */
+import { isUtf8 } from 'node:buffer';
 import type { Route } from '../store/facts.js';
 
 /** Paths without anything that could be read in two ways (but for their case). */
@@ -14,17 +16,16 @@ const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+
 /** Characters that no request target may hold: controls, space, and the fragment, which is never sent. */
 const FORBIDDEN_RAW = /[\x00-\x20\x7f#]/;
 const FORBIDDEN_DECODED = /[\x00-\x1f\x7f]/;
-/** Bytes that UTF-8 never has: overlong forms hide slashes and dots in them. */
-const NEVER_UTF8 = /[\xc0\xc1\xf5-\xff]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]/;
-const ESCAPE = /%([0-9A-Fa-f]{2})/g;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
-/** Encodings inside encodings that are followed; deeper ones are refused. */
-const DECODINGS_MAX = 4;
-/** Readings of one path that are looked at; a path with more is refused. */
-const READINGS_MAX = 64;
+const ESCAPE = /%([0-9A-Fa-f]{2})/g;
+const ESCAPE_BUT_SLASH = /%(?!2[Ff])([0-9A-Fa-f]{2})/g;
+const NOT_ASCII = /[\x80-\xff]/;
+/** Readings of one path that are looked at, and their characters in all; a path with more is refused. */
+const READINGS_MAX = 128;
+const READINGS_CHARACTERS_MAX = 32_768;
 
-const decode = (path: string): string =>
-  path.replace(ESCAPE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+const decode = (path: string, escape: RegExp): string =>
+  path.replace(escape, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 
 function resolveDots(path: string): string {
   const segments: string[] = [];
@@ -44,28 +45,43 @@ function resolveDots(path: string): string {
   return '/' + segments.join('/');
 }
 
-/** Characters that some upstreams fold to ASCII, such as the full-width slash. */
-function foldLookAlikes(path: string): string {
-  const text = Buffer.from(path, 'latin1').toString('utf8').normalize('NFKC');
-  return Buffer.from(text, 'utf8').toString('latin1');
+/** Reads the bytes of a path as text, and writes the text's bytes. */
+function asText(path: string, read: (text: string) => string): string {
+  return NOT_ASCII.test(path)
+    ? Buffer.from(read(Buffer.from(path, 'latin1').toString('utf8')), 'utf8').toString('latin1')
+    : path;
 }
 
-/** Ways in which an upstream may read what it has decoded; each gives another path, or the same. */
+/** Folds what some upstreams fold to ASCII, such as the full-width slash and the dotless i. */
+const foldLookAlikes = (text: string): string =>
+  text.normalize('NFKC').replace(/[^\x00-\x7f]+/g, others => others.toUpperCase().toLowerCase());
+
+/** Ways in which an upstream may read what it has; each gives another path, or the same, in time linear in its length. */
 const INTERPRETATIONS: readonly ((path: string) => string)[] = [
+  path => decode(path, ESCAPE),
+  path => decode(path, ESCAPE_BUT_SLASH),
   path => path.replace(/[?#].*$/, ''),
-  path => (/[\x80-\xff]/.test(path) ? foldLookAlikes(path) : path),
+  path => asText(path, foldLookAlikes),
+  path => asText(path, text => text.replace(/\p{Default_Ignorable_Code_Point}/gu, '')),
   path => path.replaceAll('\\', '/'),
   path => path.replace(/;[^/]*/g, ''),
   path => path.replace(/;.*$/, ''),
-  path => path.replace(/[. ]+(?=\/|$)/g, dots => (/^\.{1,2}$/.test(dots) ? dots : '')),
-  path => path.replace(/([^/.])[. ]+(?=\/|$)/g, '$1'),
+  path => path.replace(/(?<! ) +(?=\/|$)/g, ''),
+  path => path.replace(/(?<=[^/. ])[. ]+(?=\/|$)/g, ''),
+  path => path.replace(/(?<=\/)(?!\.{1,2}(?:\/|$))[. ]+(?=\/|$)/g, ''),
+  // What follows two slashes is a host to `new URL(request.url, base)`.
+  path => path.replace(/^\/{2,}[^/]*/, ''),
   path => path.replace(/\/{2,}/g, '/'),
   resolveDots,
 ];
 
+/** Whether a reading is UTF-8 without control characters. */
+const isText = (path: string): boolean =>
+  !FORBIDDEN_DECODED.test(path) && (!NOT_ASCII.test(path) || isUtf8(Buffer.from(path, 'latin1')));
+
 /**
- * All readings of a raw path, or null if it is refused outright: no slash at its head, control characters, broken escapes, bytes
- * that are not UTF-8, escapes within escapes without end, or too many readings.
+ * All readings of a raw path, or null if it is refused outright: no slash at its head, broken escapes, control characters or
+ * bytes that are not UTF-8 in any reading, or too many readings.
  *
  * @param path the path as it was sent, without its query, raw bytes above 0x7F as Latin-1 characters
  */
@@ -76,26 +92,22 @@ export function pathReadings(path: string): readonly string[] | null {
   if (!path.startsWith('/') || FORBIDDEN_RAW.test(path) || BAD_ESCAPE.test(path)) {
     return null;
   }
-  const levels = [path];
-  for (let last = path; ;) {
-    const decoded = decode(last);
-    if (decoded === last) {
-      break;
+  const readings = new Set<string>();
+  let characters = 0;
+  const add = (reading: string): boolean => {
+    if (readings.has(reading)) {
+      return true;
     }
-    if (levels.length > DECODINGS_MAX || FORBIDDEN_DECODED.test(decoded) || NEVER_UTF8.test(decoded)) {
-      return null;
-    }
-    levels.push(decoded);
-    last = decoded;
+    readings.add(reading);
+    characters += reading.length;
+    return readings.size <= READINGS_MAX && characters <= READINGS_CHARACTERS_MAX && isText(reading);
+  };
+  if (!add(path)) {
+    return null;
   }
-  // Each interpretation, on top of each that was reached before it, in the order in which upstreams apply them.
-  const readings = new Set(levels);
-  for (const interpret of INTERPRETATIONS) {
-    for (const reading of [...readings]) {
-      const other = interpret(reading);
-      readings.add(other === '' ? '/' : other);
-    }
-    if (readings.size > READINGS_MAX) {
+  // The loop also meets the readings that it adds: each interpretation is tried on each reading, until none is new.
+  for (const reading of readings) {
+    if (!INTERPRETATIONS.every(interpret => add(interpret(reading) || '/'))) {
       return null;
     }
   }

@@ -51,7 +51,7 @@ export interface SingleHeaders {
 }
 
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
-const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`);
+const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`, 'i');
 const HOST_CHARACTERS_MAX = 253;
 const URI_CHARACTERS_MAX = 8_192;
 const METHOD = /^[A-Z][A-Z-]{0,31}$/;
@@ -85,11 +85,12 @@ export function requireHeader({ values, repeated }: SingleHeaders, name: string)
 
 /** The canonical form of a host, and its port; null if it is not a host name. */
 export function parseHost(host: string): { readonly host: string; readonly port: string } | null {
-  const match = HOST.exec(host.toLowerCase());
+  // Matched as it is: lowering would make a letter k of the Kelvin sign.
+  const match = HOST.exec(host);
   if (match === null || match[1]!.length > HOST_CHARACTERS_MAX) {
     return null;
   }
-  return { host: match[1]!, port: match[2] ?? '' };
+  return { host: match[1]!.toLowerCase(), port: match[2] ?? '' };
 }
 
 /** WebSocket schemes are what Traefik sends for an upgrade. */

@@ -206,7 +206,13 @@ export function createListener(deps: ListenerDeps): Listener {
       observe({ event: 'connection_closed', cause, error });
       problem = cause === 'fence_overdue' ? overdueProblem(ending) : `the listening connection was given up: ${cause}`;
     }
-    ending.inFlight?.settle(null);
+    const { inFlight } = ending;
+    // Its receipt may still come; it must find nothing to prove, settle or trust.
+    ending.inFlight = null;
+    if (inFlight !== null && cause !== 'fence_overdue') {
+      observe({ event: 'fence_failed', cause: 'epoch_ended', error: null });
+    }
+    inFlight?.settle(null);
     waiting?.settle(null);
     waiting = null;
     ending.abort.abort();
@@ -295,7 +301,10 @@ export function createListener(deps: ListenerDeps): Listener {
     fence.settle({ sentAt: fence.sentAt, epoch: receiver.epoch! });
   };
 
-  /** A subject whose triggers were touched since the last fence may have changed unheard: it starts from nothing. */
+  /**
+   * A subject whose triggers were touched since the last fence, or were not in place then, may have changed unheard: it
+   * starts from nothing. So do the loads that are under way: they may be older than the triggers.
+   */
   const settleTrust = (receiver: Attempt, watches: readonly WatchState[]): void => {
     const trusted = new Set<string>();
     const problems = new Map<string, string>();
@@ -316,10 +325,11 @@ export function createListener(deps: ListenerDeps): Listener {
         problems.set(subject, 'the table is no longer watched');
       }
     }
+    const unheard = new Set([...trusted].filter(subject => !lease.trusts(subject)));
     lease.settleTrust(trusted);
     for (const [subject, fingerprint] of found) {
-      const before = receiver.fingerprints.get(subject);
-      if (before !== undefined && before !== fingerprint) {
+      const before = receiver.fingerprints.get(subject) ?? fingerprint;
+      if (unheard.has(subject) || before !== fingerprint) {
         bus.emit({ type: 'change', subject, keys: null });
       }
       receiver.fingerprints.set(subject, fingerprint);

@@ -197,11 +197,23 @@ export function createLoader(deps: {
       return;
     }
     serverClock.observe(sent, reading.serverTimeMs);
-    const rows = new Map(reading.rows.map(row => [keyText(owner.query.key(row)), row]));
+    const rows = new Map<string, Row>();
+    let stray: { readonly error: unknown } | null = null;
+    for (const row of reading.rows) {
+      try {
+        rows.set(keyText(owner.query.key(row)), row);
+      } catch (error) {
+        stray = { error };
+      }
+    }
     for (const ticket of tickets) {
       const row = rows.get(ticket.text);
       let value: V | null;
       try {
+        if (row === undefined && stray !== null) {
+          // It may be this one's row: a fact must not be called absent because its row could not be read.
+          throw stray.error;
+        }
         value = row === undefined ? null : owner.query.value(row);
       } catch (error) {
         observe({ event: 'load_failed', subject: owner.subject, keys: 1, error });

@@ -7,7 +7,6 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { sqlState } from './pool.js';
 
@@ -99,6 +98,8 @@ export async function migrate(client: pg.ClientBase, direction: 'up' | 'down', c
       `the schema is at migration ${status.version}, but "gatebell migrate" did not apply it (${TABLE_SCHEMA}.${TABLE} lists ${recorded?.rowCount ?? 0}): migrate with the tool that did`,
     );
   }
+  // Loaded when it is needed: it is the slowest part of starting any command.
+  const { runner } = await import('node-pg-migrate');
   const applied = await runner({
     dbClient: client,
     dir: DIRECTORY,

@@ -47,6 +47,9 @@ export interface Replica {
   get(path: string): Promise<Answer>;
   /** Value of a series; 0 if it is not there. */
   metric(series: string): Promise<number>;
+  /** The exit code, when it has ended. */
+  readonly exited: Promise<number | null>;
+  /** Asks it to stop, and waits. */
   stop(): Promise<number | null>;
 }
 
@@ -188,6 +191,7 @@ export async function startReplica(
       const line = body.split('\n').find(text => text.startsWith(`${series} `));
       return line === undefined ? 0 : Number(line.slice(series.length + 1));
     },
+    exited: exit,
     async stop() {
       if (!ended) {
         child.kill('SIGTERM');

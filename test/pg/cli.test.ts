@@ -1,0 +1,306 @@
+/** The command, as people and scripts call it: words in, lines or JSON out, exit codes. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { gatebell, type Outcome } from '../support/command.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { startReplica } from '../support/replica.js';
+import { VERSION } from '../../src/version.js';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+
+afterAll(() => database.drop());
+
+const call = (...words: readonly string[]): Promise<Outcome> => gatebell(words, database.url);
+
+/** Runs a command that must succeed, and returns its JSON. */
+async function json(...words: readonly string[]): Promise<unknown> {
+  const { code, stdout, stderr } = await call(...words, '--json');
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  return JSON.parse(stdout);
+}
+
+describe('facts', () => {
+  test('from nothing to an allowed request and back, with the command alone', async () => {
+    await call(
+      'user',
+      'add',
+      'zoe',
+      '--email',
+      'zoe@example.test',
+      '--display-name',
+      'Zoë',
+      '--group',
+      'staff',
+      '--group',
+      'ops',
+    );
+    await call('app', 'add', 'notes', '--host', 'Notes.Example.test:443', '--header', 'X-Webauth-User: {{user.name}}');
+    await call('route', 'set', 'notes', '/admin', '--access', 'granted', '--role', 'admin', '--consistency', 'strong');
+    const created = await json('token', 'create', 'zoe', '--label', 'laptop', '--expires', '30d');
+    expect(created).toEqual({
+      id: expect.any(Number) as number,
+      token: expect.stringMatching(/^gb_[0-9A-Za-z]{49}$/) as string,
+    });
+    const { id, token } = created as { id: number; token: string };
+
+    const replica = await startReplica(database.url);
+    try {
+      const ask = { host: 'notes.example.test', token };
+      expect((await replica.ask(ask)).reason).toBe('no_grant');
+      expect((await call('grant', 'zoe', 'notes')).stdout).toContain('zoe may reach notes as user');
+      const allowed = await replica.askUntil('granted', ask);
+      expect(allowed.headers).toMatchObject({
+        'remote-user': 'zoe',
+        'remote-name': 'Zo%C3%AB',
+        'remote-email': 'zoe@example.test',
+        'remote-groups': 'staff,ops',
+        'x-gatebell-app': 'notes',
+        'x-gatebell-role': 'user',
+        'x-webauth-user': 'zoe',
+      });
+      expect((await replica.ask({ ...ask, uri: '/admin' })).reason).toBe('role_required');
+      await call('grant', 'zoe', 'notes', '--role', 'admin');
+      // The route is strong: the very next answer knows.
+      expect((await replica.ask({ ...ask, uri: '/admin' })).reason).toBe('granted');
+      await call('revoke', 'zoe', 'notes');
+      expect((await replica.ask({ ...ask, uri: '/admin' })).reason).toBe('no_grant');
+      await call('grant', 'zoe', 'notes');
+      await call('user', 'disable', 'zoe');
+      await replica.askUntil('disabled_user', ask);
+      await call('user', 'enable', 'zoe');
+      await call('app', 'disable', 'notes');
+      await replica.askUntil('disabled_app', ask);
+      await call('app', 'enable', 'notes');
+      await replica.askUntil('granted', ask);
+      await call('token', 'revoke', String(id));
+      await replica.askUntil('bad_credential', ask);
+    } finally {
+      await replica.stop();
+    }
+  });
+
+  test('lists never show a secret', async () => {
+    const { token } = (await json('token', 'create', 'zoe', '--kind', 'session')) as { token: string };
+    const { stdout } = await call('token', 'list', 'zoe', '--json');
+    expect(stdout).not.toContain(token);
+    expect(stdout).not.toContain('hash');
+    expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining({ user: 'zoe', kind: 'session' }));
+  });
+
+  test('lists are tables for people and JSON for programs', async () => {
+    expect(await json('user', 'list')).toContainEqual(
+      expect.objectContaining({ name: 'zoe', groups: ['staff', 'ops'] }),
+    );
+    expect((await call('user', 'list')).stdout).toMatch(/^id +name +email/);
+    expect((await call('route', 'list', 'nothing')).stdout).toBe('none\n');
+    expect(await json('grant', 'list')).toEqual([{ user: 'zoe', app: 'notes', role: 'user', expires_at: null }]);
+    expect(await json('route', 'list')).toHaveLength(1);
+    expect(await json('app', 'list')).toHaveLength(1);
+  });
+
+  test('changes and deletes', async () => {
+    await call('user', 'add', 'temp');
+    expect(await json('user', 'set', 'temp', '--name', 'tmp', '--group', 'x')).toMatchObject({
+      name: 'tmp',
+      groups: ['x'],
+    });
+    expect(await json('user', 'delete', 'tmp')).toMatchObject({ name: 'tmp' });
+    await call('app', 'add', 'gone', '--host', 'gone.test');
+    expect(await json('app', 'set', 'gone', '--host', 'Bücher.test')).toMatchObject({ host: 'xn--bcher-kva.test' });
+    await call('route', 'set', 'gone', '/x', '--access', 'public');
+    expect((await call('route', 'delete', 'gone', '/x')).code).toBe(0);
+    expect(await json('app', 'delete', 'gone')).toMatchObject({ name: 'gone' });
+  });
+});
+
+describe('bad input gets a clear error', () => {
+  test.each([
+    { words: ['user', 'add', 'zoe'], code: 1, says: 'there is a user of this name already' },
+    { words: ['user', 'add', ' zoe'], code: 1, says: 'without a space at either end' },
+    { words: ['user', 'add', 'x', '--group', 'a,b'], code: 1, says: 'a group name holds no comma' },
+    { words: ['user', 'set', 'zoe'], code: 2, says: 'nothing to change' },
+    { words: ['user', 'delete', 'nobody'], code: 1, says: 'there is no user "nobody"' },
+    { words: ['app', 'add', 'x', '--host', 'a b'], code: 2, says: 'host "a b" is not allowed' },
+    { words: ['app', 'add', 'x', '--host', 'http://x.test/'], code: 2, says: 'is not allowed' },
+    { words: ['app', 'add', 'x'], code: 2, says: "required option '--host" },
+    {
+      words: ['app', 'add', 'x', '--host', 'x.test', '--header', 'Remote-User: me'],
+      code: 2,
+      says: 'header name "Remote-User" is not allowed',
+    },
+    {
+      words: ['app', 'add', 'x', '--host', 'x.test', '--header', 'X-A: {{user.nmae}}'],
+      code: 2,
+      says: 'allowed are user.id, user.name',
+    },
+    { words: ['route', 'set', 'notes', 'x', '--access', 'public'], code: 1, says: 'a path prefix begins with /' },
+    {
+      words: ['route', 'set', 'notes', '/x', '--access', 'open'],
+      code: 2,
+      says: 'Allowed choices are public, authenticated, granted',
+    },
+    { words: ['route', 'set', 'none', '/x', '--access', 'public'], code: 1, says: 'there is no app "none"' },
+    { words: ['grant', 'nobody', 'notes'], code: 1, says: 'there is no user "nobody", or no app "notes"' },
+    {
+      words: ['grant', 'zoe', 'notes', '--expires', 'soon'],
+      code: 2,
+      says: 'expiry "soon" is not allowed: give a duration like',
+    },
+    { words: ['revoke', 'nobody', 'notes'], code: 1, says: '"nobody" has no grant for "notes"' },
+    { words: ['token', 'revoke', 'abc'], code: 1, says: 'there is no credential "abc"' },
+    { words: ['token', 'create', 'nobody'], code: 1, says: 'there is no user "nobody"' },
+    { words: ['sql', 'select nonsense'], code: 1, says: 'column "nonsense" does not exist' },
+    { words: ['frobnicate'], code: 2, says: "unknown command 'frobnicate'" },
+    {
+      words: ['serve', '--port', '99999'],
+      code: 2,
+      says: '--port is "99999"; allowed: a whole number from 0 to 65535',
+    },
+    { words: ['serve', '--lease-ms', '1000'], code: 2, says: 'at most half of GATEBELL_LEASE_MS, which is 1000' },
+    { words: ['dev', '--replicas', '0'], code: 2, says: 'a whole number from 1 to 20' },
+  ])('$words', async ({ words, code, says }) => {
+    const outcome = await call(...words);
+    expect(outcome.stderr).toContain(says);
+    expect(outcome.code).toBe(code);
+    expect(outcome.stdout).toBe('');
+  });
+
+  test('as JSON on standard error with --json', async () => {
+    const { code, stderr } = await call('user', 'delete', 'nobody', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stderr)).toEqual({ error: { code: 'not_found', message: 'there is no user "nobody"' } });
+  });
+
+  test('no database: serve says what to do', async () => {
+    const { code, stderr } = await gatebell(['serve'], '', { PGHOST: '', PGPORT: '', PGUSER: '', PGDATABASE: '' });
+    expect(code).toBe(2);
+    expect(stderr).toContain('DATABASE_URL');
+    expect(stderr).toContain('gatebell migrate up');
+    expect(stderr).toContain('gatebell dev');
+  });
+
+  test('an unreachable database: commands say so, without the password', async () => {
+    const { code, stderr } = await gatebell(['user', 'list'], 'postgres://someone:hidden@127.0.0.1:1/none');
+    expect(code).toBe(1);
+    expect(stderr).toContain('cannot reach Postgres');
+    expect(stderr).not.toContain('hidden');
+  });
+
+  test('a connection string that is none: refused, without the password', async () => {
+    const { code, stderr } = await gatebell(['serve'], 'mysql://someone:hidden@127.0.0.1/none');
+    expect(code).toBe(2);
+    expect(stderr).toContain('DATABASE_URL is "mysql://someone:***@127.0.0.1/none"');
+  });
+});
+
+describe('the rest', () => {
+  test('sql prints what statements return', async () => {
+    expect((await call('sql', "select 1 as one, 'x' as two; select 2 as three")).stdout).toBe(
+      'one  two\n1    x\nSELECT 1\nthree\n2\nSELECT 1\n',
+    );
+    expect(await json('sql', 'select 1 as one')).toEqual([{ command: 'SELECT', rowCount: 1, rows: [{ one: 1 }] }]);
+  });
+
+  test('--version and --help', async () => {
+    expect((await gatebell(['--version'])).stdout.trim()).toBe(VERSION);
+    const help = await gatebell(['--help']);
+    expect(help.code).toBe(0);
+    for (const word of [
+      'serve',
+      'dev',
+      'migrate',
+      'doctor',
+      'user',
+      'app',
+      'route',
+      'grant',
+      'revoke',
+      'token',
+      'sql',
+    ]) {
+      expect(help.stdout).toContain(word);
+    }
+    expect((await gatebell(['serve', '--help'])).stdout).toContain('GATEBELL_FENCE_INTERVAL_MS');
+  });
+
+  test('migrate up, status and down', async () => {
+    const empty = await createTestDatabase({ migrated: false });
+    try {
+      expect((await gatebell(['serve'], empty.url)).stderr).toContain('run "gatebell migrate up"');
+      expect((await gatebell(['migrate', 'status'], empty.url)).stdout).toMatch(/^pending/);
+      expect((await gatebell(['migrate', 'up'], empty.url)).stdout).toContain('applied 001_signals');
+      expect((await gatebell(['migrate', 'up'], empty.url)).stdout).toBe('up to date\n');
+      expect((await gatebell(['migrate', 'up'], empty.url, { GATEBELL_CHANNEL: 'other' })).stdout).toContain(
+        'moved the signals to channel other',
+      );
+      expect((await gatebell(['doctor'], empty.url)).stdout).toContain("the triggers signal on channel 'other'");
+      expect((await gatebell(['doctor'], empty.url, { GATEBELL_CHANNEL: 'other' })).code).toBe(0);
+      expect(
+        JSON.parse((await gatebell(['migrate', 'down', '--count', '3', '--json'], empty.url)).stdout),
+      ).toMatchObject({
+        reverted: [expect.stringContaining('003'), expect.stringContaining('002'), expect.stringContaining('001')],
+      });
+      await empty.sql(
+        `create schema gatebell; create function gatebell.schema_version() returns int immutable language sql return 99`,
+      );
+      const newer = await gatebell(['serve'], empty.url);
+      expect(newer.code).toBe(1);
+      expect(newer.stderr).toContain('newer than this program');
+    } finally {
+      await empty.drop();
+    }
+  });
+});
+
+describe('doctor', () => {
+  test('says that all is well', async () => {
+    const { code, stdout } = await call('doctor');
+    expect(stdout).toContain('All is well.');
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    {
+      title: 'a disabled trigger',
+      sql: 'alter table gatebell.grants disable trigger gatebell_grant_update',
+      says: 'grant: trigger gatebell_grant_update',
+    },
+    {
+      title: 'a table that is not watched',
+      sql: `select gatebell.unwatch('gatebell.users', 'user')`,
+      says: 'user: not watched',
+    },
+  ])('finds $title', async ({ sql, says }) => {
+    const broken = await createTestDatabase();
+    try {
+      await broken.sql(sql);
+      const { code, stdout } = await gatebell(['doctor'], broken.url);
+      expect(stdout).toContain('FAILED  triggers present, enabled and current');
+      expect(stdout).toContain(says);
+      expect(code).toBe(1);
+    } finally {
+      await broken.drop();
+    }
+  });
+
+  test('finds a role that cannot read', async () => {
+    const broken = await createTestDatabase();
+    const role = `poor_${broken.url.split('/').at(-1)}`;
+    try {
+      await broken.sql(`create role ${role} login password 'poor'; grant usage on schema gatebell to ${role}`);
+      const url = new URL(broken.url);
+      url.username = role;
+      url.password = 'poor';
+      const { code, stdout } = await gatebell(['doctor'], url.href);
+      expect(stdout).toMatch(/cannot read gatebell.users.*GRANT gatebell_daemon/);
+      expect(code).toBe(1);
+    } finally {
+      await broken.sql(`drop owned by ${role}; drop role ${role}`);
+      await broken.drop();
+    }
+  });
+});
