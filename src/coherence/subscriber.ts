@@ -6,12 +6,25 @@
  * (`retryLimit: 1`), no paranoid check, no parsing or quoting of its own; we make the socket, watch it, and destroy it.
  */
 import { Socket } from 'node:net';
-import type { ClientConfig } from 'pg';
+import pg, { type ClientConfig } from 'pg';
 import pgListen from 'pg-listen';
 import type { OpenSubscription } from './listener.js';
 
 // Under NodeNext the CommonJS default export is one level down.
 const createSubscriber = pgListen.default;
+
+/** Protocol violation: what a pooler answers to start-up options (PgBouncer does). */
+const STARTUP_REFUSED = '08P01';
+
+/** Says what to do about an error whose own words do not. */
+function explain(error: unknown): unknown {
+  return error instanceof pg.DatabaseError && error.code === STARTUP_REFUSED
+    ? new Error(
+        `${error.message}: this looks like a connection pooler, through which notifications do not come: set GATEBELL_LISTEN_URL to a direct connection`,
+        { cause: error },
+      )
+    : error;
+}
 
 /** Makes the opener for a connection. `connection` gets a socket of its own each time; its time-outs bound connect and LISTEN. */
 export function createSubscriptionOpener(connection: ClientConfig): OpenSubscription {
@@ -74,7 +87,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
       await Promise.race([listening, failed]);
     } catch (error) {
       close();
-      throw error;
+      throw explain(error);
     }
     return { close };
   };

@@ -88,7 +88,8 @@ function findEmbedded(): string {
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port of the loopback interface that nobody uses now. */
+export async function freePort(): Promise<number> {
   const probe = createServer();
   probe.listen(0, '127.0.0.1');
   await once(probe, 'listening');

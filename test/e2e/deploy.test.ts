@@ -1,5 +1,4 @@
 /** The deployment files, put before the programs that read them. */
-import { execFile } from 'node:child_process';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,15 +7,9 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/store/migrate.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { runTool, type Tool } from '../support/tool.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const PACKAGES = {
-  'docker-compose': 'docker-compose',
-  promtool: 'prometheus',
-  nginx: 'nginx',
-  caddy: 'caddy',
-  psql: 'postgresql-client',
-} as const;
 
 let scratch: string;
 
@@ -26,28 +19,9 @@ beforeAll(async () => {
 
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
-/** Runs a tool at the root of the project; fails with what it said, or with how to install it. */
-async function run(tool: keyof typeof PACKAGES, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
-  // Debian keeps nginx where only root looks.
-  const searchPath = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
-  return new Promise((resolve, reject) => {
-    execFile(
-      tool,
-      args,
-      { cwd: root, env: { ...process.env, PATH: searchPath, ...env }, timeout: 25_000 },
-      (error, stdout, stderr) => {
-        const output = stdout + stderr;
-        if (error === null) {
-          resolve(output);
-        } else if (error.code === 'ENOENT') {
-          reject(new Error(`${tool} is not installed; on Debian: apt-get install ${PACKAGES[tool]}`, { cause: error }));
-        } else {
-          reject(new Error(`${tool} ${args.join(' ')} failed: ${output}`, { cause: error }));
-        }
-      },
-    );
-  });
-}
+/** Runs a tool at the root of the project. */
+const run = (tool: Tool, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> =>
+  runTool(tool, args, { cwd: root, env });
 
 describe('docker-compose', () => {
   test('accepts docker-compose.yml, with and without passwords set', async () => {

@@ -1,0 +1,60 @@
+/** Programs that end-to-end tests need besides Node; a missing one is a failure that says how to install it. */
+import { execFile } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
+
+/** Where Debian keeps programs that only root finds. */
+const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
+
+/** Debian package of each program. */
+const PACKAGES = {
+  caddy: 'caddy',
+  'docker-compose': 'docker-compose',
+  nginx: 'nginx',
+  pgbouncer: 'pgbouncer',
+  promtool: 'prometheus',
+  psql: 'postgresql-client',
+} as const;
+
+export type Tool = keyof typeof PACKAGES;
+
+/** Path of the program. @throws when it is not installed */
+export function findTool(tool: Tool): string {
+  for (const folder of SEARCH_PATH.split(path.delimiter)) {
+    const file = path.join(folder, tool);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      continue;
+    }
+  }
+  throw new Error(`${tool} is not installed; on Debian: apt-get install ${PACKAGES[tool]}`);
+}
+
+/** Runs the program to its end and returns what it said; rejects when it fails. */
+export function runTool(
+  tool: Tool,
+  args: readonly string[],
+  {
+    input = '',
+    env = {},
+    cwd,
+  }: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {},
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      findTool(tool),
+      args,
+      { env: { ...process.env, PATH: SEARCH_PATH, ...env }, ...(cwd === undefined ? {} : { cwd }) },
+      (error, stdout, stderr) => {
+        if (error === null) {
+          resolve(stdout + stderr);
+        } else {
+          reject(new Error(`${tool} ${args.join(' ')} failed: ${stdout}${stderr}`, { cause: error }));
+        }
+      },
+    );
+    child.stdin?.end(input);
+  });
+}
