@@ -4,7 +4,7 @@
  * web server are loaded when they are asked for, so that the others start fast.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { createContext, type CommandContext, type GlobalFlags } from './commands/context.js';
+import { createContext, type CommandContext } from './commands/context.js';
 import type { DevOptions } from './commands/dev.js';
 import { doctor } from './commands/doctor.js';
 import * as facts from './commands/facts.js';
@@ -68,7 +68,7 @@ function createProgram(run: (exitCode: number) => void): Command {
         const isConfig = (key: string): boolean => key === 'json' || configKeys.some(known => known === key);
         const flags = Object.fromEntries(Object.entries(options).filter(([key]) => isConfig(key)));
         const own = Object.fromEntries(Object.entries(options).filter(([key]) => !isConfig(key)));
-        const context = createContext(flags as GlobalFlags, process.env);
+        const context = createContext(flags, process.env);
         run((await action(context, ...([...given.slice(0, -2), own] as A))) ?? EXIT.done);
       });
 

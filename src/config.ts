@@ -260,7 +260,7 @@ export function readConfig(flags: Readonly<Partial<Record<keyof Config, string>>
     const parsed = text === null ? (null as Config[K]) : parse(text);
     if (parsed === undefined) {
       // A connection string may hold a password.
-      const value = /Url$/.test(key) ? String(text).replace(/:[^:@/]*@/, ':***@') : String(text);
+      const value = key.endsWith('Url') ? String(text).replace(/:[^:@/]*@/, ':***@') : String(text);
       problems.push({ name: given === undefined ? variable : `--${flag}`, value, allowed });
     }
     return parsed as Config[K];

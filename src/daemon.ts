@@ -9,20 +9,16 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import express from 'express';
 import { createAuthHandler } from './auth/handler.js';
-import { systemClock, systemRandom } from './coherence/clock.js';
-import { createCoherence } from './coherence/coherence.js';
-import { createSubscriptionOpener } from './coherence/subscriber.js';
 import type { Config } from './config.js';
 import { createMetrics } from './ops/metrics.js';
 import type { Observation } from './ops/observation.js';
 import { createOpsApp } from './ops/server.js';
+import { createPostgresCoherence } from './store/coherence.js';
 import { factCaches } from './store/facts.js';
-import { createDatabase, type Database } from './store/pool.js';
 import { VERSION } from './version.js';
 
 /** A replica. */
 export interface Daemon {
-  readonly database: Database;
   /** Resolves when both ports accept connections. Rejects when one is taken. */
   start(): Promise<{ readonly auth: string; readonly ops: string }>;
   /** Drains and closes everything. Idempotent. */
@@ -79,30 +75,15 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
       observer(observation);
     }
   };
-  const database = createDatabase({
+  const coherence = createPostgresCoherence({
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     poolMax: config.poolMax,
     applicationName: `gatebell/${config.replica}`,
-    onQuery: query => {
-      observe({ event: 'query', query });
-    },
-    onIdleError: error => {
-      observe({ event: 'pool_connection_lost', error });
-    },
-  });
-  const coherence = createCoherence({
     channel: config.channel,
     leaseMs: config.leaseMs,
     fenceIntervalMs: config.fenceIntervalMs,
-    // One connection is kept for the fences: a pool full of slow loads must not make the cache unproven.
-    loadsMax: config.poolMax - 1,
-    clock: systemClock,
-    random: systemRandom,
     observe,
-    openSubscription: createSubscriptionOpener(database.listenConfig),
-    sendFence: database.sendFence,
-    source: database.source,
   });
   const facts = factCaches(row => {
     observe({ event: 'bad_row', ...row });
@@ -146,7 +127,7 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
       leaseMs: config.leaseMs,
       coherence,
       metrics,
-      pool: database,
+      pool: coherence.database,
       isStopping: () => stopping !== null,
       startedMs,
     }),
@@ -157,13 +138,11 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     await sleep(DRAIN_MS);
     await close(authServer);
     await coherence.stop();
-    await database.close();
     await close(opsServer);
     observe({ event: 'stopped' });
   };
 
   return {
-    database,
     async start() {
       const urls = {
         auth: await listen(authServer, config.host, config.port),

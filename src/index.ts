@@ -29,5 +29,7 @@ export { createAuthHandler } from './auth/handler.js';
 export type { AuthHandler, AuthObservation, AuthOptions } from './auth/handler.js';
 export { factCaches } from './store/facts.js';
 export type { FactTypes } from './store/facts.js';
+export { createPostgresCoherence } from './store/coherence.js';
+export type { PostgresCoherence, PostgresCoherenceOptions } from './store/coherence.js';
 export { createDatabase } from './store/pool.js';
-export type { Database, DatabaseOptions } from './store/pool.js';
+export type { Database, DatabaseOptions, StoreObservation } from './store/pool.js';

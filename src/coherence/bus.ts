@@ -22,7 +22,10 @@ export type ChangeHandler = (change: Change) => undefined | void;
 
 /** See the head of the file. */
 export interface SignalBus {
-  /** Calls the handler for each change of the subject, after the caches. Returns the function that unsubscribes it. */
+  /**
+   * Calls the handler whenever facts of the subject may have changed, after the caches forgot; a flush is a change of all keys
+   * of every subject. Returns the function that unsubscribes it.
+   */
   on(subject: string, handler: ChangeHandler): () => void;
   subscribeCache(cache: CacheSubscriber): void;
   emit(signal: Signal): void;
@@ -31,14 +34,15 @@ export interface SignalBus {
 /** Creates a bus without subscribers. */
 export function createBus(observe: Observe): SignalBus {
   const caches: CacheSubscriber[] = [];
-  const handlers = new Map<string, Set<ChangeHandler>>();
+  /** Each subscription is an object of its own: the same function may subscribe twice. */
+  const subscriptions = new Set<{ readonly subject: string; readonly handler: ChangeHandler }>();
 
   return {
     on(subject, handler) {
-      const known = handlers.get(subject) ?? new Set();
-      handlers.set(subject, known.add(handler));
+      const subscription = { subject, handler };
+      subscriptions.add(subscription);
       return () => {
-        known.delete(handler);
+        subscriptions.delete(subscription);
       };
     },
     subscribeCache(cache) {
@@ -56,14 +60,15 @@ export function createBus(observe: Observe): SignalBus {
           observe({ event: 'handler_failed', subject: cache.subject, handler: 'cache', error });
         }
       }
-      if (signal.type === 'flush') {
-        return;
-      }
-      for (const handler of handlers.get(signal.subject) ?? []) {
+      // Those that subscribe meanwhile hear the next one.
+      for (const { subject, handler } of [...subscriptions]) {
+        if (signal.type === 'change' && signal.subject !== subject) {
+          continue;
+        }
         try {
-          handler(signal);
+          handler(signal.type === 'change' ? signal : { type: 'change', subject, keys: null });
         } catch (error) {
-          observe({ event: 'handler_failed', subject: signal.subject, handler: 'subscriber', error });
+          observe({ event: 'handler_failed', subject, handler: 'subscriber', error });
         }
       }
     },

@@ -142,11 +142,14 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
         flights.get(ticket.text) === ticket && flights.delete(ticket.text);
       return {
         accepts(reading) {
-          if (reading.inRecovery || (lease.origin !== null && lease.origin !== reading.origin)) {
-            deps.onForeignReading();
-            return false;
+          if (!reading.inRecovery && (lease.origin === null || lease.origin === reading.origin)) {
+            return true;
           }
-          return true;
+          // A load that is older than the epoch says nothing against the server that is listened to now.
+          if (epoch !== null && epoch === lease.epoch) {
+            deps.onForeignReading();
+          }
+          return false;
         },
         onLoaded(ticket, { value, receivedAt }) {
           if (value !== null) {

@@ -66,6 +66,9 @@ export interface Coherence {
   stop(): Promise<void>;
 }
 
+/** A short lease runs out often on a busy machine; that alone is no reason to give the connection up. */
+const FENCE_OVERDUE_MIN_MS = 2_000;
+
 /** Creates a coherence that does not listen yet: until `start()`, every read goes to Postgres. */
 export function createCoherence(options: CoherenceOptions): Coherence {
   const { clock, random, observe, leaseMs, loadsMax, batchKeysMax = 500, waitingKeysMax = 20_000 } = options;
@@ -76,7 +79,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
   const caches: Cache<unknown>[] = [];
   const listener = createListener({
     channel: options.channel,
-    times: { fenceIntervalMs: options.fenceIntervalMs, fenceOverdueMs: leaseMs },
+    times: { fenceIntervalMs: options.fenceIntervalMs, fenceOverdueMs: Math.max(leaseMs, FENCE_OVERDUE_MIN_MS) },
     lease,
     serverClock,
     bus,
@@ -136,11 +139,11 @@ export function createCoherence(options: CoherenceOptions): Coherence {
           listener.distrust('foreign_reading');
         },
       });
-      const { read } = reader<{ fact: V }>({ fact: cache });
+      const answers = reader<{ fact: V }>({ fact: cache });
       caches.push(cache);
       return Object.assign(cache, {
         async get(key: Key, { strong = false }: { readonly strong?: boolean } = {}): Promise<V | null> {
-          return read(facts => {
+          return answers.read(facts => {
             const value = facts.get('fact', key);
             return value === undefined ? { lacks: [{ subject: 'fact', key }] } : { answer: value, strong };
           });

@@ -121,6 +121,8 @@ export interface Listener {
 
 /** The two clocks may drift apart by this much while a fence is in flight; more is a step, and the fence proves nothing. */
 const CLOCK_JUMP_MS = 100;
+/** Interval and round trip of a fence may take this share of the lease; more leaves no room for one that is lost. */
+const SLOW_SHARE = 0.75;
 /** After a fence that could not be sent. */
 const FENCE_RETRY_MS = 100;
 /** Turns of the event loop that waiting input gets before a fence is judged overdue, while messages keep coming. */
@@ -215,6 +217,7 @@ export function createListener(deps: ListenerDeps): Listener {
     inFlight?.settle(null);
     waiting?.settle(null);
     waiting = null;
+    wake.abort();
     ending.abort.abort();
     ending.subscription?.close();
     noteState();
@@ -294,7 +297,7 @@ export function createListener(deps: ListenerDeps): Listener {
     failures = 0;
     problem = null;
     observe({ event: 'fence_proven', rttMs, queueUsage: receipt.queueUsage });
-    if (rttMs + times.fenceIntervalMs > lease.leaseMs / 2) {
+    if (rttMs + times.fenceIntervalMs > lease.leaseMs * SLOW_SHARE) {
       observe({ event: 'fence_slow', rttMs, leaseMs: lease.leaseMs });
     }
     noteState();
@@ -310,7 +313,7 @@ export function createListener(deps: ListenerDeps): Listener {
     const problems = new Map<string, string>();
     const found = new Map<string, string>();
     for (const watch of watches) {
-      found.set(watch.subject, (found.get(watch.subject) ?? '') + watch.fingerprint);
+      found.set(watch.subject, `${found.get(watch.subject) ?? ''}/${watch.fingerprint}/${watch.problem ?? ''}`);
       if (watch.problem === null) {
         trusted.add(watch.subject);
       } else {
@@ -404,13 +407,14 @@ export function createListener(deps: ListenerDeps): Listener {
       } else if (waiting === null) {
         wake = new AbortController();
         const dueInMs = fence.sent.monoMs + times.fenceIntervalMs - clock.now().monoMs;
-        await clock.sleep(Math.max(0, dueInMs), AbortSignal.any([wake.signal, sender.abort.signal]));
+        await clock.sleep(Math.max(0, dueInMs), wake.signal);
       }
       noteState();
     }
   };
 
-  const connect = async (stop: AbortSignal): Promise<void> => {
+  /** Resolves when the attempt has ended; returns what it failed with, unless it was told to stop. */
+  const connect = async (stop: AbortSignal): Promise<{ readonly error: unknown } | null> => {
     const opened: Attempt = {
       abort: new AbortController(),
       subscription: null,
@@ -439,7 +443,7 @@ export function createListener(deps: ListenerDeps): Listener {
       if (opened.ended !== null || stop.aborted) {
         subscription.close();
         endAttempt(opened, 'stopped', null);
-        return;
+        return null;
       }
       opened.subscription = subscription;
       opened.epoch = lease.beginEpoch();
@@ -447,21 +451,25 @@ export function createListener(deps: ListenerDeps): Listener {
       observe({ event: 'connection_opened' });
       noteState();
       await sendFences(opened);
+      return null;
     } catch (error) {
       endAttempt(opened, 'connection_lost', error);
-      if (!stop.aborted) {
-        problem = `cannot listen: ${error instanceof Error ? error.message : String(error)}`;
-        observe({ event: 'connection_failed', error, retryMs: backoffMs(failures, random) });
+      if (stop.aborted) {
+        return null;
       }
+      problem = `cannot listen: ${error instanceof Error ? error.message : String(error)}`;
+      return { error };
     }
   };
 
   const run = async (stop: AbortSignal): Promise<void> => {
     while (!stop.aborted) {
-      await connect(stop);
-      if (!stop.aborted) {
-        await clock.sleep(backoffMs(failures++, random), stop);
+      const failed = await connect(stop);
+      const retryMs = backoffMs(failures++, random);
+      if (failed !== null) {
+        observe({ event: 'connection_failed', error: failed.error, retryMs });
       }
+      await clock.sleep(retryMs, stop);
     }
   };
 

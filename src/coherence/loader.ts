@@ -118,6 +118,16 @@ function createTicket<V>(key: Key, text: string): Ticket<V> {
   return { key, text, promise, resolve, reject };
 }
 
+function rejectAll<V>(tickets: readonly Ticket<V>[], error: unknown): void {
+  for (const ticket of tickets) {
+    ticket.reject(error);
+  }
+}
+
+function unavailable<V>(owner: BatchOwner<V>, cause: unknown): UnavailableError {
+  return new UnavailableError('database', `facts of ${owner.subject} could not be loaded`, cause);
+}
+
 /** Creates a loader. */
 export function createLoader(deps: {
   readonly source: FactSource;
@@ -149,7 +159,8 @@ export function createLoader(deps: {
     }
   };
 
-  async function load<V>(owner: BatchOwner<V>, tickets: readonly Ticket<V>[]): Promise<void> {
+  /** Loads the tickets, in several batches if it must; false when Postgres is not there to ask. */
+  async function load<V>(owner: BatchOwner<V>, tickets: readonly Ticket<V>[]): Promise<boolean> {
     const sent = clock.now();
     const sentAt = sequence.next();
     const guard = owner.onSent(tickets, sent);
@@ -165,18 +176,19 @@ export function createLoader(deps: {
       for (const ticket of tickets) {
         guard.onFailed(ticket);
       }
-      if (tickets.length > 1 && source.isDataError(error)) {
+      const isDataError = source.isDataError(error);
+      if (tickets.length > 1 && isDataError) {
         // One bad value must have one victim (P6): halving finds it in few queries.
         const middle = tickets.length >> 1;
-        await load(owner, tickets.slice(0, middle));
-        await load(owner, tickets.slice(middle));
-        return;
+        const rest = tickets.slice(middle);
+        if (await load(owner, tickets.slice(0, middle))) {
+          return load(owner, rest);
+        }
+        rejectAll(rest, unavailable(owner, error));
+        return false;
       }
-      const unavailable = new UnavailableError('database', `facts of ${owner.subject} could not be loaded`, error);
-      for (const ticket of tickets) {
-        ticket.reject(unavailable);
-      }
-      return;
+      rejectAll(tickets, unavailable(owner, error));
+      return isDataError;
     }
     const receivedAt = sequence.next();
     observe({
@@ -192,16 +204,23 @@ export function createLoader(deps: {
       );
       for (const ticket of tickets) {
         guard.onFailed(ticket);
-        ticket.reject(foreign);
       }
-      return;
+      rejectAll(tickets, foreign);
+      return false;
     }
     serverClock.observe(sent, reading.serverTimeMs);
     const rows = new Map<string, Row>();
     let stray: { readonly error: unknown } | null = null;
+    const asked = new Set(tickets.map(ticket => ticket.text));
     for (const row of reading.rows) {
       try {
-        rows.set(keyText(owner.query.key(row)), row);
+        const key = owner.query.key(row);
+        if (!asked.has(keyText(key))) {
+          throw new TypeError(
+            `the load of ${owner.subject} returned a row of key ${JSON.stringify(key)}, which was not asked for`,
+          );
+        }
+        rows.set(keyText(key), row);
       } catch (error) {
         stray = { error };
       }
@@ -225,6 +244,7 @@ export function createLoader(deps: {
       guard.onLoaded(ticket, loaded);
       ticket.resolve(loaded);
     }
+    return true;
   }
 
   return {
@@ -247,7 +267,7 @@ export function createLoader(deps: {
         if (inFlight || known.size + unknown.size === 0) {
           return false;
         }
-        const reserved = Math.min(unknown.size, Math.ceil(limits.batchKeysMax * UNKNOWN_SHARE));
+        const reserved = Math.min(unknown.size, Math.floor(limits.batchKeysMax * UNKNOWN_SHARE));
         const batch: Ticket<V>[] = [];
         take(known, limits.batchKeysMax - reserved, batch);
         take(unknown, limits.batchKeysMax, batch);

@@ -77,7 +77,7 @@ export function formatTable(columns: readonly string[], rows: readonly (readonly
     if (Buffer.isBuffer(value)) {
       return `\\x${value.toString('hex')}`;
     }
-    return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
+    return typeof value === 'string' ? value : JSON.stringify(value);
   };
   const cells = [columns, ...rows].map(row => row.map(cell));
   const widths = columns.map((_, column) => Math.max(...cells.map(row => row[column]?.length ?? 0)));

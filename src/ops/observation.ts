@@ -2,14 +2,14 @@
 import type { AuthObservation } from '../auth/handler.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import type { BadRow } from '../store/facts.js';
+import type { StoreObservation } from '../store/pool.js';
 
 /** One thing that happened. */
 export type Observation =
   | CoherenceObservation
   | AuthObservation
   | ({ readonly event: 'bad_row' } & BadRow)
-  | { readonly event: 'query'; readonly query: string }
-  | { readonly event: 'pool_connection_lost'; readonly error: unknown }
+  | StoreObservation
   | { readonly event: 'listening'; readonly replica: string; readonly auth: string; readonly ops: string }
   | { readonly event: 'stopping'; readonly signal: string }
   | { readonly event: 'stopped' };

@@ -82,7 +82,7 @@ const epochMs = (column: string): string =>
         else (extract(epoch from ${column}) * 1000)::double precision end`;
 
 // The columns are exactly the ones that the queries below name; the driver returns text as string, float8 as number.
-const text = (row: Row, column: string): string => String(row[column] ?? '');
+const text = (row: Row, column: string): string => (row[column] as string | null) ?? '';
 const time = (row: Row, column: string): number | null => row[column] as number | null;
 const texts = (row: Row, column: string): readonly string[] => row[column] as string[];
 

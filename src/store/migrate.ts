@@ -7,7 +7,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
+import type pg from 'pg';
 import { sqlState } from './pool.js';
 
 /** The schema cannot be used by this program, or cannot be migrated; the message says what to do. */
@@ -33,7 +33,7 @@ const NOT_THERE = new Set(['3F000', '42883', '42P01']);
 /** Names of the migrations that this program has, oldest first. */
 async function migrationNames(): Promise<string[]> {
   const files = await readdir(DIRECTORY);
-  return files.flatMap(file => (file.endsWith('.up.sql') ? [path.basename(file, '.up.sql')] : [])).sort();
+  return files.flatMap(file => (file.endsWith('.up.sql') ? [path.basename(file, '.up.sql')] : [])).toSorted();
 }
 
 async function queryOrNull(client: pg.ClientBase, text: string): Promise<pg.QueryResult | null> {

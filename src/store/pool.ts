@@ -19,11 +19,14 @@ export interface DatabaseOptions {
   readonly applicationName?: string;
   /** Bound of connecting, and of one statement, in milliseconds. Default 2,000. */
   readonly timeoutMs?: number;
-  /** Called for each statement, with its name. */
-  readonly onQuery?: (query: string) => void;
-  /** Called when an idle connection breaks. */
-  readonly onIdleError?: (error: unknown) => void;
+  /** Receives what happens. Must not throw. */
+  readonly observe?: (observation: StoreObservation) => void;
 }
+
+/** What happens in here: a statement was sent (by its name), or an idle connection broke. */
+export type StoreObservation =
+  | { readonly event: 'query'; readonly query: string }
+  | { readonly event: 'pool_connection_lost'; readonly error: unknown };
 
 /** See the head of the file. */
 export interface Database {
@@ -66,6 +69,8 @@ function connectionConfig(
     `tcp_keepalives_idle=${KEEPALIVE_MS / 1000}`,
     `tcp_keepalives_interval=${KEEPALIVE_MS / 1000}`,
     'tcp_keepalives_count=2',
+    // The listening connection is idle for as long as nothing changes.
+    'idle_session_timeout=0',
   ];
   const config: ClientConfig = {
     application_name: applicationName,
@@ -130,14 +135,14 @@ export function createDatabase(options: DatabaseOptions): Database {
     min: 1,
     idleTimeoutMillis: 30_000,
   });
-  pool.on('error', error => options.onIdleError?.(error));
+  pool.on('error', error => options.observe?.({ event: 'pool_connection_lost', error }));
 
   const query = async <R extends pg.QueryResultRow>(
     name: string,
     text: string,
     values: readonly unknown[] = [],
   ): Promise<R[]> => {
-    options.onQuery?.(name);
+    options.observe?.({ event: 'query', query: name });
     const result = await pool.query<R>(text, [...values]);
     return result.rows;
   };

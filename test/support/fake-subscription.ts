@@ -1,0 +1,70 @@
+/** LISTEN connections that the test accepts, refuses, speaks through and loses; every attempt is kept. */
+import type { OpenSubscription } from '../../src/coherence/listener.js';
+
+export interface FakeConnection {
+  readonly channel: string;
+  /** Whether the one who opened it has given it up. */
+  readonly aborted: boolean;
+  /** How often it was closed. */
+  readonly closes: number;
+  /** LISTEN is acknowledged. */
+  accept(): void;
+  refuse(error: unknown): void;
+  /** A notification arrives. */
+  say(payload: string | object, processId?: number): void;
+  lose(error?: unknown): void;
+}
+
+export interface FakeSubscriptions {
+  readonly open: OpenSubscription;
+  /** All attempts, oldest first. */
+  readonly connections: readonly FakeConnection[];
+  readonly newest: FakeConnection;
+}
+
+/** Whoever speaks, unless the test says otherwise. */
+const SOMEBODY = 1;
+
+export function createFakeSubscriptions(): FakeSubscriptions {
+  const connections: FakeConnection[] = [];
+  return {
+    connections,
+    get newest() {
+      const newest = connections.at(-1);
+      if (newest === undefined) {
+        throw new Error('nothing was opened yet');
+      }
+      return newest;
+    },
+    open: (channel, events, signal) =>
+      new Promise((resolve, reject) => {
+        let closes = 0;
+        connections.push({
+          channel,
+          get aborted() {
+            return signal.aborted;
+          },
+          get closes() {
+            return closes;
+          },
+          accept() {
+            resolve({
+              close() {
+                closes += 1;
+              },
+            });
+          },
+          refuse: reject,
+          say(payload, processId = SOMEBODY) {
+            events.onMessage(typeof payload === 'string' ? payload : JSON.stringify(payload), processId);
+          },
+          lose(error = new Error('connection reset')) {
+            events.onLost(error);
+          },
+        });
+        signal.addEventListener('abort', () => {
+          reject(new Error('given up'));
+        });
+      }),
+  };
+}

@@ -1,0 +1,107 @@
+/** A listener on a bench: everything around it is the test's to move. */
+import { createBus, type SignalBus } from '../../src/coherence/bus.js';
+import { createSequence } from '../../src/coherence/clock.js';
+import { createLease, createServerClock, type Lease, type ServerClock } from '../../src/coherence/lease.js';
+import { createListener, type FenceReceipt, type Listener, type WatchState } from '../../src/coherence/listener.js';
+import type { Signal } from '../../src/coherence/signal.js';
+import { CHANNEL, createFakeFences, FENCE_PROCESS, type FakeFences } from './fake-fences.js';
+import { createFakeSubscriptions, type FakeSubscriptions } from './fake-subscription.js';
+import { createObservationLog, type ObservationLog } from './observation-log.js';
+import { createFixedRandom, createSimulatedClock, type SimulatedClock } from './simulated-clock.js';
+
+export const LEASE_MS = 3_000;
+export const FENCE_INTERVAL_MS = 1_000;
+/** Longer than any wait before another attempt, or another fence. */
+export const RETRY_MS = 5_000;
+
+export interface ListenerBench {
+  readonly clock: SimulatedClock;
+  readonly lease: Lease;
+  readonly serverClock: ServerClock;
+  readonly bus: SignalBus;
+  readonly log: ObservationLog;
+  readonly subscriptions: FakeSubscriptions;
+  readonly fences: FakeFences;
+  readonly listener: Listener;
+  /** What a cache would have been told, oldest first. */
+  readonly signals: readonly Signal[];
+  /** The newest fence comes back on the newest connection. */
+  echo(processId?: number): void;
+  /** Echo and confirmation of the newest fence. */
+  prove(receipt?: Partial<FenceReceipt>): Promise<void>;
+  /** Accepts the newest connection. */
+  accept(): Promise<void>;
+  /** Starts, accepts, proves. */
+  goLive(): Promise<void>;
+  /** Waits for the next fence, and proves it with these watches. */
+  proveNext(watches?: readonly WatchState[]): Promise<void>;
+}
+
+export function createListenerBench(...chances: readonly number[]): ListenerBench {
+  const clock = createSimulatedClock();
+  const lease = createLease(clock, LEASE_MS);
+  const serverClock = createServerClock();
+  const log = createObservationLog();
+  const bus = createBus(log.observe);
+  const subscriptions = createFakeSubscriptions();
+  const fences = createFakeFences();
+  const signals: Signal[] = [];
+  for (const subject of ['grant', 'user']) {
+    bus.subscribeCache({
+      subject,
+      apply: signal => {
+        if (subject === 'grant' || signal.type === 'change') {
+          signals.push(signal);
+        }
+      },
+      flush: () => undefined,
+    });
+  }
+  const listener = createListener({
+    channel: CHANNEL,
+    times: { fenceIntervalMs: FENCE_INTERVAL_MS, fenceOverdueMs: LEASE_MS },
+    lease,
+    serverClock,
+    bus,
+    clock,
+    random: createFixedRandom(...chances),
+    sequence: createSequence(),
+    observe: log.observe,
+    openSubscription: subscriptions.open,
+    sendFence: fences.send,
+  });
+  const bench: ListenerBench = {
+    clock,
+    lease,
+    serverClock,
+    bus,
+    log,
+    subscriptions,
+    fences,
+    listener,
+    signals,
+    echo(processId = FENCE_PROCESS) {
+      subscriptions.newest.say({ v: 1, f: fences.newest.nonce }, processId);
+    },
+    async prove(receipt) {
+      bench.echo();
+      fences.newest.confirm(receipt);
+      await clock.drain();
+    },
+    async accept() {
+      subscriptions.newest.accept();
+      await clock.drain();
+    },
+    async goLive() {
+      listener.start();
+      await clock.drain();
+      await bench.accept();
+      await bench.prove();
+    },
+    async proveNext(watches) {
+      await clock.advance(FENCE_INTERVAL_MS);
+      await bench.prove(watches === undefined ? {} : { watches });
+    },
+  };
+  return bench;
+}

@@ -1,0 +1,260 @@
+/** What a fence proves, what it does not, and what becomes of those who wait for one. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { FenceOutcome } from '../../../src/coherence/listener.js';
+import { FENCE_PROCESS } from '../../support/fake-fences.js';
+import {
+  createListenerBench,
+  FENCE_INTERVAL_MS,
+  LEASE_MS,
+  RETRY_MS,
+  type ListenerBench,
+} from '../../support/listener-bench.js';
+
+let bench: ListenerBench;
+
+beforeEach(() => {
+  bench = createListenerBench();
+});
+
+const state = (): string => bench.listener.state;
+const failures = (): string[] => bench.log.of('fence_failed').map(({ cause }) => cause);
+
+async function listening(): Promise<void> {
+  bench.listener.start();
+  await bench.accept();
+}
+
+describe('a proof', () => {
+  test('needs more than the echo', async () => {
+    await listening();
+    bench.echo();
+    await bench.clock.settle();
+    expect(state()).toBe('listening');
+  });
+
+  test('needs more than the confirmation', async () => {
+    await listening();
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    expect(state()).toBe('listening');
+  });
+
+  test('is made by the echo before the confirmation', async () => {
+    await listening();
+    bench.echo();
+    await bench.clock.settle();
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    expect(state()).toBe('live');
+  });
+
+  test('is made by the confirmation before the echo', async () => {
+    await listening();
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    bench.echo();
+    expect(state()).toBe('live');
+  });
+
+  test('is not made by an echo from another backend', async () => {
+    await listening();
+    bench.echo(FENCE_PROCESS + 1);
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    bench.echo(FENCE_PROCESS + 2);
+    expect(state()).toBe('listening');
+    bench.echo();
+    expect(state()).toBe('live');
+  });
+
+  test('is not made by an unknown nonce', async () => {
+    await listening();
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    bench.subscriptions.newest.say({ v: 1, f: 'made-up' }, FENCE_PROCESS);
+    expect(state()).toBe('listening');
+  });
+
+  test('is not made by the echo of an earlier fence', async () => {
+    await bench.goLive();
+    const first = bench.fences.newest;
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    bench.subscriptions.newest.say({ v: 1, f: first.nonce }, FENCE_PROCESS);
+    expect(bench.log.of('fence_proven')).toHaveLength(1);
+  });
+
+  test('is as of just before the fence was sent', async () => {
+    await listening();
+    await bench.clock.advance(1_400);
+    await bench.prove();
+    expect(bench.lease.stalenessBoundMs()).toBe(1_400);
+    expect(bench.log.of('fence_proven')).toEqual([{ event: 'fence_proven', rttMs: 1_400, queueUsage: 0 }]);
+  });
+
+  test('settles which server is listened to, and its clock from when the fence was sent', async () => {
+    await listening();
+    await bench.clock.advance(250);
+    await bench.prove({ origin: 'primary/2', serverTimeMs: 80_000 });
+    expect(bench.lease.origin).toBe('primary/2');
+    expect(bench.serverClock.nowMs(bench.clock.now())).toBe(80_250);
+  });
+
+  test.each([LEASE_MS, -LEASE_MS, 101, -101])('is not made across a step of %d ms of the wall clock', async stepMs => {
+    await listening();
+    bench.clock.stepWall(stepMs);
+    await bench.prove();
+    expect(state()).toBe('listening');
+    expect(failures()).toEqual(['clock_jump']);
+    expect(bench.listener.problem).toBe('a clock was stepped while a fence was in flight');
+    await bench.clock.advance(RETRY_MS);
+    await bench.prove();
+    expect(state()).toBe('live');
+    expect(bench.subscriptions.connections).toHaveLength(1);
+  });
+
+  test('is made in spite of the small drift between two clocks', async () => {
+    await listening();
+    bench.clock.stepWall(100);
+    await bench.prove();
+    expect(state()).toBe('live');
+  });
+
+  test('comes with a warning when interval and round trip leave less than a quarter of the lease', async () => {
+    const roundTripMaxMs = LEASE_MS * 0.75 - FENCE_INTERVAL_MS;
+    await bench.goLive();
+    for (const rttMs of [roundTripMaxMs, roundTripMaxMs + 1]) {
+      expect(bench.log.of('fence_slow')).toHaveLength(0);
+      void bench.listener.fence();
+      await bench.clock.drain();
+      await bench.clock.advance(rttMs);
+      await bench.prove();
+    }
+    expect(bench.log.of('fence_slow')).toEqual([{ event: 'fence_slow', rttMs: roundTripMaxMs + 1, leaseMs: LEASE_MS }]);
+  });
+});
+
+describe('another server', () => {
+  test('that is a standby is not listened to', async () => {
+    await listening();
+    await bench.prove({ inRecovery: true });
+    expect(state()).toBe('down');
+    expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'standby' }]);
+  });
+
+  test('behind the pool ends the epoch', async () => {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    await bench.prove({ origin: 'primary/2' });
+    expect(state()).toBe('down');
+    expect(bench.signals.at(-1)).toEqual({ type: 'flush', cause: 'down' });
+    expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'origin_changed' }]);
+  });
+
+  test('is listened to in the next epoch', async () => {
+    await bench.goLive();
+    bench.subscriptions.newest.lose();
+    await bench.clock.advance(RETRY_MS);
+    await bench.accept();
+    await bench.prove({ origin: 'primary/2' });
+    expect(state()).toBe('live');
+    expect(bench.lease.origin).toBe('primary/2');
+  });
+});
+
+describe('the rhythm', () => {
+  test('is one fence an interval, counted from when each was sent', async () => {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    expect(bench.fences.sent).toHaveLength(2);
+    await bench.clock.advance(400);
+    await bench.prove();
+    await bench.clock.advance(FENCE_INTERVAL_MS - 401);
+    expect(bench.fences.sent).toHaveLength(2);
+    await bench.clock.advance(1);
+    expect(bench.fences.sent).toHaveLength(3);
+  });
+
+  test('never has two fences in flight', async () => {
+    await listening();
+    void bench.listener.fence();
+    await bench.clock.advance(LEASE_MS - 1);
+    void bench.listener.fence();
+    await bench.clock.settle();
+    expect(bench.fences.sent).toHaveLength(1);
+  });
+
+  test('gives each fence a nonce of its own', async () => {
+    await bench.goLive();
+    for (let fences = 0; fences < 5; fences++) {
+      await bench.proveNext();
+    }
+    expect(new Set(bench.fences.sent.map(({ nonce }) => nonce)).size).toBe(6);
+  });
+});
+
+describe('those who ask for a fence', () => {
+  test('get one that is sent after they asked, at once when none is in flight', async () => {
+    await bench.goLive();
+    const sent = bench.fences.sent.length;
+    const asked = bench.listener.fence();
+    await bench.clock.drain();
+    expect(bench.fences.sent).toHaveLength(sent + 1);
+    await bench.prove();
+    expect(await asked).toEqual({ sentAt: expect.any(Number), epoch: bench.lease.epoch });
+  });
+
+  test('do not join the one in flight, and share the next', async () => {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    const settled: FenceOutcome[] = [];
+    const asked = [1, 2, 3].map(() => bench.listener.fence());
+    void asked[0]!.then(outcome => settled.push(outcome));
+    const sent = bench.fences.sent.length;
+    await bench.prove();
+    expect(settled).toEqual([]);
+    await bench.clock.drain();
+    expect(bench.fences.sent).toHaveLength(sent + 1);
+    await bench.prove();
+    const outcomes = await Promise.all(asked);
+    expect(new Set(outcomes).size).toBe(1);
+    expect(outcomes[0]).not.toBeNull();
+  });
+
+  test('are told in which order fences were sent', async () => {
+    await bench.goLive();
+    const first = bench.listener.fence();
+    await bench.clock.drain();
+    const second = bench.listener.fence();
+    await bench.prove();
+    await bench.prove();
+    expect((await second)!.sentAt).toBeGreaterThan((await first)!.sentAt);
+  });
+
+  test.each(['down', 'connecting'])('get none while it is %s', async expected => {
+    if (expected === 'connecting') {
+      bench.listener.start();
+      await bench.clock.settle();
+    }
+    expect(state()).toBe(expected);
+    expect(await bench.listener.fence()).toBeNull();
+  });
+
+  test('are released when the epoch ends, in flight or waiting', async () => {
+    await bench.goLive();
+    const inFlight = bench.listener.fence();
+    await bench.clock.drain();
+    const waiting = bench.listener.fence();
+    bench.subscriptions.newest.lose();
+    expect(await Promise.all([inFlight, waiting])).toEqual([null, null]);
+  });
+
+  test('can ask before the first proof of an epoch', async () => {
+    await listening();
+    const asked = bench.listener.fence();
+    await bench.prove();
+    await bench.prove();
+    expect(await asked).not.toBeNull();
+  });
+});
