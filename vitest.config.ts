@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { POSTGRES_15 } from './test/support/global-postgres-15.js';
 
 // Generous: the machine may be busy, and nothing is judged by how long it takes.
 const shared = { testTimeout: 120_000, hookTimeout: 120_000, restoreMocks: true };
@@ -22,6 +23,18 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/global-postgres.ts'],
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: 'pg15',
+          include: ['test/pg/**/*.test.ts'],
+          // Nothing in these depends on the version of Postgres.
+          exclude: ['test/pg/{cli,dev,examples,readme,serve,zero-queries,races}.test.ts'],
+          globalSetup: ['test/support/global-postgres-15.ts'],
+          env: { GATEBELL_TEST_PG_BIN: POSTGRES_15 },
           maxWorkers: 2,
         },
       },

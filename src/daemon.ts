@@ -39,6 +39,8 @@ function createHttpServer(listener: RequestListener): Server {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
+  // Without this, Node answers 417 to what a client expects of the app, and nginx makes 500 of that.
+  server.on('checkExpectation', listener);
   return server;
 }
 

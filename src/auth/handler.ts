@@ -8,7 +8,7 @@ import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
-import { decide, refuse, type Decision, type Reason } from './decide.js';
+import { decide, refuse, type Decision, type Reason, type Status } from './decide.js';
 import { forwardDialect } from './dialect-forward.js';
 import { nginxDialect } from './dialect-nginx.js';
 import { sendReply, type Dialect } from './reply.js';
@@ -35,6 +35,7 @@ export interface AuthOptions {
   readonly loginUrl: string | null;
   /** Addresses of the proxies that may ask. */
   readonly trustedProxies: BlockList;
+  /** Receives what happens. Must not throw. */
   readonly observe: (observation: AuthObservation) => void;
 }
 
@@ -46,6 +47,14 @@ const DIALECTS: ReadonlyMap<string, Dialect> = new Map([
   ['/auth/forward', forwardDialect],
   ['/auth/nginx', nginxDialect],
 ]);
+
+const OUTCOMES: Readonly<Record<Status, 'allow' | 'deny' | 'error'>> = {
+  200: 'allow',
+  400: 'deny',
+  401: 'deny',
+  403: 'deny',
+  503: 'error',
+};
 
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
@@ -79,16 +88,18 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
 
     const startedMs = performance.now();
     const reply = (decision: Decision, request: AuthRequest | null): void => {
+      let outcome = OUTCOMES[decision.status];
       try {
         sendReply(response, dialect, decision, request, loginUrl);
       } catch (error) {
         // An answer that cannot be written must not let the proxy wait, nor harm other requests.
+        outcome = 'error';
         observe({ event: 'decision_failed', error });
         response.destroy();
       }
       observe({
         event: 'decision',
-        decision: decision.status === 200 ? 'allow' : decision.status === 503 ? 'error' : 'deny',
+        decision: outcome,
         reason: decision.reason,
         dialect: dialect.name,
         durationMs: performance.now() - startedMs,

@@ -15,9 +15,17 @@ declare module 'vitest' {
 
 export const TEMPLATE = 'gatebell_template';
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default function setup(project: TestProject): Promise<() => Promise<void>> {
+  return setUpPostgres(project, process.env['GATEBELL_TEST_PG_BIN']);
+}
+
+/** Starts the server of these binaries (the embedded ones by default) and makes the template. */
+export async function setUpPostgres(
+  project: TestProject,
+  binDirectory: string | undefined,
+): Promise<() => Promise<void>> {
   const server = await createPostgresServer({
-    binDirectory: process.env['GATEBELL_TEST_PG_BIN'],
+    binDirectory,
     settings: {
       fsync: 'off',
       max_connections: '300',

@@ -1,0 +1,82 @@
+/** The house keeps its directions: imports run downwards, and a newcomer finds every file in the code map. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const files = readdirSync(path.join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter(file =>
+  file.endsWith('.ts'),
+);
+const source = (file: string): string => readFileSync(path.join(root, 'src', file), 'utf8');
+
+/** What each room may import, besides itself. Files of `src` itself stand on their own line. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  coherence: [],
+  store: ['coherence'],
+  auth: ['store', 'coherence'],
+  ops: ['auth', 'store', 'coherence'],
+  dev: ['auth'],
+  commands: ['auth', 'coherence', 'config.ts', 'daemon.ts', 'dev', 'errors.ts', 'ops', 'store'],
+  'config.ts': [],
+  'daemon.ts': ['auth', 'config.ts', 'ops', 'store', 'version.ts'],
+  'errors.ts': ['config.ts', 'ops'],
+  'version.ts': [],
+  'index.ts': ['auth', 'store', 'coherence'],
+  'cli.ts': ['commands', 'config.ts', 'errors.ts', 'version.ts'],
+};
+
+const room = (file: string): string => file.split(path.sep)[0] ?? '';
+
+function imports(file: string): string[] {
+  return [...source(file).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, specifier]) =>
+    path.normalize(path.join(path.dirname(file), specifier!.replace(/\.js$/, '.ts'))),
+  );
+}
+
+describe('imports run downwards', () => {
+  test.each(files)('%s', file => {
+    const allowed = MAY_IMPORT[room(file)];
+    expect(allowed, `${room(file)} is a new room: say what it may import`).toBeDefined();
+    for (const imported of imports(file)) {
+      expect(files, `${file} imports what is not there`).toContain(imported);
+      expect([room(file), ...(allowed ?? [])], `${file} imports ${imported}`).toContain(room(imported));
+    }
+  });
+
+  test('the listener and the cache never import each other: the bus joins them', () => {
+    expect(imports('coherence/listener.ts')).not.toContain('coherence/cache.ts');
+    expect(imports('coherence/cache.ts')).not.toContain('coherence/listener.ts');
+  });
+
+  test('coherence knows nothing of HTTP, Express or auth', () => {
+    for (const file of files.filter(name => room(name) === 'coherence')) {
+      expect(source(file), file).not.toMatch(/from '(express|node:http|prom-client)'/);
+    }
+  });
+
+  test('only the log and the metrics make lines and series', () => {
+    for (const file of files.filter(name => !['ops', 'commands', 'cli.ts'].includes(room(name)))) {
+      expect(source(file), file).not.toMatch(/console\.|process\.std(out|err)|from 'prom-client'/);
+    }
+  });
+});
+
+test('every file opens with what it owns', () => {
+  for (const file of files) {
+    expect(source(file).replace(/^#!.*\n/, ''), file).toMatch(/^\/\*\*/);
+  }
+});
+
+test('time, chance and I/O are injected: coherence asks neither the clock nor chance itself', () => {
+  for (const file of files.filter(name => room(name) === 'coherence' && !/clock|subscriber/.test(name))) {
+    expect(source(file), file).not.toMatch(/Date\.now|performance\.|Math\.random|setTimeout|setImmediate|setInterval/);
+  }
+});
+
+test('the code map names every room and every file of the library', () => {
+  const map = readFileSync(path.join(root, 'docs/architecture.md'), 'utf8');
+  for (const file of files) {
+    expect(map, file).toContain(`\`${path.basename(file)}\``);
+  }
+});

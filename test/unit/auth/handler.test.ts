@@ -1,0 +1,330 @@
+import { BlockList } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { createToken } from '../../../src/auth/token.js';
+import { UnavailableError } from '../../../src/coherence/errors.js';
+import type { Reader } from '../../../src/coherence/reader.js';
+import type { FactTypes } from '../../../src/store/facts.js';
+import { bytesOf, createConnection, startAuthServer, type AuthServer, type Pairs } from '../../support/auth-server.js';
+import { ALICE, APP, createMemoryReader, createWorld, TOKEN, type MemoryFacts } from '../../support/memory-facts.js';
+
+const servers: AuthServer[] = [];
+afterEach(() => Promise.all(servers.splice(0).map(server => server.stop())));
+
+type Options = Parameters<typeof startAuthServer>[0];
+async function start(options: Partial<Options> = {}, next?: (path: string) => string): Promise<AuthServer> {
+  const server = await startAuthServer({ reader: createMemoryReader(createWorld()), ...options }, next);
+  servers.push(server);
+  return server;
+}
+
+const BEARER: Pairs = [['Authorization', `Bearer ${TOKEN}`]];
+function forward(uri: string, more: Pairs = [], host: string = APP.host): Pairs {
+  return [
+    ['X-Forwarded-Method', 'GET'],
+    ['X-Forwarded-Proto', 'https'],
+    ['X-Forwarded-Host', host],
+    ['X-Forwarded-Uri', uri],
+    ...more,
+  ];
+}
+function nginx(uri: string, more: Pairs = []): Pairs {
+  return [['X-Original-Method', 'GET'], ['X-Original-URL', `https://${APP.host}${uri}`], ...more];
+}
+/** A reader that answers as told. */
+function readerThat(read: () => never | Promise<never>): Reader<FactTypes> {
+  return { read };
+}
+const forever = (): Promise<never> => new Promise(() => undefined);
+
+describe('the paths', () => {
+  test.each(['/internal/auth', '/auth/forward'])('%s reads X-Forwarded-*', async path => {
+    const server = await start();
+    expect(await server.ask(path, forward('/me', BEARER))).toMatchObject({ status: 200 });
+    expect((await server.ask(path, nginx('/me', BEARER))).headers['x-gatebell-reason']).toBe('bad_request');
+  });
+
+  test('/auth/nginx reads X-Original-*', async () => {
+    const server = await start();
+    expect(await server.ask('/auth/nginx', nginx('/me', BEARER))).toMatchObject({ status: 200 });
+    expect((await server.ask('/auth/nginx', forward('/me', BEARER))).headers['x-gatebell-reason']).toBe('bad_request');
+  });
+
+  test('may have a query, which says nothing', async () => {
+    const server = await start();
+    const query = '?uri=/pub&X-Forwarded-Uri=/pub&host=x#';
+    expect((await server.ask(`/auth/forward${query}`, forward('/me'))).headers['x-gatebell-reason']).toBe(
+      'no_credential',
+    );
+    expect((await server.ask(`/auth/nginx${query}`, nginx('/pub'))).headers['x-gatebell-reason']).toBe('public');
+  });
+
+  test.each([
+    '/',
+    '/internal/auth/',
+    '/internal/authx',
+    '/auth',
+    '/AUTH/forward',
+    '//auth/forward',
+    '/auth/forward/x',
+    '/x?/auth/forward',
+  ])('%s is not for the gate: passed on, or 404', async path => {
+    const alone = await start();
+    const answer = await alone.ask(path, forward('/pub'));
+    expect(answer.status).toBe(404);
+    expect(answer.headers).not.toHaveProperty('remote-user');
+
+    const mounted = await start({}, url => `passed on ${url}`);
+    expect(await mounted.ask(path, forward('/pub'))).toMatchObject({ status: 200, body: `passed on ${path}` });
+    expect(mounted.observed).toEqual([]);
+  });
+
+  test('the absolute form of an auth path is not one', async () => {
+    const server = await start();
+    expect((await server.ask('http://gate/auth/forward', forward('/pub'))).status).toBe(404);
+  });
+
+  test.each(['HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND'])('%s is answered as GET is', async method => {
+    const server = await start();
+    const answer = await server.ask('/auth/forward', forward('/me', [...BEARER, ['Content-Length', '0']]), method);
+    expect(answer).toMatchObject({ status: 200, headers: { 'remote-user': 'alice' } });
+    expect((await server.ask('/auth/forward', forward('/me'), method)).status).toBe(401);
+  });
+});
+
+describe('the proxy', () => {
+  test('that is not trusted is refused before anything is read', async () => {
+    const trustedProxies = new BlockList();
+    trustedProxies.addSubnet('10.0.0.0', 8);
+    const server = await start({ trustedProxies, reader: readerThat(forever), loginUrl: 'https://login.example.com' });
+    const more: Pairs = [
+      ...BEARER,
+      ['X-Forwarded-For', '10.0.0.1'],
+      ['X-Real-IP', '10.0.0.1'],
+      ['Accept', 'text/html'],
+    ];
+    const answers = [
+      await server.ask('/auth/forward', forward('/pub', more)),
+      await server.ask('/auth/nginx', nginx('/pub', more)),
+      await server.ask('/auth/forward'),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([403, 403, 403]);
+    expect(answers.map(({ headers }) => headers['x-gatebell-reason'])).toEqual(Array(3).fill('untrusted_proxy'));
+    expect(answers.some(({ headers }) => 'remote-user' in headers || 'location' in headers)).toBe(false);
+  });
+
+  test('is refused on each request of a connection', async () => {
+    const server = await start({ trustedProxies: new BlockList() });
+    const connection = createConnection(server.port);
+    const bytes = bytesOf('/auth/forward', forward('/pub'), 'GET', 'keep-alive');
+    expect([await connection.send(bytes), await connection.send(bytes)].map(answer => answer?.status)).toEqual([
+      403, 403,
+    ]);
+    connection.close();
+  });
+
+  test('is told by its connection, for each one', async () => {
+    const trustedProxies = new BlockList();
+    const server = await start({ trustedProxies });
+    expect((await server.ask('/auth/forward', forward('/pub'))).status).toBe(403);
+    trustedProxies.addAddress('127.0.0.1');
+    expect((await server.ask('/auth/forward', forward('/pub'))).status).toBe(200);
+  });
+});
+
+describe('a request that cannot be understood', () => {
+  const names = forward('/pub').map(([name]) => name);
+
+  test.each(names)('without %s is 400, and never guessed', async missing => {
+    const server = await start();
+    const rest = forward('/pub', BEARER).filter(([name]) => name !== missing);
+    const spares: Pairs = [
+      ...rest,
+      [missing.replaceAll('-', '_'), '/pub'],
+      ['X-Original-URL', `https://${APP.host}/pub`],
+    ];
+    for (const headers of [rest, spares, [...rest, [missing, ''] as const]]) {
+      const answer = await server.ask('/auth/forward', headers);
+      expect(answer).toMatchObject({ status: 400, headers: { 'x-gatebell-reason': 'bad_request' } });
+      expect(answer.headers).not.toHaveProperty('remote-user');
+    }
+    expect(server.observed).toContainEqual({
+      event: 'bad_request',
+      dialect: 'forward',
+      problem: `header ${missing.toLowerCase()} is missing`,
+    });
+  });
+
+  test.each([...names, 'Authorization', 'Cookie'])('with %s twice is 400: Node would have joined them', async name => {
+    const server = await start();
+    const headers = forward('/pub', [...BEARER, ['Cookie', 'a=b']]);
+    const again = headers.find(([other]) => other === name)![1];
+    expect((await server.ask('/auth/forward', [...headers, [name.toLowerCase(), again]])).status).toBe(400);
+  });
+
+  test('is 403 for nginx, which would make a 500 of 400', async () => {
+    const server = await start();
+    expect(await server.ask('/auth/nginx')).toMatchObject({
+      status: 403,
+      headers: { 'x-gatebell-reason': 'bad_request' },
+    });
+  });
+
+  test.each(['WIKI.example.COM', 'wiki.example.com.', 'wiki.example.com:8443', 'Wiki.Example.Com.:1'])(
+    'is not one whose host is written %s',
+    async host => {
+      const server = await start();
+      expect((await server.ask('/auth/forward', forward('/pub', [], host))).headers['x-gatebell-app']).toBe('wiki');
+    },
+  );
+
+  test('is one whose host names two', async () => {
+    const server = await start();
+    for (const host of [
+      `x@${APP.host}`,
+      `${APP.host}, other`,
+      `other,${APP.host}`,
+      `${APP.host}/x`,
+      `${APP.host}%00`,
+    ]) {
+      expect((await server.ask('/auth/forward', forward('/pub', [], host))).status).toBe(400);
+    }
+  });
+});
+
+describe('when the facts cannot be had', () => {
+  const failures: readonly (readonly [string, Reader<FactTypes>])[] = [
+    [
+      'the reader throws',
+      readerThat(() => {
+        throw new Error('x');
+      }),
+    ],
+    ['the reader rejects', readerThat(() => Promise.reject(new Error('x')))],
+    [
+      'the reader throws no error',
+      readerThat(() => {
+        throw undefined;
+      }),
+    ],
+    ['the database is down', readerThat(() => Promise.reject(new UnavailableError('database', 'down')))],
+    [
+      'too much is waiting',
+      readerThat(() => {
+        throw new UnavailableError('queue_full', 'full');
+      }),
+    ],
+  ];
+
+  test.each(failures)('%s: 503 with Retry-After, closed', async (_, reader) => {
+    const server = await start({ reader });
+    const answer = await server.ask('/auth/forward', forward('/pub', BEARER));
+    expect(answer).toMatchObject({ status: 503, headers: { 'x-gatebell-reason': 'unavailable', 'retry-after': '1' } });
+    expect(answer.headers).not.toHaveProperty('remote-user');
+    expect((await server.ask('/auth/nginx', nginx('/pub', BEARER))).status).toBe(403);
+    expect(server.observed).toContainEqual(expect.objectContaining({ event: 'decision', decision: 'error' }));
+  });
+
+  test('only what is not expected is observed as a failure', async () => {
+    const failed: boolean[] = [];
+    for (const [, reader] of failures) {
+      const server = await start({ reader });
+      await server.ask('/auth/forward', forward('/pub'));
+      failed.push(server.observed.some(({ event }) => event === 'decision_failed'));
+    }
+    expect(failed).toEqual([true, true, true, false, false]);
+  });
+
+  test('a malformed request is refused all the same', async () => {
+    const server = await start({ reader: readerThat(forever) });
+    expect((await server.ask('/auth/forward', forward('pub'))).status).toBe(400);
+  });
+});
+
+describe('an answer that takes a while', () => {
+  function slowly(facts: MemoryFacts): { reader: Reader<FactTypes>; release: () => void; asked: Promise<void> } {
+    let release = (): void => undefined;
+    let tell = (): void => undefined;
+    const gate = new Promise<void>(resolve => (release = resolve));
+    const asked = new Promise<void>(resolve => (tell = resolve));
+    const memory = createMemoryReader(facts);
+    const reader: Reader<FactTypes> = {
+      read(question) {
+        tell();
+        return gate.then(() => memory.read(question));
+      },
+    };
+    return { reader, release: () => release(), asked };
+  }
+
+  test('is the same when it comes', async () => {
+    const { reader, release, asked } = slowly(createWorld());
+    const server = await start({ reader });
+    const answer = server.ask('/auth/forward', forward('/me', BEARER));
+    await asked;
+    release();
+    expect(await answer).toMatchObject({ status: 200, headers: { 'remote-user': 'alice' } });
+  });
+
+  test('harms nobody when the client has gone meanwhile', async () => {
+    const { reader, release, asked } = slowly(createWorld());
+    const server = await start({ reader });
+    const gone = new Promise(resolve => server.server.once('connection', socket => socket.once('close', resolve)));
+    const connection = createConnection(server.port);
+    void connection.send(bytesOf('/auth/forward', forward('/me', BEARER), 'GET', 'close'));
+    await asked;
+    connection.close();
+    await gone;
+    release();
+    expect((await server.ask('/auth/forward', forward('/pub'))).status).toBe(200);
+  });
+});
+
+test('an answer that cannot be written closes the connection, and the next request is answered', async () => {
+  const facts = createWorld();
+  facts.set('app', [APP.host], { ...APP, headers: [{ name: 'Bad Name', parts: ['x'] }] });
+  const server = await start({ reader: createMemoryReader(facts) });
+  const connection = createConnection(server.port);
+  expect(await connection.send(bytesOf('/auth/forward', forward('/me', BEARER), 'GET', 'keep-alive'))).toBeNull();
+  expect((await connection.send(bytesOf('/auth/forward', forward('/me'), 'GET', 'keep-alive')))?.status).toBe(401);
+  connection.close();
+  expect(server.observed.map(({ event }) => event)).toContain('decision_failed');
+});
+
+test('each answer is observed once, with its reason and how long it took', async () => {
+  const server = await start();
+  await server.ask('/auth/forward', forward('/me', BEARER));
+  await server.ask('/auth/nginx', nginx('/me'));
+  expect(server.observed).toEqual([
+    {
+      event: 'decision',
+      decision: 'allow',
+      reason: 'authenticated',
+      dialect: 'forward',
+      durationMs: expect.any(Number),
+    },
+    { event: 'decision', decision: 'deny', reason: 'no_credential', dialect: 'nginx', durationMs: expect.any(Number) },
+  ]);
+});
+
+test('a change of the facts is seen by the next request, on the same connection', async () => {
+  const facts = createWorld();
+  const server = await start({ reader: createMemoryReader(facts) });
+  const connection = createConnection(server.port);
+  const ask = async (): Promise<string | undefined> =>
+    (await connection.send(bytesOf('/auth/forward', forward('/x', BEARER), 'GET', 'keep-alive')))?.headers[
+      'x-gatebell-reason'
+    ];
+  expect(await ask()).toBe('granted');
+  facts.set('user', [ALICE.id], { ...ALICE, enabled: false });
+  expect(await ask()).toBe('disabled_user');
+  connection.close();
+});
+
+test('a token in a cookie of the configured name opens, of another name does not', async () => {
+  const server = await start({ cookieName: 'session' });
+  const reason = async (cookie: string): Promise<string | undefined> =>
+    (await server.ask('/auth/forward', forward('/me', [['Cookie', cookie]]))).headers['x-gatebell-reason'];
+  expect(await reason(`session=${TOKEN}`)).toBe('authenticated');
+  expect(await reason(`gatebell=${TOKEN}`)).toBe('no_credential');
+  expect(await reason(`session=${createToken()}`)).toBe('bad_credential');
+});

@@ -1,0 +1,352 @@
+import type { IncomingMessage } from 'node:http';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { forwardDialect } from '../../../src/auth/dialect-forward.js';
+import {
+  parseHost,
+  parseRequest,
+  requireHeader,
+  singleHeaders,
+  type AuthRequest,
+  type BadRequest,
+} from '../../../src/auth/request.js';
+import { createToken, hashToken } from '../../../src/auth/token.js';
+
+const TARGET = {
+  'X-Forwarded-Method': 'GET',
+  'X-Forwarded-Proto': 'https',
+  'X-Forwarded-Host': 'wiki.example.com',
+  'X-Forwarded-Uri': '/page?q=1',
+};
+type Pairs = readonly (readonly [string, string])[];
+
+function parse(changes: Readonly<Record<string, string>> = {}, more: Pairs = []): AuthRequest | BadRequest {
+  const pairs = [...Object.entries({ ...TARGET, ...changes }), ...more];
+  const message: Pick<IncomingMessage, 'rawHeaders'> = { rawHeaders: pairs.flat() };
+  return parseRequest(message as IncomingMessage, forwardDialect.readTarget, 'gatebell');
+}
+
+function parsed(changes: Readonly<Record<string, string>> = {}, more: Pairs = []): AuthRequest {
+  const request = parse(changes, more);
+  if ('problem' in request) {
+    throw new Error(request.problem);
+  }
+  return request;
+}
+
+describe('a host', () => {
+  test.each([
+    ['wiki.example.com', ''],
+    ['WIKI.Example.COM', ''],
+    ['wiki.example.com.', ''],
+    ['wiki.example.com:443', ':443'],
+    ['Wiki.Example.com.:8443', ':8443'],
+  ])('%s is wiki.example.com', (spelling, port) => {
+    expect(parseHost(spelling)).toEqual({ host: 'wiki.example.com', port });
+  });
+
+  test.each([
+    'localhost',
+    'a',
+    'my_app.internal',
+    'xn--bcher-kva.example',
+    '127.0.0.1',
+    'a--b.c',
+    '_dmarc.x',
+    'l'.repeat(63),
+  ])('%s is itself', host => {
+    expect(parseHost(host)).toEqual({ host, port: '' });
+  });
+
+  test.each([
+    ...[
+      '',
+      '.',
+      '..',
+      '.a',
+      'a..b',
+      'a.b..',
+      '-a',
+      'a-',
+      'a.-b',
+      'a-.b',
+      ':80',
+      'a:',
+      'a:b',
+      'a:123456',
+      'a:80:80',
+      'a:-1',
+    ],
+    ...['a@b.com', 'user:pw@b.com', '@b.com', 'b.com@', 'a b', ' a', 'a ', 'a\tb', 'a\n', 'a\r\n', 'a\0', 'a\0.b'],
+    ...['bücher.example', 'b\xfccher', '\u212a', 'a\u3002b', 'ａ.com', '[::1]', '[::1]:80', '::1', 'a]', '[a'],
+    ...[
+      'a/b',
+      'a\\b',
+      'a?b',
+      'a#b',
+      'a%2eb',
+      'a,b',
+      'a, b',
+      'a;b',
+      'a*b',
+      '*.b',
+      'http://a',
+      '//a',
+      "a'",
+      'a"',
+      'a|b',
+      '${a}',
+    ],
+    ...['l'.repeat(64), `${'l'.repeat(63)}.`.repeat(4) + 'com', 'a.'.repeat(127) + 'aa', '-'.repeat(20)],
+  ])('%j is refused', host => {
+    expect(parseHost(host)).toBeNull();
+  });
+
+  test('is at most 253 characters long', () => {
+    expect(parseHost('a.'.repeat(126) + 'a')?.host).toHaveLength(253);
+    expect(parseHost('a.'.repeat(126) + 'aa')).toBeNull();
+  });
+
+  test('never keeps a character that a name may not have', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...'aZ0-_.:@[]/ \u212a\u0130'), maxLength: 12 }), text => {
+        const host = parseHost(text);
+        expect(host === null || /^[a-z0-9_.-]+$/.test(host.host)).toBe(true);
+        expect(host === null || text.toLowerCase().startsWith(host.host)).toBe(true);
+      }),
+    );
+  });
+
+  test('of many characters is refused soon', () => {
+    // A pattern with overlapping repetitions would never come back.
+    expect(parseHost('a-'.repeat(8_000))).toBeNull();
+    expect(parseHost('a'.repeat(16_000))).toBeNull();
+    expect(parseHost('a.'.repeat(8_000) + '-')).toBeNull();
+  });
+});
+
+describe('headers', () => {
+  test('are found in any case, and told apart from their underscore aliases', () => {
+    const headers = singleHeaders(['X-FORWARDED-host', 'a', 'X_Forwarded_Uri', 'b', 'x_forwarded_host', 'c']);
+    expect(requireHeader(headers, 'x-forwarded-host')).toBe('a');
+    expect(requireHeader(headers, 'x-forwarded-uri')).toEqual({ problem: 'header x-forwarded-uri is missing' });
+  });
+
+  test('that came twice are refused, also with the same value or in another case', () => {
+    const headers = singleHeaders(['X-A', '1', 'x-a', '1', 'X-B', '1']);
+    expect(requireHeader(headers, 'x-a')).toEqual({ problem: 'header x-a came more than once' });
+    expect(requireHeader(headers, 'x-b')).toBe('1');
+  });
+
+  test.each(['Authorization', 'Cookie'])('%s twice is a bad request', name => {
+    const value = name === 'Cookie' ? `gatebell=${createToken()}` : `Bearer ${createToken()}`;
+    expect(parse({}, [[name, value]])).not.toHaveProperty('problem');
+    expect(
+      parse({}, [
+        [name, value],
+        [name.toLowerCase(), value],
+      ]),
+    ).toEqual({ problem: `header ${name.toLowerCase()} came more than once` });
+  });
+});
+
+describe('the target', () => {
+  test('is told as it was sent, host and port apart', () => {
+    expect(parsed({ 'X-Forwarded-Host': 'Wiki.Example.com:8443', 'X-Forwarded-Method': 'DELETE' })).toMatchObject({
+      host: 'wiki.example.com',
+      port: ':8443',
+      proto: 'https',
+      method: 'DELETE',
+      uri: '/page?q=1',
+      readings: ['/page'],
+    });
+  });
+
+  test.each([
+    ['http', 'http'],
+    ['https', 'https'],
+    ['HTTPS', 'https'],
+    ['ws', 'http'],
+    ['wss', 'https'],
+  ])('scheme %s is %s', (proto, expected) => {
+    expect(parsed({ 'X-Forwarded-Proto': proto }).proto).toBe(expected);
+  });
+
+  test.each(['ftp', 'javascript', 'https, http', 'http,https', 'http:', 'https ', 'h', 'httpss'])(
+    'scheme %j is refused',
+    proto => {
+      expect(parse({ 'X-Forwarded-Proto': proto })).toHaveProperty('problem');
+    },
+  );
+
+  test.each(['get', 'GET, POST', 'GET,POST', 'GET POST', 'G\tT', '-GET', 'GET1', 'G'.repeat(33), '*'])(
+    'method %j is refused',
+    method => {
+      expect(parse({ 'X-Forwarded-Method': method })).toHaveProperty('problem');
+    },
+  );
+
+  test.each(['GET', 'HEAD', 'PROPFIND', 'M-SEARCH', 'X'])('method %s passes', method => {
+    expect(parsed({ 'X-Forwarded-Method': method }).method).toBe(method);
+  });
+
+  test.each([
+    ...[
+      'page',
+      'https://wiki.example.com/page',
+      '*',
+      '?q',
+      '/a b',
+      '/a#b',
+      '/a?b#c',
+      '/a?b c',
+      '/a?b\tc',
+      '/a\x7f',
+      '/a?\0',
+    ],
+    ...['/%', '/%zz', '/a%00', '/a%0a', '/a, /b', '\\a', '%2fa', '/\xe9', '/' + 'a'.repeat(8_192)],
+  ])('URI %j is refused', uri => {
+    expect(parse({ 'X-Forwarded-Uri': uri })).toHaveProperty('problem');
+  });
+
+  test('may be 8,192 characters long, query and all', () => {
+    expect(parsed({ 'X-Forwarded-Uri': '/' + 'a'.repeat(8_191) }).readings).toHaveLength(1);
+    expect(parsed({ 'X-Forwarded-Uri': '/?' + '%2e'.repeat(2_730) }).readings).toEqual(['/']);
+  });
+
+  test('raw UTF-8 is escaped as a browser would', () => {
+    expect(parsed({ 'X-Forwarded-Uri': '/caf\xc3\xa9?\xc3\xa9' }).uri).toBe('/caf%C3%A9?%C3%A9');
+  });
+
+  test.each(['X-HTTP-Method-Override', 'X-Method-Override', 'X-HTTP-Method', 'X-Rewrite-Url', 'X-Original-Method'])(
+    '%s changes nothing',
+    name => {
+      const { credential: _, ...request } = parsed({}, [[name, 'DELETE']]);
+      const { credential: __, ...plain } = parsed();
+      expect(request).toEqual(plain);
+    },
+  );
+});
+
+describe('the credential', () => {
+  const ours = createToken();
+  const other = createToken();
+  const token = (text: string): object => ({ kind: 'token', hash: hashToken(text) });
+  const none = { kind: 'none' };
+  const bad = { kind: 'bad' };
+  const forged = ours.slice(0, -1) + (ours.endsWith('0') ? '1' : '0');
+
+  test.each<[string, string | null, string | null, object]>([
+    ['nothing', null, null, none],
+    ['a bearer of ours', `Bearer ${ours}`, null, token(ours)],
+    ['a bearer in any case, with many spaces', `bEARER   ${ours}  `, null, token(ours)],
+    ['a bearer of ours and a cookie: the bearer', `Bearer ${ours}`, `gatebell=${other}`, token(ours)],
+    ['a forged bearer of ours and a good cookie: the bearer', `Bearer ${forged}`, `gatebell=${ours}`, bad],
+    ['a bearer that only begins like ours, and a good cookie', 'Bearer gb_', `gatebell=${ours}`, bad],
+    ['a foreign bearer and a cookie: the cookie', 'Bearer eyJh.x.y', `gatebell=${ours}`, token(ours)],
+    ['a foreign bearer and a bad cookie', 'Bearer eyJh.x.y', 'gatebell=x', bad],
+    ['a foreign bearer alone', 'Bearer eyJh.x.y', null, bad],
+    ['a foreign bearer and cookies of others', 'Bearer eyJh.x.y', 'a=b', bad],
+    ['Basic', 'Basic YTpi', null, none],
+    ['Basic with a token inside', `Basic ${ours}`, null, none],
+    ['Basic and a cookie', 'Basic YTpi', `gatebell=${ours}`, token(ours)],
+    ['a bearer without a token', 'Bearer', null, none],
+    ['a bearer of two words', `Bearer ${ours} x`, null, none],
+    ['a token without its scheme', ours, null, none],
+    ['two bearers in one', `Bearer ${ours}, Bearer ${other}`, null, none],
+    ['a bearer with a comma behind', `Bearer ${ours},`, null, bad],
+    ['a cookie', null, `gatebell=${ours}`, token(ours)],
+    ['a cookie among others', null, `a=b; gatebell=${ours}; c`, token(ours)],
+    ['a cookie without spaces', null, `a=b;gatebell=${ours};c=d`, token(ours)],
+    ['a cookie in quotes', null, `gatebell="${ours}"`, token(ours)],
+    ['a cookie of the same value twice', null, `gatebell=${ours}; gatebell=${ours}`, token(ours)],
+    ['two different cookies', null, `gatebell=${ours}; gatebell=${other}`, bad],
+    ['a good and an empty cookie', null, `gatebell=${ours}; gatebell=`, bad],
+    ['an empty cookie', null, 'gatebell=', bad],
+    ['a garbage cookie', null, 'gatebell=x', bad],
+    ['a forged cookie', null, `gatebell=${forged}`, bad],
+    ['a cookie with something behind', null, `gatebell=${ours}, x`, bad],
+    [
+      'cookies of other names',
+      null,
+      `Gatebell=${ours}; xgatebell=${ours}; gatebell2=${ours}; =${ours}; gatebell`,
+      none,
+    ],
+    ['a cookie inside of another', null, `a="gatebell=${ours}"`, none],
+    ['an empty cookie header', null, '', none],
+  ])('%s', (_, authorization, cookie, expected) => {
+    const more: (readonly [string, string])[] = [];
+    if (authorization !== null) {
+      more.push(['Authorization', authorization]);
+    }
+    if (cookie !== null) {
+      more.push(['Cookie', cookie]);
+    }
+    expect(parsed({}, more).credential()).toEqual(expected);
+  });
+
+  test('is looked at once', () => {
+    const request = parsed({}, [['Cookie', `gatebell=${ours}`]]);
+    expect(request.credential()).toBe(request.credential());
+  });
+
+  test('is never taken from the query, a header of its own or another name', () => {
+    const more: Pairs = [
+      ['X-Authorization', `Bearer ${ours}`],
+      ['Proxy-Authorization', `Bearer ${ours}`],
+      ['Remote-User', 'alice'],
+      ['X_Cookie', `gatebell=${ours}`],
+    ];
+    expect(parsed({ 'X-Forwarded-Uri': `/?access_token=${ours}&gatebell=${ours}` }, more).credential()).toEqual(none);
+  });
+});
+
+describe('a person in front of a browser', () => {
+  test.each<[string, string, Pairs, boolean]>([
+    ['accepts HTML', 'GET', [['Accept', 'text/html,*/*']], true],
+    ['accepts HTML, in capitals', 'HEAD', [['Accept', 'TEXT/HTML']], true],
+    ['navigates', 'GET', [['Sec-Fetch-Mode', 'navigate']], true],
+    ['navigates, by HEAD', 'HEAD', [['Sec-Fetch-Mode', 'navigate']], true],
+    [
+      'sends a form',
+      'POST',
+      [
+        ['Sec-Fetch-Mode', 'navigate'],
+        ['Accept', 'text/html'],
+      ],
+      false,
+    ],
+    [
+      'fetches',
+      'GET',
+      [
+        ['Sec-Fetch-Mode', 'cors'],
+        ['Accept', 'text/html'],
+      ],
+      false,
+    ],
+    [
+      'is a script',
+      'GET',
+      [
+        ['X-Requested-With', 'XMLHttpRequest'],
+        ['Accept', 'text/html'],
+      ],
+      false,
+    ],
+    [
+      'is a script that says it navigates',
+      'GET',
+      [
+        ['X-Requested-With', ''],
+        ['Sec-Fetch-Mode', 'navigate'],
+      ],
+      false,
+    ],
+    ['accepts JSON', 'GET', [['Accept', 'application/json']], false],
+    ['accepts anything', 'GET', [['Accept', '*/*']], false],
+    ['says nothing', 'GET', [], false],
+  ])('%s (%s)', (_, method, more, expected) => {
+    expect(parsed({ 'X-Forwarded-Method': method }, more).isNavigation).toBe(expected);
+  });
+});

@@ -1,0 +1,69 @@
+import { beforeEach, expect, test } from 'vitest';
+import { createLog, errorText, type LogOptions } from '../../../src/ops/log.js';
+
+let lines: string[];
+let nowMs: number;
+
+beforeEach(() => {
+  lines = [];
+  nowMs = Date.UTC(2026, 0, 1);
+});
+
+const log = (options: Partial<LogOptions> = {}): ReturnType<typeof createLog> =>
+  createLog({ format: 'text', level: 'info', write: line => lines.push(line), nowMs: () => nowMs, ...options });
+
+test('a line for people has the time, the level and what happened', () => {
+  log()({ event: 'listener_state', from: 'listening', to: 'live' });
+  expect(lines).toEqual(['2026-01-01T00:00:00.000Z info  listener: listening -> live\n']);
+});
+
+test('a line for programs is JSON with all fields, the error as text', () => {
+  log({ format: 'json' })({ event: 'connection_failed', error: new Error('refused'), retryMs: 100 });
+  expect(JSON.parse(lines[0] ?? '')).toEqual({
+    time: '2026-01-01T00:00:00.000Z',
+    level: 'warn',
+    message: 'cannot listen to Postgres: refused; next try in 100 ms',
+    event: 'connection_failed',
+    retryMs: 100,
+    error: 'refused',
+  });
+});
+
+test('what happens on every request is for debug only', () => {
+  const decision = {
+    event: 'decision',
+    decision: 'allow',
+    reason: 'granted',
+    dialect: 'forward',
+    durationMs: 0.1,
+  } as const;
+  log()(decision);
+  log()({ event: 'query', query: 'fence' });
+  expect(lines).toEqual([]);
+  log({ level: 'debug' })(decision);
+  expect(lines).toHaveLength(1);
+});
+
+test('what repeats under a fault is said once a second; a loss of the connection every time', () => {
+  const observe = log();
+  for (let i = 0; i < 25; i++) {
+    observe({ event: 'fence_failed', cause: 'send_failed', error: new Error('no') });
+    observe({ event: 'connection_closed', cause: 'connection_lost', error: null });
+    nowMs += 100;
+  }
+  expect(lines.filter(line => line.includes('fence failed'))).toHaveLength(3);
+  expect(lines.filter(line => line.includes('given up'))).toHaveLength(25);
+});
+
+test('levels below the one asked for are left out', () => {
+  const observe = log({ level: 'error' });
+  observe({ event: 'listener_state', from: 'live', to: 'down' });
+  observe({ event: 'watch_changed', subject: 'grant', problem: 'the table was dropped' });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toContain('subject grant is not served from memory: the table was dropped');
+});
+
+test('errors of any kind become one line', () => {
+  expect(errorText(new AggregateError([new Error('a'), new Error('b')]))).toBe('a; b');
+  expect(errorText('text')).toBe('text');
+});
