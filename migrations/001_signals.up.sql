@@ -52,6 +52,9 @@ create table gatebell.watches (
     constraint watches_subject_form check (subject ~ '^[a-z][a-z0-9_]{0,39}$'),
   key_columns text[] not null,
   watched_columns text[] not null,
+  -- What the trigger function was generated from: columns with their types, primary key included. Its text's digest.
+  source_columns text[] not null,
+  source_types regtype[] not null,
   source_md5 text not null,
   unique (target, subject)
 );
@@ -90,6 +93,7 @@ create function gatebell.key_expression(target regclass, key_columns text[], ali
 -- An update signals the old and the new key of the rows whose key or watched columns changed. Rows are compared by image
 -- (*<>): it needs no operator of the type, so no type can make a user's write fail, and it sees what equality hides
 -- (citext 'A' and 'a', numeric 1.0 and 1.00). Without a primary key, the two multisets of printed rows are compared.
+-- At most 600 keys are read, twice as many as are named: an update has two of each row, an insert may repeat one.
 --
 -- The function never fails its user's write: what goes wrong in it becomes a signal for the whole subject and a warning.
 create function gatebell.trigger_source(target regclass, subject text, key_columns text[], watched_columns text[])
@@ -99,20 +103,23 @@ create function gatebell.trigger_source(target regclass, subject text, key_colum
 as $function$
 declare
   keys_max constant integer := 300;
-  primary_key text[];
+  same_row text;
   facts text[];
   changed text;
 begin
-  select array_agg(a.attname::text order by k.ordinal) into primary_key
+  -- Only operators of pg_catalog can be named here; the primary keys of other types (ltree) are joined by their text.
+  select string_agg(format(case when c.opcnamespace = 'pg_catalog'::regnamespace then 'o.%1$I = n.%1$I'
+      else 'o.%1$I::text collate "C" = n.%1$I::text collate "C"' end, a.attname), ' and ' order by k.ordinal) into same_row
   from pg_index i
-  cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, ordinal)
+  cross join unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k (attnum, opclass, ordinal)
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+  join pg_opclass c on c.oid = k.opclass
   where i.indrelid = target and i.indisprimary and i.indisvalid;
 
   select array_agg(name order by first) into facts
   from (select name, min(ordinal) as first from unnest(key_columns || watched_columns) with ordinality as c (name, ordinal) group by name) c;
 
-  if primary_key is not null then
+  if same_row is not null then
     changed := format(
       $sql$
       select e.key
@@ -120,29 +127,29 @@ begin
         select %1$s as old_key, %2$s as new_key
         from old_rows o full join new_rows n on %3$s
         where row(%4$s)::record operator(pg_catalog.*<>) row(%5$s)::record
-        limit %6$s
-      ) as c cross join lateral (values (c.old_key), (c.new_key)) as e (key)$sql$,
+      ) as c cross join lateral (values (c.old_key), (c.new_key)) as e (key)
+      limit %6$s$sql$,
       gatebell.key_expression(target, key_columns, 'o'),
       gatebell.key_expression(target, key_columns, 'n'),
-      (select string_agg(format('o.%1$I = n.%1$I', p), ' and ') from unnest(primary_key) p),
+      same_row,
       (select string_agg(format('o.%I', f), ', ') from unnest(facts) f),
       (select string_agg(format('n.%I', f), ', ') from unnest(facts) f),
-      keys_max + 1);
+      2 * keys_max + 1);
   else
     changed := format(
       $sql$
       select e.key
       from (
-        (select %1$s as key, %3$s from old_rows o except all select %2$s, %4$s from new_rows n)
+        (select %1$s as key, array[%3$s] as image from old_rows o except all select %2$s, array[%4$s] from new_rows n)
         union all
-        (select %2$s as key, %4$s from new_rows n except all select %1$s, %3$s from old_rows o)
+        (select %2$s as key, array[%4$s] as image from new_rows n except all select %1$s, array[%3$s] from old_rows o)
         limit %5$s
       ) as e$sql$,
       gatebell.key_expression(target, key_columns, 'o'),
       gatebell.key_expression(target, key_columns, 'n'),
-      (select string_agg(format('o.%I::text', f), ', ') from unnest(facts) f),
-      (select string_agg(format('n.%I::text', f), ', ') from unnest(facts) f),
-      keys_max + 1);
+      (select string_agg(format('o.%I::text collate "C"', f), ', ') from unnest(facts) f),
+      (select string_agg(format('n.%I::text collate "C"', f), ', ') from unnest(facts) f),
+      2 * keys_max + 1);
   end if;
 
   return format(
@@ -180,13 +187,13 @@ begin
     from (%10$s) as e;
   end if;
 
-  if keys is null then
+  -- A payload must stay below 8000 bytes: parts of about 7000, keys of at most 700, else the whole subject.
+  -- First, because null keys count as read: beyond the limit there may be others.
+  if seen > %14$s or cardinality(keys) > %12$s or widest > 700 then
+    perform pg_notify(%1$L, %2$L);
     return null;
   end if;
-
-  -- A payload must stay below 8000 bytes: parts of about 7000, keys of at most 700, else the whole subject.
-  if seen > %12$s or widest > 700 then
-    perform pg_notify(%1$L, %2$L);
+  if keys is null then
     return null;
   end if;
   part := array_to_string(keys, ',');
@@ -219,9 +226,10 @@ $body$,
     gatebell.key_expression(target, key_columns, 'o'),
     gatebell.key_expression(target, key_columns, 'n'),
     changed,
-    keys_max + 1,
+    2 * keys_max + 1,
     keys_max,
-    subject);
+    subject,
+    2 * keys_max);
 end
 $function$;
 
@@ -273,14 +281,16 @@ as $function$
 declare
   kind "char";
   missing text;
+  virtual text;
   repeated text;
+  relative regclass;
   watch_id bigint;
   source text;
   relation record;
 begin
   if target is null or subject is null or key_columns is null or watched_columns is null then
     raise exception 'gatebell.watch: the table, the subject, the key columns and the watched columns must not be null'
-      using errcode = 'null_value_not_allowed';
+      using errcode = 'null_value_not_allowed', hint = 'Leave the watched columns out, or give ''{}'', to watch the key columns only.';
   end if;
   if subject !~ '^[a-z][a-z0-9_]{0,39}$' then
     raise exception 'gatebell.watch: subject % is not allowed', quote_literal(subject)
@@ -290,6 +300,10 @@ begin
   if kind is null or kind not in ('r', 'p') then
     raise exception 'gatebell.watch: % is not a table', target
       using errcode = 'wrong_object_type', hint = 'Only tables and partitioned tables can be watched; watch the tables below a view.';
+  end if;
+  if exists (select from gatebell.relation_tree(target) as r join pg_class c on c.oid = r where c.relkind = 'f') then
+    raise exception 'gatebell.watch: a foreign table is part of %', target
+      using errcode = 'wrong_object_type', hint = 'Postgres refuses writes to it below a table with such triggers; watch the table where it lives.';
   end if;
   if cardinality(key_columns) = 0 then
     raise exception 'gatebell.watch: no key column was given for %', target
@@ -303,18 +317,40 @@ begin
     raise exception 'gatebell.watch: table % has no column %', target, missing
       using errcode = 'undefined_column', hint = 'Name columns of the table itself.';
   end if;
+  -- Postgres shows no value of such a column to a trigger.
+  select string_agg(quote_literal(a.attname), ', ') into virtual
+  from pg_attribute a
+  where a.attrelid = target and a.attname = any (key_columns || watched_columns) and a.attgenerated = 'v';
+  if virtual is not null then
+    raise exception 'gatebell.watch: column % of % is generated and virtual', virtual, target
+      using errcode = 'feature_not_supported', hint = 'Watch the columns that it is computed from, or make it STORED.';
+  end if;
   select c.name into repeated from unnest(key_columns) as c (name) group by c.name having count(*) > 1 limit 1;
   if repeated is not null then
-    raise exception 'gatebell.watch: key column % is named twice', quote_literal(repeated) using errcode = 'duplicate_column';
+    raise exception 'gatebell.watch: key column % is named twice', quote_literal(repeated)
+      using errcode = 'duplicate_column', hint = 'Name each part of the key once.';
   end if;
 
   if exists (select from gatebell.watches w where w.target = watch.target and w.subject = watch.subject) then
     perform gatebell.unwatch(target, subject);
   end if;
+  select w.target into relative
+  from gatebell.watches w
+  where w.subject = watch.subject
+    and exists (select gatebell.relation_tree(w.target) intersect select gatebell.relation_tree(watch.target));
+  if relative is not null then
+    raise exception 'gatebell.watch: % is already watched for subject % together with %', target, quote_literal(subject), relative
+      using errcode = 'duplicate_object', hint = 'A table is watched with its partitions and children; unwatch that one first.';
+  end if;
 
   source := gatebell.trigger_source(target, subject, key_columns, watched_columns);
-  insert into gatebell.watches (target, subject, key_columns, watched_columns, source_md5)
-  values (target, subject, key_columns, watched_columns, md5(source))
+  insert into gatebell.watches (target, subject, key_columns, watched_columns, source_columns, source_types, source_md5)
+  select watch.target, watch.subject, watch.key_columns, watch.watched_columns,
+    array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid::regtype order by a.attnum), md5(source)
+  from pg_attribute a
+  where a.attrelid = watch.target and a.attnum > 0 and not a.attisdropped
+    and (a.attname = any (watch.key_columns || watch.watched_columns)
+      or exists (select from pg_index i where i.indrelid = a.attrelid and i.indisprimary and a.attnum = any (i.indkey)))
   returning id into watch_id;
 
   execute format(
@@ -375,11 +411,15 @@ cross join lateral (
       when pg_catalog.md5(p.prosrc) <> w.source_md5 then 'the trigger function is not current'
       when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0 then 'the triggers signal on another channel'
       when exists (
-        select from pg_catalog.unnest(w.key_columns || w.watched_columns) as c (name)
+        select from rows from (pg_catalog.unnest(w.source_columns), pg_catalog.unnest(w.source_types)) as c (name, type)
         where not exists (
           select from pg_catalog.pg_attribute a
-          where a.attrelid = w.target and a.attname = c.name and a.attnum > 0 and not a.attisdropped))
-        then 'a watched column was dropped or renamed'
+          where a.attrelid = w.target and a.attname = c.name and a.atttypid = c.type and a.attnum > 0 and not a.attisdropped))
+        then 'a watched column was dropped or renamed, or has another type'
+      when exists (
+        select from gatebell.relation_tree(w.target) as r (relation)
+        join pg_catalog.pg_class c on c.oid = r.relation and c.relkind = 'f')
+        then 'a foreign table was added to it'
       else (
         select pg_catalog.min('trigger ' || expected.name || ' on ' || expected.relation::pg_catalog.regclass::text || ' is '
           || case when t.oid is null then 'missing' else 'not enabled as it must be' end)
@@ -417,7 +457,7 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'A channel is 1 to 63 bytes.';
   end if;
   execute format('create or replace function gatebell.channel() returns text language sql immutable parallel safe return %L::text', name);
-  for watch in select * from gatebell.watches loop
+  for watch in select w.* from gatebell.watches w join pg_class c on c.oid = w.target loop
     perform gatebell.watch(watch.target, watch.subject, watch.key_columns, watch.watched_columns);
   end loop;
 end

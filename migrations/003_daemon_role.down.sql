@@ -3,6 +3,7 @@ do $$
 begin
   if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_daemon') then
     revoke all on all tables in schema gatebell from gatebell_daemon;
+    revoke all on all functions in schema gatebell from gatebell_daemon;
     revoke all (id, name, email, display_name, groups, enabled) on gatebell.users from gatebell_daemon;
     revoke all (id, name, host, enabled, headers) on gatebell.apps from gatebell_daemon;
     revoke all (app_id, path_prefix, access, roles, consistency, headers) on gatebell.app_routes from gatebell_daemon;

@@ -1,0 +1,286 @@
+/** What the auth tables accept. A fact's key has one spelling, and nothing gets in that a header cannot carry. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.sql(`
+    insert into gatebell.users (name) values ('ada');
+    insert into gatebell.apps (name, host) values ('wiki', 'wiki.test')`);
+});
+
+afterAll(() => database.drop());
+
+/** Inserts in a transaction that is taken back; gives the violated constraint, the error's code, or null if all was well. */
+async function attempt(text: string, values: readonly unknown[]): Promise<string | null> {
+  await database.sql('begin');
+  try {
+    await database.sql(text, values);
+    return null;
+  } catch (error) {
+    const { constraint, code } = error as { readonly constraint?: string; readonly code?: string };
+    return constraint ?? code ?? 'failed';
+  } finally {
+    await database.sql('rollback');
+  }
+}
+
+interface Column {
+  readonly insert: string;
+  readonly constraint: string;
+  readonly allowed: readonly unknown[];
+  readonly refused: readonly unknown[];
+}
+
+const LABELS = {
+  allowed: ['a', 'Ada Lovelace', 'Zoë 日本 🔔', 'x'.repeat(200), '🔔'.repeat(200), `it's "quoted" \\ <b>`, 'a,b'],
+  refused: ['', ' ', ' a', 'a ', 'a\nb', 'a\tb', 'a\u007f', '\u0001', 'x'.repeat(201)],
+};
+
+const COLUMNS: Readonly<Record<string, Column>> = {
+  'apps.host': {
+    insert: `insert into gatebell.apps (name, host) values ('new', $1)`,
+    constraint: 'apps_host_canonical',
+    allowed: [
+      'localhost',
+      'a',
+      'a.b',
+      'wiki.example.test',
+      'xn--bcher-kva.test',
+      '127.0.0.1',
+      'a-b.c--d',
+      '_dmarc.test',
+      'my_app.test',
+      '1.2',
+      `${'x'.repeat(63)}.test`,
+      `${`${'x'.repeat(62)}.`.repeat(4)}y`,
+    ],
+    refused: [
+      '',
+      'Wiki.test',
+      'wiki.test.',
+      '.wiki.test',
+      'wiki..test',
+      'wiki.test:443',
+      '-a.test',
+      'a-.test',
+      'a.-b',
+      'bücher.test',
+      'wiki test',
+      'wiki.test\n',
+      '\nwiki.test',
+      'a/b',
+      'a@b',
+      '*.test',
+      '[::1]',
+      '::1',
+      'a\\b',
+      'a%2eb',
+      'wiki.test ',
+      'wiki。test',
+      'wıki.test',
+      'ＷＩＫＩ.test',
+      `${'x'.repeat(64)}.test`,
+      `${`${'x'.repeat(62)}.`.repeat(4)}yz`,
+      'a'.repeat(10_000),
+    ],
+  },
+  'app_routes.path_prefix': {
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, $1, 'public')`,
+    constraint: 'app_routes_path_prefix_canonical',
+    allowed: [
+      '/',
+      '/a',
+      '/a/b.c',
+      '/.well-known',
+      '/...',
+      '/a..b',
+      '/..a',
+      '/~ada',
+      `/a-b_c~d!$&'()*+,=:@`,
+      `/${'x'.repeat(1023)}`,
+    ],
+    refused: [
+      '',
+      'a',
+      '//',
+      '/a/',
+      '/a//b',
+      '//a',
+      '/.',
+      '/..',
+      '/a/..',
+      '/a/../b',
+      '/./a',
+      '/a/.',
+      '/a b',
+      '/a%20b',
+      '/a%2fb',
+      '/a?b',
+      '/a#b',
+      '/a;b',
+      '/a\\b',
+      '/é',
+      '/a\n',
+      '\n/a',
+      '/a*b|c',
+      '/<',
+      `/"`,
+      `/${'x'.repeat(1024)}`,
+    ],
+  },
+  'app_routes.access': {
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', $1)`,
+    constraint: 'app_routes_access_known',
+    allowed: ['public', 'authenticated', 'granted'],
+    refused: ['', 'Public', 'none', 'public '],
+  },
+  'app_routes.consistency': {
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, consistency) values (1, '/', 'public', $1)`,
+    constraint: 'app_routes_consistency_known',
+    allowed: ['bounded', 'strong'],
+    refused: ['', 'Strong', 'weak'],
+  },
+  'app_routes.roles': {
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'granted', $1)`,
+    constraint: 'app_routes_roles_form',
+    allowed: [[], ['admin'], ['a', 'b', 'a']],
+    refused: [['admin', null]],
+  },
+  'app_routes.headers': {
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, headers) values (1, '/', 'granted', $1)`,
+    constraint: 'app_routes_headers_object',
+    allowed: ['{}', '{"X-User": "{{user.name}}"}'],
+    refused: ['[]', '"x"', '1', 'null'],
+  },
+  'apps.headers': {
+    insert: `insert into gatebell.apps (name, host, headers) values ('new', 'new.test', $1)`,
+    constraint: 'apps_headers_object',
+    allowed: ['{}', '{"X-User": "{{user.name}}"}'],
+    refused: ['[]', '"x"', '1', 'null'],
+  },
+  'apps.name': {
+    insert: `insert into gatebell.apps (name, host) values ($1, 'new.test')`,
+    constraint: 'apps_name_form',
+    ...LABELS,
+  },
+  'users.name': { insert: `insert into gatebell.users (name) values ($1)`, constraint: 'users_name_form', ...LABELS },
+  'grants.role': {
+    insert: `insert into gatebell.grants (user_id, app_id, role) values (1, 1, $1)`,
+    constraint: 'grants_role_form',
+    ...LABELS,
+  },
+  'users.groups': {
+    insert: `insert into gatebell.users (name, groups) values ('new', $1)`,
+    constraint: 'users_groups_form',
+    allowed: [[], ['staff'], ['a b', 'Zoë', `it's`], Array.from({ length: 500 }, (_, index) => `group${index}`)],
+    refused: [['a,b'], ['a', ','], ['a', null], ['a\nb'], ['a\u007f']],
+  },
+  'users.email': {
+    insert: `insert into gatebell.users (name, email) values ('new', $1)`,
+    constraint: 'users_email_form',
+    allowed: [null, 'ada@example.test', 'x'.repeat(320)],
+    refused: ['x'.repeat(321)],
+  },
+  'users.display_name': {
+    insert: `insert into gatebell.users (name, display_name) values ('new', $1)`,
+    constraint: 'users_display_name_form',
+    allowed: [null, '', 'Ada 🔔', 'x'.repeat(200)],
+    refused: ['x'.repeat(201)],
+  },
+  'credentials.token_hash': {
+    insert: `insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', $1)`,
+    constraint: 'credentials_token_hash_sha256',
+    allowed: [Buffer.alloc(32), Buffer.alloc(32, 0xff)],
+    refused: [Buffer.alloc(0), Buffer.alloc(31), Buffer.alloc(33), Buffer.from('ab'.repeat(32))],
+  },
+  'credentials.kind': {
+    insert: `insert into gatebell.credentials (user_id, kind, token_hash) values (1, $1, '\\x${'00'.repeat(32)}')`,
+    constraint: 'credentials_kind_known',
+    allowed: ['session', 'token'],
+    refused: ['', 'Token', 'cookie'],
+  },
+  'credentials.label': {
+    insert: `insert into gatebell.credentials (user_id, kind, token_hash, label) values (1, 'token', '\\x${'00'.repeat(32)}', $1)`,
+    constraint: 'credentials_label_form',
+    allowed: [null, '', 'phone'],
+    refused: ['x'.repeat(201)],
+  },
+};
+
+const cases = (kind: 'allowed' | 'refused'): [column: string, value: unknown][] =>
+  Object.entries(COLUMNS).flatMap(([column, { [kind]: values }]) =>
+    values.map((value): [string, unknown] => [column, value]),
+  );
+
+test.each(cases('allowed'))('%s may be %j', async (column, value) => {
+  expect(await attempt(COLUMNS[column]?.insert ?? '', [value])).toBeNull();
+});
+
+test.each(cases('refused'))('%s may not be %j', async (column, value) => {
+  expect(await attempt(COLUMNS[column]?.insert ?? '', [value])).toBe(COLUMNS[column]?.constraint);
+});
+
+test('every CHECK of the tables has a case above', async () => {
+  const rows = await database.sql(`
+    select conname::text as name from pg_constraint
+    where contype = 'c' and connamespace = 'gatebell'::regnamespace and conrelid <> 'gatebell.watches'::regclass order by 1`);
+  expect(rows.map(row => row['name'] as unknown)).toEqual(
+    Object.values(COLUMNS)
+      .map(({ constraint }) => constraint)
+      .sort(),
+  );
+});
+
+describe('a row', () => {
+  test.each<[what: string, insert: string, violated: string]>([
+    ['two users of one name', `insert into gatebell.users (name) values ('ada')`, 'users_name_key'],
+    ['two apps of one host', `insert into gatebell.apps (name, host) values ('new', 'wiki.test')`, 'apps_host_key'],
+    ['two apps of one name', `insert into gatebell.apps (name, host) values ('wiki', 'new.test')`, 'apps_name_key'],
+    ['a grant of nobody', 'insert into gatebell.grants (user_id, app_id) values (99, 1)', 'grants_user_id_fkey'],
+    ['a grant to nothing', 'insert into gatebell.grants (user_id, app_id) values (1, 99)', 'grants_app_id_fkey'],
+    [
+      'a route of nothing',
+      `insert into gatebell.app_routes (app_id, path_prefix, access) values (99, '/', 'public')`,
+      'app_routes_app_id_fkey',
+    ],
+    ['one grant twice', 'insert into gatebell.grants (user_id, app_id) values (1, 1), (1, 1)', 'grants_pkey'],
+    [
+      'one token twice',
+      `insert into gatebell.credentials (user_id, kind, token_hash) values
+        (1, 'token', decode(repeat('00', 32), 'hex')), (1, 'session', decode(repeat('00', 32), 'hex'))`,
+      'credentials_token_hash_key',
+    ],
+    ['groups in two dimensions', `insert into gatebell.users (name, groups) values ('new', '{{a,b},{c,d}}')`, '0A000'],
+    [
+      'roles in two dimensions',
+      `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'granted', '{{a}}')`,
+      '0A000',
+    ],
+  ])('is refused: %s', async (_, insert, violated) => {
+    expect(await attempt(insert, [])).toBe(violated);
+  });
+
+  test('needs the columns that the design names, and no other', async () => {
+    const rows = await database.sql(`
+      select c.relname || '.' || a.attname as name
+      from pg_attribute a join pg_class c on c.oid = a.attrelid
+      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and c.relname <> 'watches' and a.attnum > 0
+        and a.attnotnull and not a.atthasdef and a.attidentity = '' order by 1`);
+    expect(rows.map(row => row['name'] as unknown)).toEqual([
+      'app_routes.access',
+      'app_routes.app_id',
+      'app_routes.path_prefix',
+      'apps.host',
+      'apps.name',
+      'credentials.kind',
+      'credentials.token_hash',
+      'credentials.user_id',
+      'grants.app_id',
+      'grants.user_id',
+      'users.name',
+    ]);
+  });
+});

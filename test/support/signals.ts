@@ -1,0 +1,91 @@
+/**
+ * Hears what statements signal, on a LISTEN connection. After the act a fence is sent; since Postgres delivers in commit
+ * order, everything that the act signalled has arrived when the fence's echo does: no test sleeps, and silence is proven.
+ */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import type pg from 'pg';
+import { parseMessage, type Key } from '../../src/coherence/signal.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
+
+/** Postgres refuses a payload of 8000 bytes or more. */
+const PAYLOAD_BYTES_LIMIT = 8_000;
+
+/** What was signalled, by subject: its keys, each once and sorted, or all of them. A subject that is not here was silent. */
+export type Heard = Readonly<Record<string, readonly Key[] | 'all'>>;
+
+/** A statement, or more than one by other means. */
+export type Act = string | (() => Promise<unknown>);
+
+export interface SignalDatabase extends TestDatabase {
+  readonly listener: pg.Client;
+  /** Payloads that the act sent, in order. A statement is run by `writer`, by default the owner. */
+  payloads(act: Act, writer?: pg.Client): Promise<string[]>;
+  /** What the act signalled. Fails if a payload does not parse, or is too long. */
+  heard(act: Act, writer?: pg.Client): Promise<Heard>;
+}
+
+/** Keys in one order, each once. */
+export function sortedKeys(keys: Iterable<Key>): Key[] {
+  const byText = new Map([...keys].map(key => [key.join('\0'), key]));
+  return [...byText].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, key]) => key);
+}
+
+function understand(payloads: readonly string[]): Heard {
+  const heard: Record<string, readonly Key[] | 'all'> = {};
+  for (const payload of payloads) {
+    const message = parseMessage(payload);
+    if (message.type !== 'change' || Buffer.byteLength(payload) >= PAYLOAD_BYTES_LIMIT) {
+      throw new Error(`not a change, or too long: ${payload}`);
+    }
+    const before = heard[message.subject] ?? [];
+    heard[message.subject] =
+      before === 'all' || message.keys === null ? 'all' : sortedKeys([...before, ...message.keys]);
+  }
+  return heard;
+}
+
+/** A database of a test file's own, with ears. */
+export async function createSignalDatabase(): Promise<SignalDatabase> {
+  const database = await createTestDatabase();
+  const listener = await database.connect();
+  await listener.query('listen gatebell');
+
+  /** Everything that arrives until the echo of a fence that is sent after `act`. */
+  const until = async (act: () => Promise<unknown>): Promise<string[]> => {
+    const nonce = randomUUID();
+    const received: string[] = [];
+    const echo = new AbortController();
+    const hear = ({ payload = '' }: pg.Notification): void => {
+      const message = parseMessage(payload);
+      if (message.type === 'fence' && message.nonce === nonce) {
+        echo.abort();
+      } else {
+        received.push(payload);
+      }
+    };
+    listener.on('notification', hear);
+    try {
+      const echoed = once(echo.signal, 'abort');
+      await act();
+      await database.client.query('select gatebell.fence($1)', [nonce]);
+      await echoed;
+    } finally {
+      listener.off('notification', hear);
+    }
+    return received;
+  };
+
+  const payloads = async (act: Act, writer: pg.Client = database.client): Promise<string[]> => {
+    // What was signalled before is not the act's.
+    await until(() => Promise.resolve());
+    return until(() => (typeof act === 'string' ? writer.query(act) : act()));
+  };
+
+  return {
+    ...database,
+    listener,
+    payloads,
+    heard: async (act, writer) => understand(await payloads(act, writer)),
+  };
+}
