@@ -3,17 +3,12 @@
 //   DATABASE_URL=postgres://… PORT=3000 node examples/express-app.mjs
 import { BlockList } from 'node:net';
 import express from 'express';
-import { createAuthHandler, createPostgresCoherence, factCaches } from 'gatebell';
+import { createAuthHandler, createFactReader, createPostgresCoherence } from 'gatebell';
 
 const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });
-const facts = factCaches(({ subject, key, problem }) => console.error(`${subject} ${key}: ${problem}`));
-const reader = coherence.reader({
-  credential: coherence.coherentCache(facts.credential),
-  user: coherence.coherentCache(facts.user),
-  app: coherence.coherentCache(facts.app),
-  route: coherence.coherentCache(facts.route),
-  grant: coherence.coherentCache(facts.grant),
-});
+const reader = createFactReader(coherence, ({ subject, key, problem }) =>
+  console.error(`${subject} ${key}: ${problem}`),
+);
 const trustedProxies = new BlockList();
 trustedProxies.addSubnet('127.0.0.0', 8);
 

@@ -14,7 +14,7 @@ import { createMetrics } from './ops/metrics.js';
 import type { Observation } from './ops/observation.js';
 import { createOpsApp } from './ops/server.js';
 import { createPostgresCoherence } from './store/coherence.js';
-import { factCaches } from './store/facts.js';
+import { createFactReader } from './store/facts.js';
 import { VERSION } from './version.js';
 
 /** A replica. */
@@ -87,15 +87,8 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     fenceIntervalMs: config.fenceIntervalMs,
     observe,
   });
-  const facts = factCaches(row => {
+  const reader = createFactReader(coherence, row => {
     observe({ event: 'bad_row', ...row });
-  });
-  const reader = coherence.reader({
-    credential: coherence.coherentCache(facts.credential),
-    user: coherence.coherentCache(facts.user),
-    app: coherence.coherentCache(facts.app),
-    route: coherence.coherentCache(facts.route),
-    grant: coherence.coherentCache(facts.grant),
   });
   const metrics = createMetrics(coherence);
   observers = [

@@ -27,8 +27,17 @@ export type { Change, Flush, Key, Message, Signal } from './coherence/signal.js'
 export { createSubscriptionOpener } from './coherence/subscriber.js';
 export { createAuthHandler } from './auth/handler.js';
 export type { AuthHandler, AuthObservation, AuthOptions } from './auth/handler.js';
-export { factCaches } from './store/facts.js';
-export type { FactTypes } from './store/facts.js';
+export { createFactReader } from './store/facts.js';
+export type {
+  AppFact,
+  BadRow,
+  CredentialFact,
+  FactTypes,
+  GrantFact,
+  Route,
+  RoutesFact,
+  UserFact,
+} from './store/facts.js';
 export { createPostgresCoherence } from './store/coherence.js';
 export type { PostgresCoherence, PostgresCoherenceOptions } from './store/coherence.js';
 export { createDatabase } from './store/pool.js';

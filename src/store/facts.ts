@@ -5,7 +5,9 @@
  * in a row may fail the batch: `infinity` has a meaning, and a row that cannot be understood becomes a fact with a `problem` (P6).
  */
 import type { CacheOptions } from '../coherence/cache.js';
+import type { Coherence } from '../coherence/coherence.js';
 import type { Row } from '../coherence/loader.js';
+import type { Reader } from '../coherence/reader.js';
 import { compileHeaders, TemplateError, type HeaderTemplate } from './header-template.js';
 
 /** `credential[hash]`: who presents it, and until when. */
@@ -201,4 +203,19 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
   };
+}
+
+/** Makes a cache for each kind of fact, and a reader over all of them. `onBadRow` is told of rows that cannot be used. */
+export function createFactReader(
+  coherence: Pick<Coherence, 'coherentCache' | 'reader'>,
+  onBadRow: (row: BadRow) => void,
+): Reader<FactTypes> {
+  const facts = factCaches(onBadRow);
+  return coherence.reader({
+    credential: coherence.coherentCache(facts.credential),
+    user: coherence.coherentCache(facts.user),
+    app: coherence.coherentCache(facts.app),
+    route: coherence.coherentCache(facts.route),
+    grant: coherence.coherentCache(facts.grant),
+  });
 }

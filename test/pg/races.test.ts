@@ -8,7 +8,7 @@ import { createCoherence, type Coherence } from '../../src/coherence/coherence.j
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
 import type { Reader } from '../../src/coherence/reader.js';
 import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
-import { factCaches, type FactTypes } from '../../src/store/facts.js';
+import { createFactReader, type FactTypes } from '../../src/store/facts.js';
 import { createDatabase, type Database } from '../../src/store/pool.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica } from '../support/replica.js';
@@ -106,14 +106,7 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
     sendFence: pool.sendFence,
     source: pool.source,
   });
-  const facts = factCaches(() => undefined);
-  const reader = coherence.reader({
-    credential: coherence.coherentCache(facts.credential),
-    user: coherence.coherentCache(facts.user),
-    app: coherence.coherentCache(facts.app),
-    route: coherence.coherentCache(facts.route),
-    grant: coherence.coherentCache(facts.grant),
-  });
+  const reader = createFactReader(coherence, () => undefined);
   const live = next(observation => observation.event === 'listener_state' && observation.to === 'live');
   coherence.start();
   await live;
