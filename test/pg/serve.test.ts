@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createToken } from '../../src/auth/token.js';
 import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fetchAnswer, forwardHeaders, startReplica, type Replica } from '../support/replica.js';
@@ -162,6 +163,26 @@ test('a port that is taken: a clear error, exit code 1', async () => {
   } finally {
     squatter.close();
   }
+});
+
+test('a flood of hosts and tokens that nobody made fills no memory and puts nobody out', async () => {
+  const replica = await start();
+  expect((await replica.ask({ token: world.alice })).reason).toBe('granted');
+  let left = 11_000;
+  await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      while (left-- > 0) {
+        const unknown = await replica.ask({ host: `made-up-${left}.test`, token: createToken() });
+        expect(unknown).toMatchObject({ status: 403, reason: 'unknown_app' });
+      }
+    }),
+  );
+  // What exists has a room of its own: one app, one credential. What does not has 10,000 places.
+  expect(await replica.metric('gatebell_cache_entries{subject="app"}')).toBeLessThanOrEqual(10_001);
+  expect(await replica.metric('gatebell_cache_entries{subject="credential"}')).toBeLessThanOrEqual(10_001);
+  const loads = await replica.metric('gatebell_db_queries_total{query="load_credential"}');
+  expect((await replica.ask({ token: world.alice })).reason).toBe('granted');
+  expect(await replica.metric('gatebell_db_queries_total{query="load_credential"}')).toBe(loads);
 });
 
 test('only trusted proxies may ask', async () => {
