@@ -23,6 +23,6 @@ const server = app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
   console.log(`listening on port ${server.address().port}`);
 });
 process.on('SIGTERM', () => {
-  server.close(() => coherence.stop());
+  server.close(() => void coherence.stop());
   server.closeIdleConnections();
 });

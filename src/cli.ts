@@ -11,7 +11,7 @@ import * as facts from './commands/facts.js';
 import { migrateDown, migrateStatus, migrateUp } from './commands/migrate.js';
 import { sql } from './commands/sql.js';
 import { CONFIG_FLAGS, type ConfigFlag } from './config.js';
-import { describeError, EXIT } from './errors.js';
+import { describeError, EXIT, UsageError } from './errors.js';
 import { VERSION } from './version.js';
 
 /** Flags that every command takes; the rest are for `serve`. */
@@ -44,11 +44,13 @@ function addConfigFlags(command: Command, keys: readonly ConfigFlag['key'][]): C
   return command;
 }
 
-function createProgram(run: (exitCode: number) => void): Command {
+/** @param json whether errors are printed as JSON, by `main`, instead of as commander's text */
+function createProgram(json: boolean, run: (exitCode: number) => void): Command {
   const program = new Command('gatebell')
     .description('The forward-auth gate that forgets in milliseconds.')
     .version(VERSION)
     .exitOverride()
+    .configureOutput(json ? { writeErr: () => undefined } : {})
     .showHelpAfterError('(--help says what is allowed)')
     .configureHelp({ showGlobalOptions: true });
 
@@ -194,20 +196,26 @@ function expandShortForms(words: readonly string[]): string[] {
 
 async function main(words: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.done;
-  const program = createProgram(code => {
+  const json = words.includes('--json');
+  const program = createProgram(json, code => {
     exitCode = code;
   });
   try {
     await program.parseAsync(expandShortForms(words), { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) {
+    if (error instanceof CommanderError && (error.exitCode === 0 || !json)) {
       // Help and version end here too, with exit code 0; commander has printed what there is to say.
       return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     }
-    const { code, message, hint, exitCode: failure } = describeError(error);
+    const {
+      code,
+      message,
+      hint,
+      exitCode: failure,
+    } = describeError(error instanceof CommanderError ? new UsageError(error.message) : error);
     process.stderr.write(
-      words.includes('--json')
+      json
         ? JSON.stringify({ error: { code, message, ...(hint === undefined ? {} : { hint }) } }) + '\n'
         : `gatebell: ${message}\n${hint === undefined ? '' : `${hint}\n`}`,
     );

@@ -6,6 +6,7 @@
  */
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import express from 'express';
 import { createAuthHandler } from './auth/handler.js';
@@ -23,19 +24,27 @@ export interface Daemon {
   start(): Promise<{ readonly auth: string; readonly ops: string }>;
   /** Drains and closes everything. Idempotent. */
   stop(signal: string): Promise<void>;
+  /** Closes everything at once, after a start that failed. */
+  abandon(): Promise<void>;
 }
 
-/** While draining, answers go on, each with `Connection: close`: long enough for proxies to take their connections elsewhere. */
-const DRAIN_MS = 500;
+/**
+ * While draining, answers go on, each with `Connection: close`, until nobody has come anew for a while: by then proxies have
+ * seen `/readyz` fail and go elsewhere. A connection that still waits to be accepted when a port is closed is reset.
+ */
+const QUIET_MS = 500;
+const DRAIN_MAX_MS = 5_000;
 /** What is still open after this long is cut off. */
 const CLOSE_MS = 5_000;
 /** Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who closes one that is about to be used. */
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 15_000;
+/** How often half-sent requests are looked at; Node's default of 30 s would let them live longer than the limits say. */
+const CHECK_MS = 5_000;
 const REQUEST_MS = 30_000;
 
 function createHttpServer(listener: RequestListener): Server {
-  const server = createServer({ keepAlive: true }, listener);
+  const server = createServer({ keepAlive: true, connectionsCheckingInterval: CHECK_MS }, listener);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
@@ -112,7 +121,12 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
   const authServer = createHttpServer((request, response) => {
     response.shouldKeepAlive &&= stopping === null;
     auth(request, response, () => {
-      rest(request, response);
+      // Express cannot read the target of a proxy request or of OPTIONS *.
+      if (request.url?.startsWith('/') === true) {
+        rest(request, response);
+      } else {
+        response.writeHead(404, { 'Content-Length': 0 }).end();
+      }
     });
   });
   const opsServer = createHttpServer(
@@ -128,13 +142,30 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     }),
   );
 
+  let newestConnectionMs = 0;
+  authServer.on('connection', () => {
+    newestConnectionMs = performance.now();
+  });
+
   const drain = async (signal: string): Promise<void> => {
     observe({ event: 'stopping', signal });
-    await sleep(DRAIN_MS);
+    const startedDrainingMs = performance.now();
+    for (let now = startedDrainingMs; ; now = performance.now()) {
+      const waitMs =
+        Math.min(Math.max(newestConnectionMs, startedDrainingMs) + QUIET_MS, startedDrainingMs + DRAIN_MAX_MS) - now;
+      if (waitMs <= 0) {
+        break;
+      }
+      await sleep(waitMs);
+    }
+    await abandon();
+    observe({ event: 'stopped' });
+  };
+
+  const abandon = async (): Promise<void> => {
     await close(authServer);
     await coherence.stop();
     await close(opsServer);
-    observe({ event: 'stopped' });
   };
 
   return {
@@ -151,5 +182,6 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
       stopping ??= drain(signal);
       return stopping;
     },
+    abandon,
   };
 }

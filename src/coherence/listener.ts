@@ -206,7 +206,10 @@ export function createListener(deps: ListenerDeps): Listener {
     if (ending.epoch !== null) {
       observe({ event: 'flush', cause: 'down' });
       observe({ event: 'connection_closed', cause, error });
-      problem = cause === 'fence_overdue' ? overdueProblem(ending) : `the listening connection was given up: ${cause}`;
+      problem =
+        error instanceof Error && cause === 'fence_overdue'
+          ? error.message
+          : `the listening connection was given up: ${cause}`;
     }
     const { inFlight } = ending;
     // Its receipt may still come; it must find nothing to prove, settle or trust.
@@ -388,7 +391,7 @@ export function createListener(deps: ListenerDeps): Listener {
           cause: fence.receipt.channel === channel ? 'overdue' : 'channel_mismatch',
           error: null,
         });
-        endAttempt(sender, 'fence_overdue', null);
+        endAttempt(sender, 'fence_overdue', new Error(overdueProblem(sender)));
       }
     }
     return fence.promise;
@@ -447,7 +450,7 @@ export function createListener(deps: ListenerDeps): Listener {
       }
       opened.subscription = subscription;
       opened.epoch = lease.beginEpoch();
-      problem = 'waiting for the first fence';
+      problem = failures === 0 ? 'waiting for the first fence' : problem;
       observe({ event: 'connection_opened' });
       noteState();
       await sendFences(opened);

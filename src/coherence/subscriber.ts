@@ -67,7 +67,10 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
         lose(new Error('the listening connection was closed'));
       });
     }
-    subscriber.events.on('error', lose);
+    subscriber.events.on('error', cause => {
+      // Its own words speak of a reconnect that was never meant to be.
+      lose(new Error('the listening connection was lost', { cause }));
+    });
     subscriber.events.on('reconnect', () => {
       lose(new Error('the listening connection was lost'));
     });

@@ -77,7 +77,12 @@ export function formatTable(columns: readonly string[], rows: readonly (readonly
     if (Buffer.isBuffer(value)) {
       return `\\x${value.toString('hex')}`;
     }
-    return typeof value === 'string' ? value : JSON.stringify(value);
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    // What was stored by somebody must not speak to the terminal.
+    return text.replace(
+      /[\x00-\x1f\x7f-\x9f]/g,
+      control => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    );
   };
   const cells = [columns, ...rows].map(row => row.map(cell));
   const widths = columns.map((_, column) => Math.max(...cells.map(row => row[column]?.length ?? 0)));

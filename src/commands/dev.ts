@@ -51,7 +51,8 @@ function startReplica(index: number, databaseUrl: string, port: number): Replica
   const child = spawn(process.execPath, [CLI, 'serve'], {
     // In a session of its own: Ctrl-C is for us to hear and to pass on.
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // The channel tells it when we are gone, however we went.
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
       ...process.env,
       DATABASE_URL: databaseUrl,
@@ -66,7 +67,7 @@ function startReplica(index: number, databaseUrl: string, port: number): Replica
   });
   const urls = { auth: '', ops: '' };
   const live = new Promise<void>((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', text => {
+    createInterface({ input: child.stdout! }).on('line', text => {
       const line = JSON.parse(text) as LogLine;
       say(`${name} | ${line.message}`);
       if (line.event === 'listening') {
@@ -77,7 +78,7 @@ function startReplica(index: number, databaseUrl: string, port: number): Replica
       }
     });
     let problem = '';
-    createInterface({ input: child.stderr }).on('line', text => {
+    createInterface({ input: child.stderr! }).on('line', text => {
       say(`${name} | ${text}`);
       problem = text;
     });

@@ -154,6 +154,11 @@ async function examine(context: CommandContext, database: Database): Promise<Che
   }
 
   const receipt = await database.sendFence(systemRandom.nonce());
+  const remedies = await database.query<{ statement: string }>(
+    'doctor',
+    `select format('select gatebell.watch(%L, %L, %L, %L);', target, subject, key_columns, watched_columns) as statement
+     from gatebell.watched where problem is not null order by subject`,
+  );
   const subjects = Object.keys(factCaches(() => undefined));
   const problems = [
     ...subjects
@@ -168,7 +173,7 @@ async function examine(context: CommandContext, database: Database): Promise<Che
     problems.length === 0,
     problems.length === 0
       ? receipt.watches.map(({ subject }) => subject).join(', ')
-      : `${problems.join('; ')}; gatebell.watch() puts them back`,
+      : `${problems.join('; ')}; this puts them back: ${remedies.length > 0 ? remedies.map(({ statement }) => statement).join(' ') : 'gatebell.watch()'}`,
   );
   check(
     'notification queue',

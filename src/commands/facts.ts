@@ -2,7 +2,7 @@
  * `gatebell user|app|route|grant|revoke|token`: the facts, changed in plain SQL like anyone else would change them. No
  * command tells a replica anything; the triggers do.
  */
-import type pg from 'pg';
+import pg from 'pg';
 import { createToken, hashToken } from '../auth/token.js';
 import { parseHost } from '../auth/request.js';
 import { CommandError, UsageError } from '../errors.js';
@@ -11,8 +11,14 @@ import { formatTable, withClient, type CommandContext } from './context.js';
 
 type Row = Readonly<Record<string, unknown>>;
 
+/** Ids as JSON numbers, in lists as in answers. */
+const TYPES: pg.CustomTypesConfig = {
+  getTypeParser: (oid, format) =>
+    oid === pg.types.builtins.INT8 ? Number : (pg.types.getTypeParser(oid, format) as (text: string) => unknown),
+};
+
 async function one(client: pg.Client, text: string, values: readonly unknown[], missing: string): Promise<Row> {
-  const { rows } = await client.query<Row>(text, [...values]);
+  const { rows } = await client.query<Row>({ text, values: [...values], types: TYPES });
   const [row] = rows;
   if (row === undefined) {
     throw new CommandError('not_found', missing);
@@ -22,7 +28,9 @@ async function one(client: pg.Client, text: string, values: readonly unknown[], 
 
 /** Runs one statement that returns rows, and prints them. */
 async function list(context: CommandContext, text: string, values: readonly unknown[] = []): Promise<void> {
-  const { rows, fields } = await withClient(context, client => client.query<Row>(text, [...values]));
+  const { rows, fields } = await withClient(context, client =>
+    client.query<Row>({ text, values: [...values], types: TYPES }),
+  );
   const columns = fields.map(({ name }) => name);
   context.print(
     rows,
@@ -83,7 +91,7 @@ function headersOf(pairs: readonly string[] | undefined): string | undefined {
   return JSON.stringify(headers);
 }
 
-const DURATION = /^([0-9]{1,6})(s|m|h|d|w)$/;
+const DURATION = /^([1-9][0-9]{0,5})(s|m|h|d|w)$/;
 const UNITS: Readonly<Record<string, string>> = { s: 'seconds', m: 'minutes', h: 'hours', d: 'days', w: 'weeks' };
 
 /** A time of Postgres: `30d` from now by its clock, or a timestamp; `never`. */
@@ -98,7 +106,11 @@ function expiryExpression(
   if (duration !== null) {
     return { text: `now() + $${parameter}::interval`, values: [`${duration[1]} ${UNITS[duration[2]!]}`] };
   }
-  if (Number.isNaN(Date.parse(text))) {
+  const time = Date.parse(text);
+  if (time <= Date.now()) {
+    throw new UsageError(`expiry ${JSON.stringify(text)} is in the past`);
+  }
+  if (Number.isNaN(time)) {
     throw new UsageError(
       `expiry ${JSON.stringify(text)} is not allowed: give a duration like 90s, 15m, 12h, 30d or 2w, a time like 2030-01-31T12:00:00Z, or never`,
     );
@@ -248,6 +260,11 @@ export async function routeSet(
   prefix: string,
   fields: RouteFields,
 ): Promise<void> {
+  if (fields.access === 'public' && (fields.role ?? []).length > 0) {
+    throw new UsageError(
+      'a public route never looks at who asks, so it has no roles: leave --role out, or choose another access',
+    );
+  }
   const route = await withClient(context, client =>
     one(
       client,
@@ -300,17 +317,23 @@ export async function grantSet(
   { role = 'user', expires }: { readonly role?: string; readonly expires?: string },
 ): Promise<void> {
   const expiry = expiryExpression(expires, 4);
-  const grant = await withClient(context, client =>
-    one(
+  const grant = await withClient(context, async client => {
+    await one(
+      client,
+      'select id from gatebell.users where name = $1',
+      [user],
+      `there is no user ${JSON.stringify(user)}`,
+    );
+    return one(
       client,
       `insert into gatebell.grants (user_id, app_id, role, expires_at)
        select u.id, a.id, $3, ${expiry.text} from gatebell.users u, gatebell.apps a where u.name = $1 and a.name = $2
        on conflict (user_id, app_id) do update set role = excluded.role, expires_at = excluded.expires_at
        returning user_id, app_id, role, expires_at`,
       [user, app, role, ...expiry.values],
-      `there is no user ${JSON.stringify(user)}, or no app ${JSON.stringify(app)}`,
-    ),
-  );
+      `there is no app ${JSON.stringify(app)}`,
+    );
+  });
   context.print(grant, `${user} may reach ${app} as ${role}`);
 }
 

@@ -47,11 +47,16 @@ export async function serve(context: CommandContext): Promise<number> {
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
+    // Started by `gatebell dev`, and that is gone. (The channel alone must not keep this process alive.)
+    process.channel?.unref();
+    process.on('disconnect', () => {
+      onSignal('SIGTERM');
+    });
   });
   try {
     await daemon.start();
   } catch (error) {
-    await daemon.stop('start failed');
+    await daemon.abandon();
     throw error;
   }
   return stopped;

@@ -153,6 +153,23 @@ async function isReady(url: string): Promise<boolean> {
   }
 }
 
+/** Ends Postgres and deletes its folder when this process is gone without having done so: its end of a pipe is closed then. */
+function startGuard(directory: string): ChildProcess {
+  const guard = spawn(
+    'sh',
+    [
+      '-c',
+      'read -r line; kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; sleep 1; rm -rf "$1"',
+      'guard',
+      directory,
+    ],
+    { detached: true, stdio: ['pipe', 'ignore', 'ignore'] },
+  );
+  guard.on('error', () => undefined);
+  guard.unref();
+  return guard;
+}
+
 /** Creates a server with an empty data directory and starts it on a free port of the loopback interface. */
 export async function createPostgresServer(options: PostgresServerOptions = {}): Promise<PostgresServer> {
   const account = findAccount();
@@ -163,14 +180,12 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
   let child: ChildProcess | null = null;
   let removed = false;
 
-  const killOnExit = (): void => {
-    child?.kill('SIGQUIT');
-  };
+  let guard: ChildProcess | null = null;
   const remove = async (): Promise<void> => {
     if (!removed) {
       removed = true;
       await stop('immediate');
-      process.off('exit', killOnExit);
+      guard?.kill('SIGKILL');
       await rm(directory, { recursive: true, force: true, maxRetries: 5 });
     }
   };
@@ -215,7 +230,8 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
     );
     await rm(passwordFile);
     const port = await freePort();
-    const url = (database: string): string => `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
+    const url = (database: string): string =>
+      `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}?sslmode=disable`;
 
     const start = async (): Promise<void> => {
       const settings = {
@@ -258,7 +274,7 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
       }
     };
 
-    process.on('exit', killOnExit);
+    guard = startGuard(directory);
     await start();
     return { port, superuser: SUPERUSER, password, url, start, stop, remove, log: () => readFile(logFile, 'utf8') };
   } catch (error) {

@@ -45,7 +45,12 @@ function describe(observation: Observation): Line {
   switch (observation.event) {
     case 'listener_state':
       return {
-        level: observation.to === 'live' ? 'info' : observation.from === 'live' ? 'warn' : 'debug',
+        level:
+          observation.to === 'unproven'
+            ? 'warn'
+            : [observation.from, observation.to].includes('live')
+              ? 'info'
+              : 'debug',
         message: `listener: ${observation.from} -> ${observation.to}`,
       };
     case 'connection_opened':

@@ -89,6 +89,8 @@ function requireNotNewer({ version, newest }: Pick<MigrationStatus, 'version' | 
 export async function migrate(client: pg.ClientBase, direction: 'up' | 'down', count?: number): Promise<string[]> {
   const status = await readMigrationStatus(client);
   requireNotNewer(status);
+  // Whoever drops the schema means it: what is recorded of it is void. In one statement, so that it cannot undo what another has just applied.
+  await queryOrNull(client, `delete from ${TABLE_SCHEMA}.${TABLE} where to_regnamespace('gatebell') is null`);
   const recorded = await queryOrNull(client, `select name from ${TABLE_SCHEMA}.${TABLE} order by id`);
   if (status.version > 0 && (recorded?.rowCount ?? 0) < status.version) {
     if (direction === 'up' && status.version === status.newest) {

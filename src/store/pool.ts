@@ -46,6 +46,8 @@ const TIMEOUT_MS = 2_000;
 const KEEPALIVE_MS = 5_000;
 /** Class 22 of Postgres' error codes: data exception. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const DATA_EXCEPTION = '22';
+/** Terminated by the administrator, or by a crash or shutdown of the server. */
+const ADMINISTRATOR = '57P';
 
 /** The SQLSTATE of an error, if Postgres sent it. */
 export function sqlState(error: unknown): string | null {
@@ -147,6 +149,20 @@ export function createDatabase(options: DatabaseOptions): Database {
     return result.rows;
   };
 
+  /** A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time. */
+  const queryTwice: typeof query = async (name, text, values) => {
+    const startedMs = performance.now();
+    try {
+      return await query(name, text, values);
+    } catch (error) {
+      const state = sqlState(error);
+      if ((state !== null && !state.startsWith(ADMINISTRATOR)) || performance.now() - startedMs > timeoutMs / 2) {
+        throw error;
+      }
+      return query(name, text, values);
+    }
+  };
+
   return {
     poolMax,
     get poolSize() {
@@ -157,7 +173,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     source: {
       async read(subject, text, keys) {
         const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
-        const rows = await query<ReadingRow>(
+        const rows = await queryTwice<ReadingRow>(
           `load_${subject}`,
           `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
              o.server_time_ms as gatebell_server_time_ms, f.*

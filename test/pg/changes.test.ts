@@ -42,7 +42,7 @@ const GRANT = `user_id = ${USER} and app_id = ${APP}`;
 /** A copy of the grants in a file of the server, for COPY. */
 async function copyFile(): Promise<string> {
   const [row] = await database.sql(`select current_setting('data_directory') as directory`);
-  return `${String(row?.['directory'])}/copy-${database.url.split('/').at(-1)}`;
+  return `${String(row?.['directory'])}/copy-${new URL(database.url).pathname.slice(1)}`;
 }
 
 interface Case {

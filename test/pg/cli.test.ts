@@ -91,6 +91,13 @@ describe('facts', () => {
     expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining({ user: 'zoe', kind: 'session' }));
   });
 
+  test('what was stored cannot speak to the terminal', async () => {
+    await database.sql(`update gatebell.credentials set label = E'\\x1b[31mred\nrow'`);
+    const { stdout } = await call('token', 'list');
+    expect(stdout).toContain('\\x1b[31mred\\x0arow');
+    expect(stdout).not.toContain('\x1b');
+  });
+
   test('lists are tables for people and JSON for programs', async () => {
     expect(await json('user', 'list')).toContainEqual(
       expect.objectContaining({ name: 'zoe', groups: ['staff', 'ops'] }),
@@ -144,7 +151,15 @@ describe('bad input gets a clear error', () => {
       says: 'Allowed choices are public, authenticated, granted',
     },
     { words: ['route', 'set', 'none', '/x', '--access', 'public'], code: 1, says: 'there is no app "none"' },
-    { words: ['grant', 'nobody', 'notes'], code: 1, says: 'there is no user "nobody", or no app "notes"' },
+    { words: ['grant', 'nobody', 'notes'], code: 1, says: 'there is no user "nobody"' },
+    { words: ['grant', 'zoe', 'nothing'], code: 1, says: 'there is no app "nothing"' },
+    {
+      words: ['grant', 'zoe', 'notes', '--expires', '2001-01-01'],
+      code: 2,
+      says: 'expiry "2001-01-01" is in the past',
+    },
+    { words: ['token', 'create', 'zoe', '--expires', '0s'], code: 2, says: 'expiry "0s" is not allowed' },
+    { words: ['route', 'set', 'notes', '/x', '--access', 'public', '--role', 'a'], code: 2, says: 'it has no roles' },
     {
       words: ['grant', 'zoe', 'notes', '--expires', 'soon'],
       code: 2,
@@ -173,6 +188,12 @@ describe('bad input gets a clear error', () => {
     const { code, stderr } = await call('user', 'delete', 'nobody', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stderr)).toEqual({ error: { code: 'not_found', message: 'there is no user "nobody"' } });
+
+    const usage = await call('user', 'add', '--json');
+    expect(usage.code).toBe(2);
+    expect(JSON.parse(usage.stderr)).toEqual({
+      error: { code: 'usage', message: "error: missing required argument 'name'" },
+    });
   });
 
   test('no database: serve says what to do', async () => {
@@ -282,6 +303,11 @@ describe('doctor', () => {
       expect(stdout).toContain('FAILED  triggers present, enabled and current');
       expect(stdout).toContain(says);
       expect(code).toBe(1);
+      const remedy = /select gatebell\.watch\(.*\);/.exec(stdout)?.[0];
+      if (remedy !== undefined) {
+        await broken.sql(remedy);
+        expect((await gatebell(['doctor'], broken.url)).code).toBe(0);
+      }
     } finally {
       await broken.drop();
     }
@@ -289,7 +315,7 @@ describe('doctor', () => {
 
   test('finds a role that cannot read', async () => {
     const broken = await createTestDatabase();
-    const role = `poor_${broken.url.split('/').at(-1)}`;
+    const role = `poor_${new URL(broken.url).pathname.slice(1)}`;
     try {
       await broken.sql(`create role ${role} login password 'poor'; grant usage on schema gatebell to ${role}`);
       const url = new URL(broken.url);

@@ -96,6 +96,29 @@ test('whoever reads the output may leave early; it still cleans up', async () =>
   expect(existsSync(directory)).toBe(false);
 });
 
+test('killed, it leaves no replica, no Postgres and no folder behind', async () => {
+  const printed = await startDev(2);
+  const directory = await dataDirectory(printed);
+  const replicas = [...printed.matchAll(/auth (http:\S+)/g)].map(([, url]) => url!);
+  expect(replicas).toHaveLength(2);
+  child?.kill('SIGKILL');
+  for (const url of replicas) {
+    while (
+      await fetch(url).then(
+        () => true,
+        () => false,
+      )
+    ) {
+      // Asked until nobody is there.
+    }
+  }
+  while (existsSync(directory)) {
+    await new Promise(resolve => {
+      setImmediate(resolve);
+    });
+  }
+});
+
 test('SIGINT stops everything and leaves nothing behind', async () => {
   const printed = await startDev(1);
   const directory = await dataDirectory(printed);

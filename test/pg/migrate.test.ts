@@ -66,6 +66,19 @@ test('accepts a schema that another tool has brought up to date, and refuses to 
   await expect(migrate(client, 'down')).rejects.toThrow(/migrate with the tool that did/);
 });
 
+test('goes up again after somebody dropped the schema, also when five do at once', async () => {
+  database = await createTestDatabase({ migrated: false });
+  await migrate(database.client, 'up');
+  await database.sql('drop schema gatebell cascade');
+  const clients = await Promise.all([1, 2, 3, 4, 5].map(() => database.connect()));
+
+  const applied = await Promise.all(clients.map(client => migrate(client, 'up')));
+
+  expect(applied.flat()).toHaveLength(3);
+  requireCurrentSchema(await readMigrationStatus(database.client));
+  expect(await migrate(database.client, 'down', 3)).toHaveLength(3);
+});
+
 test('says what to do with a database that has no schema', async () => {
   database = await createTestDatabase({ migrated: false });
   const status = await readMigrationStatus(database.client);

@@ -80,3 +80,16 @@ test('the code map names every room and every file of the library', () => {
     expect(map, file).toContain(`\`${path.basename(file)}\``);
   }
 });
+
+test('what the published types import comes with the package', () => {
+  const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  const imported = new Set(
+    files.flatMap(file => [...source(file).matchAll(/from '([a-z@][^'/]*(?:\/[^']+)?)'/g)].map(([, name]) => name!)),
+  );
+  for (const name of [...imported].filter(specifier => !specifier.startsWith('node:'))) {
+    expect(dependencies, name).toHaveProperty([name]);
+  }
+  expect(dependencies).toHaveProperty(['@types/pg']);
+});

@@ -139,11 +139,11 @@ describe('without a fence', () => {
     bench.source.set('grant', ['1'], 'guest');
   });
 
-  test('reads every fact from Postgres afresh, once', async () => {
+  test('reads every fact from Postgres afresh, and once more to confirm it', async () => {
     const asking = await ask();
     await bench.fences[0]!.fail();
     expect(asking.answer).toBe('alice: guest');
-    expect(loads()).toBe(2);
+    expect(loads()).toBe(4);
     expect(bench.fences).toHaveLength(1);
   });
 
@@ -153,7 +153,43 @@ describe('without a fence', () => {
     expect(asking.answer).toBeUndefined();
     await bench.clock.advance(1);
     expect(asking.answer).toBe('alice: guest');
-    expect(loads()).toBe(2);
+    expect(loads()).toBe(4);
+  });
+
+  test('never mixes what was read before a transaction with what was read after it', async () => {
+    bench.source.set('grant', ['1'], 'admin');
+    // Asks for the grant once it knows the user.
+    const asking = await ask(facts =>
+      facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
+    );
+    bench.source.hold = true;
+    await bench.fences[0]!.fail();
+    const beforeTransaction = bench.source.newest;
+    bench.source.set('user', ['1'], 'bob');
+    bench.source.set('grant', ['1'], 'guest');
+    bench.source.hold = false;
+    beforeTransaction.answer();
+    await bench.clock.settle();
+    expect(asking.answer).toBe('bob: guest');
+  });
+
+  test('fails closed when no two readings agree', async () => {
+    const asking = await ask();
+    let readings = 0;
+    bench.source.fault = () => {
+      bench.source.set('grant', ['1'], `guest ${++readings}`);
+    };
+    bench.source.set('grant', ['1'], 'guest 0');
+    await bench.fences[0]!.fail();
+    expect(asking.error).toMatchObject({ code: 'unavailable', reason: 'rounds_exhausted' });
+  });
+
+  test('does so at once when the triggers of a subject are not in place', async () => {
+    bench.lease.settleTrust(new Set(['user']));
+    const asking = await ask();
+    await bench.fences[0]!.prove();
+    expect(asking.answer).toBe('alice: guest');
+    expect(bench.fences).toHaveLength(1);
   });
 
   test('does so when the facts never hold still, after a bounded number of fences', async () => {
