@@ -43,9 +43,9 @@ function askForever(
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const answersMs: number[] = [];
   const waiting = new Map<number, (atMs: number) => void>();
-  let stopped = false;
+  const stopped = new AbortController();
   const loop = (async (): Promise<void> => {
-    while (!stopped) {
+    while (!stopped.signal.aborted) {
       const startedMs = performance.now();
       const request = httpRequest(`${replica.auth}/auth/forward`, { agent, headers: forwardHeaders({ token }) });
       request.end();
@@ -69,7 +69,7 @@ function askForever(
         waiting.set(status, resolve);
       }),
     stop: async () => {
-      stopped = true;
+      stopped.abort();
       await loop;
     },
   };

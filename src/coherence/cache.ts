@@ -146,6 +146,9 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
         flights.get(ticket.text) === ticket && flights.delete(ticket.text);
       return {
         accepts(reading) {
+          if (lease.doubtsReadings) {
+            return false;
+          }
           if (!reading.inRecovery && (lease.origin === null || lease.origin === reading.origin)) {
             return true;
           }

@@ -17,6 +17,11 @@ export interface Freshness {
   readonly epoch: number | null;
   /** The server that the listener listens to, once the first fence of the epoch has proven it. */
   readonly origin: string | null;
+  /**
+   * Whether readings may not be believed, not even for one request: fences once came back, and none did on the newest
+   * connection, so the pool may still be on a server that is no longer the one (P5). Until a fence comes back.
+   */
+  readonly doubtsReadings: boolean;
   /** Whether facts of this subject may be stored now: the epoch runs and its triggers are known to be in place. */
   trusts(subject: string): boolean;
   /** Whether cached facts of this subject may be served at this instant. */
@@ -32,6 +37,8 @@ export interface Lease extends Freshness {
   stalenessBoundMs(): number | null;
   beginEpoch(): number;
   endEpoch(): void;
+  /** Notes that an epoch has ended whose fences were sent and never came back. */
+  doubtReadings(): void;
   /** Notes which server this epoch listens to. */
   settleOrigin(origin: string): void;
   /** Notes the subjects whose triggers are in place; all others are not served. */
@@ -47,6 +54,8 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
   let origin: string | null = null;
   let trusted: ReadonlySet<string> = new Set();
   let proof: Instant | null = null;
+  let everProven = false;
+  let doubted = false;
 
   const isFresh = (now: Instant): boolean => {
     if (proof === null) {
@@ -65,6 +74,9 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     get origin() {
       return origin;
     },
+    get doubtsReadings() {
+      return doubted;
+    },
     trusts: subject => epoch !== null && trusted.has(subject),
     serves: (subject, now) => isFresh(now) && trusted.has(subject),
     isFresh,
@@ -82,6 +94,9 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       trusted = new Set();
       proof = null;
     },
+    doubtReadings() {
+      doubted = everProven;
+    },
     settleOrigin(found) {
       origin = found;
     },
@@ -91,6 +106,8 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     prove(sent) {
       if (epoch !== null && (proof === null || sent.monoMs >= proof.monoMs)) {
         proof = sent;
+        everProven = true;
+        doubted = false;
       }
     },
   };

@@ -230,7 +230,7 @@ export function createListener(deps: ListenerDeps): Listener {
     const receipt = overdue.inFlight?.receipt;
     return receipt !== null && receipt !== undefined && receipt.channel !== channel
       ? `the triggers signal on channel '${receipt.channel}', this replica listens on '${channel}': set GATEBELL_CHANNEL`
-      : 'fences were sent and did not arrive: the listening connection is broken, or goes through a transaction-mode pooler, which cannot deliver notifications: set GATEBELL_LISTEN_URL to a direct connection';
+      : 'fences were sent and did not arrive: the listening connection is broken, sees another server than the pool, or goes through a transaction-mode pooler, which cannot deliver notifications: set GATEBELL_LISTEN_URL to a direct connection';
   };
 
   const receive = (receiver: Attempt, payload: string, processId: number): void => {
@@ -391,6 +391,9 @@ export function createListener(deps: ListenerDeps): Listener {
           cause: fence.receipt.channel === channel ? 'overdue' : 'channel_mismatch',
           error: null,
         });
+        if (!sender.proven && fence.receipt.channel === channel) {
+          lease.doubtReadings();
+        }
         endAttempt(sender, 'fence_overdue', new Error(overdueProblem(sender)));
       }
     }

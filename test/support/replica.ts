@@ -1,7 +1,7 @@
 /** A replica as a process of its own, on free ports; tests wait for what it observes, never for time. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -63,7 +63,7 @@ export async function fetchAnswer(
 ): Promise<Answer> {
   const request = httpRequest(url, { method, headers, agent });
   request.end();
-  const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
   let body = '';
   for await (const chunk of response.setEncoding('utf8')) {
     body += String(chunk);

@@ -89,7 +89,7 @@ test('hands the change itself to a subscriber', () => {
 });
 
 test('flushes every cache, of whatever subject, and tells every subscriber that all of its subject may have changed', () => {
-  const { bus, calls, cache, handler } = createBench();
+  const { bus, calls, cache } = createBench();
   cache('grants', 'grant');
   cache('users', 'user');
   const told: unknown[] = [];

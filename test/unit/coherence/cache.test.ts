@@ -241,6 +241,16 @@ describe('an answer from elsewhere', () => {
     expect(grants.size).toBe(0);
   });
 
+  test('is refused while the pool may be on another server than the listener, even for one request', async () => {
+    bench.lease.endEpoch();
+    bench.lease.beginEpoch();
+    bench.lease.doubtReadings();
+    await expect(bench.loaded(grants, KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
+    expect(bench.foreignReadings).toEqual([]);
+    bench.goLive('grant');
+    expect(await bench.loaded(grants, KEY)).toBe('admin');
+  });
+
   test('leaves nothing behind: the next load is a new one', async () => {
     bench.source.server = elsewhere;
     await expect(bench.loaded(grants, KEY)).rejects.toThrow();

@@ -220,3 +220,23 @@ describe('the server clock', () => {
     expect(server.nowMs(clock.now())).toBe(20_000);
   });
 });
+
+describe('the doubt about readings', () => {
+  test('needs an earlier proof: without one, nothing says that the pool was ever where the listener is', () => {
+    lease.beginEpoch();
+    lease.doubtReadings();
+    expect(lease.doubtsReadings).toBe(false);
+  });
+
+  test('lasts over epochs until a fence comes back', () => {
+    goLive();
+    lease.endEpoch();
+    lease.beginEpoch();
+    lease.doubtReadings();
+    lease.endEpoch();
+    lease.beginEpoch();
+    expect(lease.doubtsReadings).toBe(true);
+    lease.prove(clock.now());
+    expect(lease.doubtsReadings).toBe(false);
+  });
+});

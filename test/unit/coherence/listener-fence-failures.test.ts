@@ -35,6 +35,18 @@ describe('an overdue fence', () => {
     expect(bench.listener.problem).toContain('GATEBELL_LISTEN_URL');
   });
 
+  test('of a new connection, after fences had come back before, makes readings doubtful: the pool may be elsewhere', async () => {
+    await listening();
+    await bench.prove();
+    bench.subscriptions.newest.lose();
+    await bench.clock.advance(RETRY_MS);
+    await bench.accept();
+    expect(bench.lease.doubtsReadings).toBe(false);
+    bench.fences.newest.confirm();
+    await bench.clock.advance(LEASE_MS);
+    expect(bench.lease.doubtsReadings).toBe(true);
+  });
+
   test('says so when the triggers signal on another channel', async () => {
     await listening();
     bench.fences.newest.confirm({ channel: 'elsewhere' });
