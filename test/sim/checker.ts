@@ -1,0 +1,59 @@
+/**
+ * Judges answers by what was true. An answer may use a fact as it was at any moment since the bound before its request arrived (G1), or
+ * since the newest change of it that the replica had already been told of (G2); a strong one only as all of its facts were at one
+ * moment since the request arrived (G3).
+ */
+import { factName, type History } from './history.js';
+import type { Answered } from './replica.js';
+
+/** Sums of fractions are not exact. */
+const EXACT_MS = 1e-3;
+
+export interface Bounds {
+  /** The lease; when nothing goes wrong, the longest delivery. */
+  readonly staleMs: number;
+  /** How far ahead the replica's idea of Postgres' clock may be; null where clocks are stepped. */
+  readonly clockAheadMs: number | null;
+}
+
+/** What is wrong with the answer, or null. */
+export function judge(
+  answer: Answered,
+  history: History,
+  clockMs: (atMs: number) => number,
+  bounds: Bounds,
+): string | null {
+  const { arrivedMs, decidedMs, facts, floors, expiry } = answer;
+  for (const fact of facts) {
+    const name = factName(fact.subject, fact.key);
+    const floorMs = floors.get(name) ?? -Infinity;
+    const since = (fromMs: number): string =>
+      `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ${history.describe(fact.subject, fact.key, fromMs, decidedMs)}`;
+    if (!history.wasHeld(fact, arrivedMs - bounds.staleMs - EXACT_MS, decidedMs)) {
+      return `G1: stale ${since(arrivedMs - bounds.staleMs)}`;
+    }
+    if (!history.wasHeld(fact, floorMs - EXACT_MS, decidedMs)) {
+      return `G2: resurrected ${since(floorMs)}`;
+    }
+    if (answer.isStrong && !history.wasHeld(fact, arrivedMs - EXACT_MS, decidedMs)) {
+      return `G3: strong, but ${since(arrivedMs)}`;
+    }
+  }
+  if (answer.isStrong && !history.wereHeldTogether(facts, arrivedMs - EXACT_MS, decidedMs)) {
+    const values = facts.map(
+      ({ subject, key, text }) =>
+        `${factName(subject, key)} = ${text} (truth: ${history.describe(subject, key, arrivedMs, decidedMs)})`,
+    );
+    return `G3: strong, and its facts were never true together: ${values.join('; ')}`;
+  }
+  if (expiry !== null) {
+    const { expiresAtMs, believedMs } = expiry;
+    if (believedMs < clockMs(arrivedMs) - EXACT_MS) {
+      return `P7: an expiry at ${expiresAtMs.toFixed(1)} was judged by ${believedMs.toFixed(1)} when it was ${clockMs(arrivedMs).toFixed(1)}`;
+    }
+    if (bounds.clockAheadMs !== null && believedMs > clockMs(decidedMs) + bounds.clockAheadMs) {
+      return `P7: Postgres' clock was believed to be ${(believedMs - clockMs(decidedMs)).toFixed(1)} ms ahead of itself`;
+    }
+  }
+  return null;
+}

@@ -1,0 +1,264 @@
+/**
+ * A model of Postgres, as far as coherence rests on it: servers with rows, commits that are seen before they are told, one
+ * queue of notifications in commit order, triggers that can be switched off, restarts, and standbys that take over.
+ *
+ * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
+ */
+import type { FenceReceipt, WatchState } from '../../src/coherence/listener.js';
+import type { Key } from '../../src/coherence/signal.js';
+import { ABSENT, factName, type History } from './history.js';
+import type { Timeline } from './timeline.js';
+
+/** `route` is the table of children: many rows make one fact. */
+export const SUBJECTS = ['user', 'grant', 'route'] as const;
+export type Subject = (typeof SUBJECTS)[number];
+
+/** One row. Its fact is named by `key`, the row itself by `id`. */
+export interface StoredRow {
+  readonly subject: Subject;
+  readonly id: string;
+  readonly key: Key;
+  /** No two commits write the same. */
+  readonly version: number;
+  /** Where a user's grant is looked for: a fact that leads to another. */
+  readonly home: string;
+  readonly expiresAtMs: number | null;
+  readonly strong: boolean;
+}
+
+/** What one row, or all children of a parent, say. */
+export interface Fact {
+  readonly text: string;
+  readonly home: string;
+  readonly expiresAtMs: number | null;
+  readonly strong: boolean;
+}
+
+/** A row as a transaction leaves it; null: deleted. */
+export interface Write {
+  readonly subject: Subject;
+  readonly id: string;
+  readonly row: StoredRow | null;
+}
+
+/** A backend that listens. */
+export interface ListeningBackend {
+  hear(payload: string, processId: number): void;
+  /** The server ends the connection. */
+  end(): void;
+}
+
+export interface Server {
+  readonly name: string;
+  readonly origin: string;
+  readonly rows: Map<string, StoredRow>;
+  readonly backends: Set<ListeningBackend>;
+  up: boolean;
+  inRecovery: boolean;
+}
+
+interface Commit {
+  readonly before: readonly (readonly [name: string, row: StoredRow | undefined])[];
+}
+
+const CHANNEL = 'gatebell';
+/** Postgres' clock is its own. */
+const SERVER_CLOCK_MS = 5_000_000;
+
+export class Cluster {
+  /** The one that writers write to; while there is none, nothing is written. */
+  primary: Server | null;
+  /** Whether what the triggers send cannot be understood. */
+  garbles = false;
+  readonly #timeline: Timeline;
+  readonly #history: History;
+  readonly #trace: (line: () => string) => void;
+  readonly #triggers = new Map<Subject, { enabled: boolean; watched: boolean; fingerprint: number }>(
+    SUBJECTS.map(subject => [subject, { enabled: true, watched: true, fingerprint: 1 }]),
+  );
+  readonly #commits: Commit[] = [];
+  #servers = 0;
+  #versions = 0;
+
+  constructor(timeline: Timeline, history: History, trace: (line: () => string) => void) {
+    this.#timeline = timeline;
+    this.#history = history;
+    this.#trace = trace;
+    this.primary = this.#boot(new Map());
+  }
+
+  get clockMs(): number {
+    return this.#timeline.nowMs + SERVER_CLOCK_MS;
+  }
+
+  nextVersion(): number {
+    return ++this.#versions;
+  }
+
+  /** One transaction. */
+  commit(writes: readonly Write[], wholeSubject: boolean): void {
+    const server = this.primary;
+    if (server === null) {
+      return;
+    }
+    const touched = new Map<string, { readonly subject: Subject; readonly key: Key }>();
+    const before: [string, StoredRow | undefined][] = [];
+    for (const { subject, id, row } of writes) {
+      const name = `${subject}/${id}`;
+      const old = server.rows.get(name);
+      before.push([name, old]);
+      for (const one of [old, row]) {
+        if (one !== undefined && one !== null) {
+          touched.set(factName(subject, one.key), { subject, key: one.key });
+        }
+      }
+      if (row === null) {
+        server.rows.delete(name);
+      } else {
+        server.rows.set(name, row);
+      }
+    }
+    this.#commits.push({ before });
+    this.#noteTruth(server, [...touched.values()]);
+    this.#trace(() => `${server.name} commits ${[...touched.keys()].join(' ')}`);
+    for (const subject of SUBJECTS) {
+      const keys = [...touched.values()].filter(fact => fact.subject === subject).map(fact => fact.key);
+      const triggers = this.#triggers.get(subject)!;
+      if (keys.length > 0 && triggers.enabled && triggers.watched) {
+        const payload = JSON.stringify(wholeSubject ? { v: 1, s: subject } : { v: 1, s: subject, k: keys });
+        this.notify(server, this.garbles ? payload.slice(1) : payload, 1);
+      }
+    }
+  }
+
+  notify(server: Server, payload: string, processId: number): void {
+    for (const backend of server.backends) {
+      backend.hear(payload, processId);
+    }
+  }
+
+  /** One statement's snapshot. */
+  read(server: Server, subject: Subject, keys: readonly Key[]): { readonly key: Key; readonly fact: Fact }[] {
+    return keys.flatMap(key => {
+      const fact = this.#fact(server, subject, key);
+      return fact === null ? [] : [{ key, fact }];
+    });
+  }
+
+  /** What the statement that sends a fence reads; it notifies when it commits. */
+  receipt(server: Server, processId: number): FenceReceipt {
+    return {
+      origin: server.origin,
+      inRecovery: server.inRecovery,
+      serverTimeMs: this.clockMs,
+      processId,
+      channel: CHANNEL,
+      queueUsage: 0,
+      watches: SUBJECTS.flatMap(subject => this.#watch(subject)),
+    };
+  }
+
+  disableTriggers(subject: Subject): void {
+    Object.assign(this.#triggers.get(subject)!, { enabled: false });
+    this.#touch(subject, 'disabled');
+  }
+
+  unwatch(subject: Subject): void {
+    Object.assign(this.#triggers.get(subject)!, { watched: false });
+    this.#touch(subject, 'removed');
+  }
+
+  /** Enables, or watches again; only the latter says so on the channel. */
+  repairTriggers(subject: Subject): void {
+    const triggers = this.#triggers.get(subject)!;
+    const told = !triggers.watched;
+    Object.assign(triggers, { enabled: true, watched: true });
+    this.#touch(subject, 'enabled');
+    if (told && this.primary !== null) {
+      this.notify(this.primary, JSON.stringify({ v: 1, s: subject }), 1);
+    }
+  }
+
+  /** A standby as of now, which falls behind from now on. */
+  standby(): Server | null {
+    return this.primary === null ? null : { ...this.#boot(new Map(this.primary.rows)), inRecovery: true };
+  }
+
+  /** All connections break; a little later it is back, as another process. */
+  restart(downMs: number): void {
+    this.#replacePrimary(downMs, 0);
+  }
+
+  /** A standby takes over that has not got the last commits: they are undone, though they were acknowledged. */
+  failOver(downMs: number, lost: number): void {
+    this.#replacePrimary(downMs, lost);
+  }
+
+  #replacePrimary(downMs: number, lost: number): void {
+    const old = this.primary;
+    if (old === null) {
+      return;
+    }
+    this.primary = null;
+    old.up = false;
+    this.#trace(() => `${old.name} is gone`);
+    for (const backend of old.backends) {
+      backend.end();
+    }
+    this.#timeline.after(downMs, () => {
+      const rows = new Map(old.rows);
+      for (let undone = 0; undone < lost && this.#commits.length > 0; undone++) {
+        for (const [name, row] of this.#commits.pop()!.before.toReversed()) {
+          if (row === undefined) {
+            rows.delete(name);
+          } else {
+            rows.set(name, row);
+          }
+        }
+      }
+      const server = this.#boot(rows);
+      this.primary = server;
+      this.#trace(() => `${server.name} takes over without the last ${lost} commits`);
+      const facts = new Map([...old.rows.values(), ...rows.values()].map(row => [factName(row.subject, row.key), row]));
+      this.#noteTruth(server, [...facts.values()]);
+    });
+  }
+
+  #boot(rows: Map<string, StoredRow>): Server {
+    const name = `server ${++this.#servers}`;
+    return { name, origin: `${this.#servers}/16384`, rows, backends: new Set(), up: true, inRecovery: false };
+  }
+
+  #touch(subject: Subject, what: string): void {
+    this.#triggers.get(subject)!.fingerprint += 1;
+    this.#trace(() => `triggers of ${subject} ${what}`);
+  }
+
+  #watch(subject: Subject): WatchState[] {
+    const { enabled, watched, fingerprint } = this.#triggers.get(subject)!;
+    return watched ? [{ subject, problem: enabled ? null : 'disabled', fingerprint: String(fingerprint) }] : [];
+  }
+
+  #fact(server: Server, subject: Subject, key: Key): Fact | null {
+    const name = factName(subject, key);
+    const rows = [...server.rows.values()].filter(row => factName(row.subject, row.key) === name);
+    const [first] = rows;
+    return first === undefined
+      ? null
+      : {
+          text: rows
+            .map(row => `${row.id}@${row.version}`)
+            .sort()
+            .join(' '),
+          home: first.home,
+          expiresAtMs: first.expiresAtMs,
+          strong: rows.some(row => row.strong),
+        };
+  }
+
+  #noteTruth(server: Server, facts: readonly { readonly subject: Subject; readonly key: Key }[]): void {
+    for (const { subject, key } of facts) {
+      this.#history.note(subject, key, this.#fact(server, subject, key)?.text ?? ABSENT, this.#timeline.nowMs);
+    }
+  }
+}

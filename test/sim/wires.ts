@@ -1,0 +1,399 @@
+/**
+ * What lies between one replica and Postgres: its listening connections and its pool, with everything that wires do. A connection
+ * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
+ */
+import type { FenceReceipt, OpenSubscription, SendFence, SubscriptionEvents } from '../../src/coherence/listener.js';
+import type { FactSource, Reading } from '../../src/coherence/loader.js';
+import type { Key } from '../../src/coherence/signal.js';
+import type { Cluster, ListeningBackend, Server, Subject } from './cluster.js';
+import type { Dice } from './dice.js';
+import type { Machine } from './machine.js';
+import type { Timeline } from './timeline.js';
+
+/** What is wrong with the wires now; faults change it. */
+export interface Weather {
+  /** Longest way of a message, in milliseconds. */
+  delayMaxMs: number;
+  /** Until then a connection of the pool carries nothing. */
+  poolDeafUntilMs: number;
+  /** Until then the pool's statements fail. */
+  poolFailsUntilMs: number;
+  /** Until then a load takes long. */
+  loadsSlowUntilMs: number;
+  /** Until then nobody can LISTEN: the attempt is refused, or hangs. */
+  listenRefusedUntilMs: number;
+  /** Where the pool leads, if not to the primary, and until when. */
+  poolServer: { readonly server: Server; readonly untilMs: number } | null;
+  /** Whether somebody answers our fences before Postgres does. */
+  forgesFences: boolean;
+}
+
+/** Bounds of the replica's own patience, as in `store/pool.ts`. */
+const TIMEOUT_MS = 2_000;
+/** Pool and listening connections have process ids of their own. */
+const POOL_PROCESS = 1_000;
+export const FORGER_PROCESS = 6;
+
+export class DataError extends Error {}
+
+export interface WireTap {
+  /** Called before a change is handed to the replica. */
+  onHeard(payload: string, queuedMs: number): void;
+  onViolation(problem: string): void;
+  trace(line: () => string): void;
+}
+
+export class Wires {
+  readonly weather: Weather = {
+    delayMaxMs: 2,
+    poolDeafUntilMs: 0,
+    poolFailsUntilMs: 0,
+    loadsSlowUntilMs: 0,
+    listenRefusedUntilMs: 0,
+    poolServer: null,
+    forgesFences: false,
+  };
+  reads = 0;
+  keysRead = 0;
+  opened = 0;
+  /** Connections that broke by themselves. */
+  lost = 0;
+  #readsInFlight = 0;
+  readonly #timeline: Timeline;
+  readonly #dice: Dice;
+  readonly #machine: Machine;
+  readonly #cluster: Cluster;
+  readonly #tap: WireTap;
+  readonly #loadsMax: number;
+  #newest: ListeningConnection | null = null;
+
+  constructor(
+    timeline: Timeline,
+    dice: Dice,
+    machine: Machine,
+    cluster: Cluster,
+    surroundings: { readonly tap: WireTap; readonly loadsMax: number },
+  ) {
+    this.#timeline = timeline;
+    this.#dice = dice;
+    this.#machine = machine;
+    this.#cluster = cluster;
+    this.#tap = surroundings.tap;
+    this.#loadsMax = surroundings.loadsMax;
+  }
+
+  /** The listening connection that is in use, if there is one. */
+  get listening(): ListeningConnection | null {
+    return this.#newest?.isOpen === true ? this.#newest : null;
+  }
+
+  readonly open: OpenSubscription = (_channel, events, signal) => {
+    if (this.#newest?.isOpen === true) {
+      this.#tap.onViolation('bounds: a second listening connection');
+    }
+    this.opened += 1;
+    const connection = new ListeningConnection(
+      this.#timeline,
+      this.#machine,
+      this.#tap,
+      () => this.#delayMs(),
+      events,
+      () => {
+        this.lost += 1;
+      },
+    );
+    this.#newest = connection;
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => {
+        connection.close();
+        stopWaiting();
+        signal.removeEventListener('abort', onAbort);
+        reject(error);
+      };
+      const onAbort = (): void => {
+        fail(new Error('given up'));
+      };
+      const stopWaiting = this.#machine.startTimer(TIMEOUT_MS, () => {
+        fail(new Error('timeout'));
+      });
+      signal.addEventListener('abort', onAbort);
+      this.#timeline.after(this.#delayMs() + this.#delayMs(), () => {
+        const server = this.#cluster.primary;
+        if (this.#timeline.nowMs < this.weather.listenRefusedUntilMs && this.#dice.chance(0.3)) {
+          return;
+        }
+        if (server === null || this.#timeline.nowMs < this.weather.listenRefusedUntilMs) {
+          this.#machine.receive(() => {
+            fail(new Error('connection refused'));
+          });
+          return;
+        }
+        connection.listen(server, () => {
+          stopWaiting();
+          resolve({
+            close: () => {
+              signal.removeEventListener('abort', onAbort);
+              connection.close();
+            },
+          });
+        });
+      });
+    });
+  };
+
+  readonly sendFence: SendFence = nonce =>
+    this.#ask<FenceReceipt>('fence', (server, answer) => {
+      if (server.inRecovery) {
+        answer(new Error('cannot notify during recovery'));
+        return;
+      }
+      const processId = POOL_PROCESS + this.#dice.integer(4);
+      const payload = JSON.stringify({ v: 1, f: nonce });
+      if (this.weather.forgesFences && this.#dice.chance(0.5)) {
+        this.#cluster.notify(server, payload, FORGER_PROCESS);
+      }
+      const receipt = this.#cluster.receipt(server, processId);
+      const commit = (): void => {
+        if (server.up) {
+          this.#cluster.notify(server, payload, processId);
+          answer(receipt);
+        }
+      };
+      // The snapshot is older than the commit.
+      if (this.#dice.chance(0.5)) {
+        commit();
+      } else {
+        this.#timeline.after(this.#dice.between(0, 2), commit);
+      }
+    });
+
+  readonly source: FactSource = {
+    read: (subject, _text, keys) => {
+      this.reads += 1;
+      this.keysRead += keys.length;
+      this.#readsInFlight += 1;
+      if (this.#readsInFlight > this.#loadsMax) {
+        this.#tap.onViolation('bounds: too many loads in flight');
+      }
+      const slowMs = this.#timeline.nowMs < this.weather.loadsSlowUntilMs ? this.#dice.between(0, 1_500) : 0;
+      return this.#ask<Reading>(
+        `load of ${keys.map(key => `${subject}[${key.join(', ')}]`).join(' ')}`,
+        (server, answer) => {
+          const read = (): void => {
+            answer(this.#read(server, subject as Subject, keys));
+          };
+          if (slowMs === 0) {
+            read();
+          } else {
+            const beforeMs = this.#dice.between(0, slowMs);
+            this.#timeline.after(beforeMs, () => {
+              const reading = this.#read(server, subject as Subject, keys);
+              this.#timeline.after(slowMs - beforeMs, () => {
+                answer(reading);
+              });
+            });
+          }
+        },
+      ).finally(() => {
+        this.#readsInFlight -= 1;
+      });
+    },
+    isDataError: error => error instanceof DataError,
+  };
+
+  #read(server: Server, subject: Subject, keys: readonly Key[]): Reading | Error {
+    return keys.some(key => key.includes('poison'))
+      ? new DataError('invalid input')
+      : {
+          origin: server.origin,
+          inRecovery: server.inRecovery,
+          serverTimeMs: this.#cluster.clockMs,
+          rows: this.#cluster.read(server, subject, keys).map(({ key, fact }) => ({ key, fact })),
+        };
+  }
+
+  /** One statement over the pool. What it does on the server it may do even if nobody waits for it any more. */
+  #ask<T>(what: string, run: (server: Server, answer: (result: T | Error) => void) => void): Promise<T> {
+    this.#tap.trace(() => `sends ${what}`);
+    return new Promise((resolve, reject) => {
+      const settle = (result: T | Error): void => {
+        stopWaiting();
+        if (result instanceof Error) {
+          reject(result);
+        } else {
+          resolve(result);
+        }
+      };
+      const stopWaiting = this.#machine.startTimer(TIMEOUT_MS, () => {
+        reject(new Error('query timeout'));
+      });
+      const answer = (result: T | Error): void => {
+        if (this.#timeline.nowMs >= this.weather.poolDeafUntilMs) {
+          this.#timeline.after(this.#delayMs(), () => {
+            this.#machine.receive(() => {
+              this.#tap.trace(
+                () => `hears the answer to ${what}${result instanceof Error ? `: ${result.message}` : ''}`,
+              );
+              settle(result);
+            });
+          });
+        }
+      };
+      this.#timeline.after(this.#delayMs(), () => {
+        const { nowMs } = this.#timeline;
+        const { poolServer } = this.weather;
+        const server = poolServer !== null && nowMs < poolServer.untilMs ? poolServer.server : this.#cluster.primary;
+        if (nowMs < this.weather.poolDeafUntilMs && this.#dice.chance(0.5)) {
+          return;
+        }
+        if (server === null || (nowMs < this.weather.poolFailsUntilMs && this.#dice.chance(0.7))) {
+          answer(new Error('connection refused'));
+          return;
+        }
+        run(server, result => {
+          // A server that is gone in between does not answer; most often its connections break.
+          if (server.up) {
+            answer(result);
+          } else if (this.#dice.chance(0.8)) {
+            answer(new Error('connection reset'));
+          }
+        });
+      });
+    });
+  }
+
+  #delayMs(): number {
+    return this.#dice.between(0.05, this.weather.delayMaxMs);
+  }
+}
+
+/** One connection that listens, from the first packet to the last. */
+export class ListeningConnection implements ListeningBackend {
+  isOpen = true;
+  /** Until then the backend, or the network, holds everything back. */
+  stalledUntilMs = 0;
+  /** So many messages arrive yet before it is half open. */
+  fadesAfter = Infinity;
+  /** Nothing arrives any more, in either direction. */
+  isHalfOpen = false;
+  readonly #timeline: Timeline;
+  readonly #machine: Machine;
+  readonly #tap: WireTap;
+  readonly #delayMs: () => number;
+  readonly #events: SubscriptionEvents;
+  readonly #onLost: () => void;
+  #server: Server | null = null;
+  #arrivesMs = 0;
+  /** On the way, and arrived but not read; oldest first. */
+  readonly #inTransit: (() => void)[] = [];
+  #unread: (() => void)[] = [];
+
+  constructor(
+    timeline: Timeline,
+    machine: Machine,
+    tap: WireTap,
+    delayMs: () => number,
+    events: SubscriptionEvents,
+    onLost: () => void,
+  ) {
+    this.#timeline = timeline;
+    this.#machine = machine;
+    this.#tap = tap;
+    this.#delayMs = delayMs;
+    this.#events = events;
+    this.#onLost = onLost;
+  }
+
+  /** LISTEN commits on the server now; the acknowledgement is under way. */
+  listen(server: Server, onAcknowledged: () => void): void {
+    if (this.isOpen) {
+      this.#server = server;
+      server.backends.add(this);
+      this.#carry(onAcknowledged);
+    }
+  }
+
+  hear(payload: string, processId: number): void {
+    const queuedMs = this.#timeline.nowMs;
+    this.#carry(() => {
+      this.#tap.trace(() => `hears ${payload}`);
+      this.#tap.onHeard(payload, queuedMs);
+      this.#events.onMessage(payload, processId);
+    });
+  }
+
+  end(): void {
+    this.#carry(() => {
+      this.#lose();
+    });
+  }
+
+  /** Breaks at once, and says so. */
+  cut(): void {
+    this.#server?.backends.delete(this);
+    this.#machine.receive(() => {
+      this.#lose();
+    });
+  }
+
+  close(): void {
+    this.isOpen = false;
+    this.#server?.backends.delete(this);
+    this.#unread = [];
+  }
+
+  /** A badly behaved client goes on talking after it was closed. */
+  haunt(): void {
+    this.#machine.receive(() => {
+      if (!this.isOpen) {
+        this.#events.onMessage('{"v":2}', FORGER_PROCESS);
+        this.#events.onLost(new Error('an error of a connection that was given up'));
+      }
+    });
+  }
+
+  #lose(): void {
+    if (this.isOpen) {
+      this.#tap.trace(() => 'sees its listening connection break');
+      this.#onLost();
+      this.close();
+      this.#events.onLost(new Error('connection reset'));
+    }
+  }
+
+  #carry(read: () => void): void {
+    this.#inTransit.push(read);
+    this.#arrivesMs = Math.max(this.#arrivesMs, this.#timeline.nowMs + this.#delayMs());
+    this.#timeline.at(this.#arrivesMs, () => {
+      this.#arrive();
+    });
+  }
+
+  #arrive(): void {
+    if (!this.isOpen || this.isHalfOpen) {
+      return;
+    }
+    if (this.#timeline.nowMs < this.stalledUntilMs) {
+      this.#timeline.at(this.stalledUntilMs, () => {
+        this.#arrive();
+      });
+      return;
+    }
+    // Whichever was to arrive now: a connection keeps the order.
+    this.#unread.push(this.#inTransit.shift()!);
+    this.fadesAfter -= 1;
+    this.isHalfOpen = this.fadesAfter <= 0;
+    if (this.#unread.length === 1) {
+      // All that has come since is one chunk: it is read without a pause for breath.
+      this.#machine.receive(() => {
+        const chunk = this.#unread;
+        this.#unread = [];
+        for (const next of chunk) {
+          if (this.isOpen) {
+            next();
+          }
+        }
+      });
+    }
+  }
+}
