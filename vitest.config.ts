@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { POSTGRES_15 } from './test/support/global-postgres-15.js';
 
 // Generous: the machine may be busy, and nothing is judged by how long it takes.
-const shared = { testTimeout: 120_000, hookTimeout: 120_000, restoreMocks: true };
+const shared = { testTimeout: 120_000, hookTimeout: 120_000, restoreMocks: true, maxWorkers: 2 };
 
 export default defineConfig({
   test: {
@@ -15,7 +15,6 @@ export default defineConfig({
           name: 'pg',
           include: ['test/pg/**/*.test.ts'],
           globalSetup: ['test/support/global-postgres.ts'],
-          maxWorkers: 3,
         },
       },
       {
@@ -24,7 +23,6 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/global-postgres.ts'],
-          maxWorkers: 2,
         },
       },
       {
@@ -36,7 +34,6 @@ export default defineConfig({
           exclude: ['test/pg/{cli,dev,examples,readme,serve,zero-queries,races}.test.ts'],
           globalSetup: ['test/support/global-postgres-15.ts'],
           env: { GATEBELL_TEST_PG_BIN: POSTGRES_15 },
-          maxWorkers: 2,
         },
       },
     ],
