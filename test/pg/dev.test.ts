@@ -12,7 +12,7 @@ import { CLI } from '../support/replica.js';
 let child: ChildProcess | null = null;
 
 afterEach(async () => {
-  if (child !== null && child.exitCode === null) {
+  if (child !== null && child.exitCode === null && child.signalCode === null) {
     const ended = once(child, 'exit');
     child.kill('SIGTERM');
     await ended;
