@@ -65,7 +65,7 @@ test('every setting is in the table', () => {
 test('the commands of "See it work" are scripts of the package', () => {
   expect(blocks('console')[0]).toMatch(/^\$ npm ci && npm start\n/);
   const { scripts } = JSON.parse(file('package.json')) as { scripts: Record<string, string> };
-  expect(scripts['start']).toBe('node dist/cli.js dev');
+  expect(scripts['start']).toBe('exec node dist/cli.js dev');
   expect(scripts['test']).toBeDefined();
 });
 
