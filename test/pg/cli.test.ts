@@ -303,11 +303,18 @@ describe('doctor', () => {
       expect(stdout).toContain('FAILED  triggers present, enabled and current');
       expect(stdout).toContain(says);
       expect(code).toBe(1);
-      const remedy = /select gatebell\.watch\(.*\);/.exec(stdout)?.[0];
-      if (remedy !== undefined) {
-        await broken.sql(remedy);
-        expect((await gatebell(['doctor'], broken.url)).code).toBe(0);
-      }
+    } finally {
+      await broken.drop();
+    }
+  });
+
+  test('prints the statement that puts triggers back', async () => {
+    const broken = await createTestDatabase();
+    try {
+      await broken.sql('alter table gatebell.grants disable trigger all');
+      const { stdout } = await gatebell(['doctor'], broken.url);
+      await broken.sql(/select gatebell\.watch\(.*\);/.exec(stdout)?.[0] ?? 'no statement was printed');
+      expect((await gatebell(['doctor'], broken.url)).stdout).toContain('All is well.');
     } finally {
       await broken.drop();
     }

@@ -100,6 +100,23 @@ test('a notification that is not understood costs a flush and nothing else', asy
   expect((await replica.ask({ token: world.alice })).reason).toBe('granted');
 });
 
+test('a read whose connection is killed under it is tried once more, on another', async () => {
+  const replica = await start();
+  const locker = await database.connect();
+  await locker.query('begin; lock table gatebell.grants in access exclusive mode');
+  const answer = replica.ask({ token: world.alice });
+  let killed = 0;
+  while (killed === 0) {
+    const rows = await database.sql(
+      `select pg_terminate_backend(pid, 1000) from pg_stat_activity
+       where application_name = 'gatebell/test/pool' and datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    killed = rows.length;
+  }
+  await locker.query('rollback');
+  expect((await answer).reason).toBe('granted');
+});
+
 test('5,000 of them at once do not keep anyone waiting', async () => {
   const replica = await start();
   await replica.ask({ token: world.alice });
