@@ -3,7 +3,7 @@
  * and what is allowed, all bad ones at once.
  */
 import { BlockList, isIP } from 'node:net';
-import { hostname } from 'node:os';
+import { defaultReplica } from './store/replica-name.js';
 
 /** One value that was refused. */
 export interface ConfigProblem {
@@ -180,9 +180,7 @@ const SETTINGS: Settings = {
     flag: 'replica',
     help: 'name of this replica',
     allowed: '1 to 48 printable ASCII characters',
-    fallback: `${hostname()
-      .replace(/[^\x21-\x7e]/g, '-')
-      .slice(0, 40)}-${process.pid}`.slice(0, 48),
+    fallback: defaultReplica(),
     parse: text => (/^[\x21-\x7e]{1,48}$/.test(text) ? text : undefined),
   },
   cookie: {

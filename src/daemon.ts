@@ -90,7 +90,7 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     poolMax: config.poolMax,
-    applicationName: `gatebell/${config.replica}`,
+    replica: config.replica,
     channel: config.channel,
     leaseMs: config.leaseMs,
     fenceIntervalMs: config.fenceIntervalMs,

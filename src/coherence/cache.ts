@@ -87,6 +87,8 @@ export interface CacheDeps {
 
 const ENTRIES_MAX = 100_000;
 const ABSENCES_MAX = 10_000;
+/** What was read waits so long to learn which server is listened to: a round trip, when nothing is wrong. */
+const ORIGIN_WAIT_MS = 1_000;
 const MAX_AGE_MS = 3_600_000;
 
 /** Creates a cache and subscribes it to the bus. */
@@ -145,8 +147,12 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
       const endFlight = (ticket: Ticket<V>): boolean =>
         flights.get(ticket.text) === ticket && flights.delete(ticket.text);
       return {
-        accepts(reading) {
-          if (lease.doubtsReadings) {
+        async accepts(reading) {
+          const pending = lease.originPending;
+          if (pending !== null) {
+            await clock.sleep(ORIGIN_WAIT_MS, pending);
+          }
+          if (lease.doubtsReadings || lease.originPending !== null) {
             return false;
           }
           if (!reading.inRecovery && (lease.origin === null || lease.origin === reading.origin)) {

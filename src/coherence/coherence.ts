@@ -16,6 +16,8 @@ import type { Key } from './signal.js';
 export interface CoherenceOptions {
   /** The channel that the triggers signal on. */
   readonly channel: string;
+  /** Name of this replica: what barriers are answered with. */
+  readonly replica: string;
   /** How long a proof holds: the bound of staleness under faults. */
   readonly leaseMs: number;
   /** From one fence to the next; well below the lease. */
@@ -31,6 +33,8 @@ export interface CoherenceOptions {
   readonly observe: Observe;
   readonly openSubscription: OpenSubscription;
   readonly sendFence: SendFence;
+  /** Makes the connections to Postgres, except the listening one, anew. */
+  readonly renewPool: () => void;
   readonly source: FactSource;
 }
 
@@ -79,6 +83,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
   const caches: Cache<unknown>[] = [];
   const listener = createListener({
     channel: options.channel,
+    replica: options.replica,
     times: { fenceIntervalMs: options.fenceIntervalMs, fenceOverdueMs: Math.max(leaseMs, FENCE_OVERDUE_MIN_MS) },
     lease,
     serverClock,
@@ -89,6 +94,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     observe,
     openSubscription: options.openSubscription,
     sendFence: options.sendFence,
+    renewPool: options.renewPool,
   });
   const loader = createLoader({
     source: options.source,

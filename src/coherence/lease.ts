@@ -15,11 +15,17 @@ import type { Clock, Instant } from './clock.js';
 export interface Freshness {
   /** Number of the running epoch, or null when there is none. */
   readonly epoch: number | null;
-  /** The server that the listener listens to, once the first fence of the epoch has proven it. */
+  /** The server that the listener listens to, once the first fence of the epoch has told. */
   readonly origin: string | null;
   /**
-   * Whether readings may not be believed, not even for one request: fences once came back, and none did on the newest
-   * connection, so the pool may still be on a server that is no longer the one (P5). Until a fence comes back.
+   * Not null while it is to be found out which server the epoch listens to, after an earlier one had been proven: the pool may
+   * have stayed behind on an old primary. Aborted when it is known, or the epoch has ended. Nothing read is to be believed before (P5).
+   */
+  readonly originPending: AbortSignal | null;
+  /**
+   * Whether readings may not be believed, not even for one request: the pool was found to read from another server than the
+   * one that is listened to, or fences once came back and none did on the newest connection, so it may (P5). Until it is known that
+   * both see the same server.
    */
   readonly doubtsReadings: boolean;
   /** Whether facts of this subject may be stored now: the epoch runs and its triggers are known to be in place. */
@@ -37,9 +43,9 @@ export interface Lease extends Freshness {
   stalenessBoundMs(): number | null;
   beginEpoch(): number;
   endEpoch(): void;
-  /** Notes that an epoch has ended whose fences were sent and never came back. */
-  doubtReadings(): void;
-  /** Notes which server this epoch listens to. */
+  /** Notes that the pool reads from another server; if that is not certain, it counts once a fence has ever come back. */
+  doubtReadings(isCertain: boolean): void;
+  /** Notes which server this epoch listens to, and the pool reads from. */
   settleOrigin(origin: string): void;
   /** Notes the subjects whose triggers are in place; all others are not served. */
   settleTrust(subjects: ReadonlySet<string>): void;
@@ -52,6 +58,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
   let epochs = 0;
   let epoch: number | null = null;
   let origin: string | null = null;
+  let inquiry = new AbortController();
   let trusted: ReadonlySet<string> = new Set();
   let proof: Instant | null = null;
   let everProven = false;
@@ -74,6 +81,9 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     get origin() {
       return origin;
     },
+    get originPending() {
+      return epoch !== null && origin === null && everProven ? inquiry.signal : null;
+    },
     get doubtsReadings() {
       return doubted;
     },
@@ -86,6 +96,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     },
     beginEpoch() {
       epoch = ++epochs;
+      inquiry = new AbortController();
       return epoch;
     },
     endEpoch() {
@@ -93,12 +104,15 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       origin = null;
       trusted = new Set();
       proof = null;
+      inquiry.abort();
     },
-    doubtReadings() {
-      doubted = everProven;
+    doubtReadings(isCertain) {
+      doubted ||= isCertain || everProven;
     },
     settleOrigin(found) {
       origin = found;
+      doubted = false;
+      inquiry.abort();
     },
     settleTrust(subjects) {
       trusted = subjects;
@@ -107,7 +121,6 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       if (epoch !== null && (proof === null || sent.monoMs >= proof.monoMs)) {
         proof = sent;
         everProven = true;
-        doubted = false;
       }
     },
   };

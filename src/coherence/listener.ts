@@ -20,6 +20,10 @@
  * the listener see the same server. The statement that sends it also reads which server answers, its clock, and the
  * state of the triggers, so a proof says too: up to here the triggers were in place (P11).
  *
+ * The first fence of an epoch also asks whether the backend that serves the listening connection is there. If it is not, the
+ * pool leads to another server, an old primary perhaps: then nothing that the pool reads is believed until a fence has
+ * come back (P5). Without the question this would show only when the fence is overdue.
+ *
  * One fence is in flight at a time. Strong reads join the next one, which is not sent yet (P19).
  */
 import { backoffMs } from './backoff.js';
@@ -29,8 +33,18 @@ import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from './observation.js';
 import { parseMessage } from './signal.js';
 
+/** A backend that listens, as others on its server can find it. */
+export interface ListeningBackend {
+  readonly processId: number;
+  /** A random text that stands in the newest statement of the backend. */
+  readonly mark: string;
+}
+
 /** An open LISTEN connection. */
 export interface Subscription {
+  readonly backend: ListeningBackend;
+  /** Sends a message over this very connection, so that others see which backend speaks. */
+  send(payload: string): void;
   /** Gives the connection up, at once and for good. Idempotent. */
   close(): void;
 }
@@ -72,10 +86,15 @@ export interface FenceReceipt {
   /** Share of the notification queue that is in use, 0 to 1. When it is full, writers fail at COMMIT. */
   readonly queueUsage: number;
   readonly watches: readonly WatchState[];
+  /**
+   * Whether the backend that was asked for is on this server. `unsure`: one of its process id is, and its newest statement is another or
+   * may not be seen. `seen` if none was asked for.
+   */
+  readonly listener: 'seen' | 'unsure' | 'absent';
 }
 
-/** Sends a fence from the pool; rejects when it cannot, within bounded time. */
-export type SendFence = (nonce: string) => Promise<FenceReceipt>;
+/** Sends a fence from the pool, and asks for a backend on the way; rejects when it cannot, within bounded time. */
+export type SendFence = (nonce: string, listener?: ListeningBackend | null) => Promise<FenceReceipt>;
 
 /** A proven fence; null if it proved nothing. */
 export type FenceOutcome = { readonly sentAt: number; readonly epoch: number } | null;
@@ -91,6 +110,8 @@ export interface ListenerTimes {
 /** What a listener needs of its surroundings. */
 export interface ListenerDeps {
   readonly channel: string;
+  /** The name under which barriers are answered. */
+  readonly replica: string;
   readonly times: ListenerTimes;
   readonly lease: Lease;
   readonly serverClock: ServerClock;
@@ -101,6 +122,8 @@ export interface ListenerDeps {
   readonly observe: Observe;
   readonly openSubscription: OpenSubscription;
   readonly sendFence: SendFence;
+  /** Gives the pool's connections up, for they may lead to another server; the next ones are new. */
+  readonly renewPool: () => void;
 }
 
 /** See the head of the file. */
@@ -129,6 +152,14 @@ const FENCE_RETRY_MS = 100;
 const POLL_TURNS_MAX = 100;
 /** Echoes remembered until the receipt tells which backend sent the fence. */
 const ECHOES_MAX = 8;
+/** Barriers that may wait for the same fence, and the longest name of one: anybody can send them. */
+const BARRIERS_MAX = 16;
+const BARRIER_ID_MAX = 64;
+/** The pool and the listening connection see different servers. */
+const MISMATCHES: ReadonlySet<DownCause> = new Set(['foreign_pool', 'foreign_reading', 'origin_changed', 'standby']);
+
+/** Says in its message what an operator should know. */
+class FenceError extends Error {}
 
 interface Fence {
   nonce: string;
@@ -151,6 +182,7 @@ interface Attempt {
   messages: number;
   inFlight: Fence | null;
   readonly fingerprints: Map<string, string>;
+  readonly barriers: Set<string>;
 }
 
 function createFence(): Fence {
@@ -202,22 +234,25 @@ export function createListener(deps: ListenerDeps): Listener {
     ending.ended = cause;
     attempt = null;
     lease.endEpoch();
+    const isMismatch = MISMATCHES.has(cause);
+    // If no fence at all has come back, they may.
+    if (isMismatch || (cause === 'fence_overdue' && !ending.proven)) {
+      lease.doubtReadings(isMismatch);
+      deps.renewPool();
+    }
     bus.emit({ type: 'flush', cause: 'down' });
     if (ending.epoch !== null) {
       observe({ event: 'flush', cause: 'down' });
       observe({ event: 'connection_closed', cause, error });
-      problem =
-        error instanceof Error && cause === 'fence_overdue'
-          ? error.message
-          : `the listening connection was given up: ${cause}`;
+      problem = error instanceof FenceError ? error.message : `the listening connection was given up: ${cause}`;
     }
     const { inFlight } = ending;
     // Its receipt may still come; it must find nothing to prove, settle or trust.
     ending.inFlight = null;
-    if (inFlight !== null && cause !== 'fence_overdue') {
+    if (inFlight !== null) {
       observe({ event: 'fence_failed', cause: 'epoch_ended', error: null });
+      inFlight.settle(null);
     }
-    inFlight?.settle(null);
     waiting?.settle(null);
     waiting = null;
     wake.abort();
@@ -226,12 +261,12 @@ export function createListener(deps: ListenerDeps): Listener {
     noteState();
   };
 
-  const overdueProblem = (overdue: Attempt): string => {
-    const receipt = overdue.inFlight?.receipt;
-    return receipt !== null && receipt !== undefined && receipt.channel !== channel
-      ? `the triggers signal on channel '${receipt.channel}', this replica listens on '${channel}': set GATEBELL_CHANNEL`
-      : 'fences were sent and did not arrive: the listening connection is broken, sees another server than the pool, or goes through a transaction-mode pooler, which cannot deliver notifications: set GATEBELL_LISTEN_URL to a direct connection';
-  };
+  const overdueError = (receipt: FenceReceipt): FenceError =>
+    new FenceError(
+      receipt.channel === channel
+        ? 'fences were sent and did not arrive: the listening connection is broken, sees another server than the pool, or goes through a transaction-mode pooler, which cannot deliver notifications: set GATEBELL_LISTEN_URL to a direct connection'
+        : `the triggers signal on channel '${receipt.channel}', this replica listens on '${channel}': set GATEBELL_CHANNEL`,
+    );
 
   const receive = (receiver: Attempt, payload: string, processId: number): void => {
     if (receiver.ended !== null) {
@@ -253,6 +288,8 @@ export function createListener(deps: ListenerDeps): Listener {
         return;
       }
       case 'barrier':
+        void answerBarrier(receiver, message.id);
+        return;
       case 'acknowledgement':
         return;
       case 'malformed':
@@ -260,6 +297,23 @@ export function createListener(deps: ListenerDeps): Listener {
         observe({ event: 'message_malformed', problem: message.problem, payloadBytes: Buffer.byteLength(payload) });
         observe({ event: 'flush', cause: 'malformed' });
         return;
+    }
+  };
+
+  /**
+   * All that was committed before the barrier has been applied by now, except what was not signalled: the fence that is sent
+   * after it has seen the triggers, too (P11).
+   */
+  const answerBarrier = async (receiver: Attempt, id: string): Promise<void> => {
+    const { barriers } = receiver;
+    if (id.length > BARRIER_ID_MAX || barriers.size >= BARRIERS_MAX || barriers.has(id)) {
+      return;
+    }
+    barriers.add(id);
+    const outcome = await requestFence();
+    barriers.delete(id);
+    if (outcome !== null && receiver.ended === null) {
+      receiver.subscription?.send(JSON.stringify({ v: 1, a: id, r: deps.replica }));
     }
   };
 
@@ -273,14 +327,17 @@ export function createListener(deps: ListenerDeps): Listener {
   /** Called when the echo and when the receipt came, in whichever order; the second of them may prove. */
   const judge = (receiver: Attempt, fence: Fence): void => {
     const { receipt } = fence;
-    if (receiver.inFlight !== fence || receipt === null || !fence.echoes.includes(receipt.processId)) {
+    if (receiver.inFlight !== fence || receipt === null) {
       return;
     }
-    const now = clock.now();
-    const rttMs = now.monoMs - fence.sent.monoMs;
-    if (Math.abs(now.wallMs - fence.sent.wallMs - rttMs) > CLOCK_JUMP_MS) {
-      problem = 'a clock was stepped while a fence was in flight';
-      failFence(receiver, fence, 'clock_jump');
+    if (receipt.listener === 'absent') {
+      endAttempt(
+        receiver,
+        'foreign_pool',
+        new FenceError(
+          `the pool reads from another server (${receipt.origin}) than the one that the listening connection leads to: an old primary still runs, DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between (set GATEBELL_LISTEN_URL to a direct connection)`,
+        ),
+      );
       return;
     }
     if (receipt.inRecovery) {
@@ -291,8 +348,21 @@ export function createListener(deps: ListenerDeps): Listener {
       endAttempt(receiver, 'origin_changed', null);
       return;
     }
+    const hasEchoed = fence.echoes.includes(receipt.processId);
+    if (hasEchoed || receipt.listener === 'seen') {
+      lease.settleOrigin(receipt.origin);
+    }
+    if (!hasEchoed) {
+      return;
+    }
+    const now = clock.now();
+    const rttMs = now.monoMs - fence.sent.monoMs;
+    if (Math.abs(now.wallMs - fence.sent.wallMs - rttMs) > CLOCK_JUMP_MS) {
+      problem = 'a clock was stepped while a fence was in flight';
+      failFence(receiver, fence, 'clock_jump');
+      return;
+    }
     receiver.inFlight = null;
-    lease.settleOrigin(receipt.origin);
     settleTrust(receiver, receipt.watches);
     serverClock.observe(fence.sent, receipt.serverTimeMs);
     lease.prove(fence.sent);
@@ -369,7 +439,7 @@ export function createListener(deps: ListenerDeps): Listener {
     fence.nonce = random.nonce();
     fence.sentAt = sequence.next();
     fence.sent = clock.now();
-    deps.sendFence(fence.nonce).then(
+    deps.sendFence(fence.nonce, sender.proven ? null : (sender.subscription?.backend ?? null)).then(
       receipt => {
         fence.receipt = receipt;
         judge(sender, fence);
@@ -383,18 +453,11 @@ export function createListener(deps: ListenerDeps): Listener {
     );
     await clock.sleep(times.fenceOverdueMs, settled.signal);
     if (sender.inFlight === fence && (await isOverdue(sender, fence))) {
-      if (fence.receipt === null) {
-        failFence(sender, fence, 'overdue');
-      } else {
-        observe({
-          event: 'fence_failed',
-          cause: fence.receipt.channel === channel ? 'overdue' : 'channel_mismatch',
-          error: null,
-        });
-        if (!sender.proven && fence.receipt.channel === channel) {
-          lease.doubtReadings();
-        }
-        endAttempt(sender, 'fence_overdue', new Error(overdueProblem(sender)));
+      const { receipt } = fence;
+      const isHeardElsewhere = receipt !== null && receipt.channel !== channel;
+      failFence(sender, fence, isHeardElsewhere ? 'channel_mismatch' : 'overdue');
+      if (receipt !== null) {
+        endAttempt(sender, isHeardElsewhere ? 'channel_mismatch' : 'fence_overdue', overdueError(receipt));
       }
     }
     return fence.promise;
@@ -430,6 +493,7 @@ export function createListener(deps: ListenerDeps): Listener {
       messages: 0,
       inFlight: null,
       fingerprints: new Map(),
+      barriers: new Set(),
     };
     attempt = opened;
     noteState();
@@ -479,6 +543,15 @@ export function createListener(deps: ListenerDeps): Listener {
     }
   };
 
+  const requestFence = (): Promise<FenceOutcome> => {
+    if (attempt === null || attempt.epoch === null) {
+      return Promise.resolve(null);
+    }
+    waiting ??= createFence();
+    wake.abort();
+    return waiting.promise;
+  };
+
   return {
     get state() {
       return state();
@@ -502,14 +575,7 @@ export function createListener(deps: ListenerDeps): Listener {
       }
       await running;
     },
-    fence() {
-      if (attempt === null || attempt.epoch === null) {
-        return Promise.resolve(null);
-      }
-      waiting ??= createFence();
-      wake.abort();
-      return waiting.promise;
-    },
+    fence: requestFence,
     distrust(cause) {
       if (attempt !== null) {
         endAttempt(attempt, cause, null);

@@ -73,8 +73,8 @@ export interface BatchOwner<V> {
 
 /** Closes over the state of the cache as of when a batch was sent. */
 export interface BatchGuard<V> {
-  /** Whether an answer of this server may be believed at all. */
-  accepts(reading: Reading): boolean;
+  /** Whether an answer of this server may be believed at all; it may take a round trip to know. */
+  accepts(reading: Reading): Promise<boolean>;
   /** Stores the fact if nothing has happened to its key since. */
   onLoaded(ticket: Ticket<V>, loaded: Loaded<V>): void;
   onFailed(ticket: Ticket<V>): void;
@@ -197,7 +197,7 @@ export function createLoader(deps: {
       keys: tickets.length,
       durationMs: clock.now().monoMs - sent.monoMs,
     });
-    if (!guard.accepts(reading)) {
+    if (!(await guard.accepts(reading))) {
       const foreign = new UnavailableError(
         'foreign_reading',
         `facts of ${owner.subject} were read from another server, or a standby`,

@@ -9,7 +9,14 @@ export type ListenerState = 'down' | 'connecting' | 'listening' | 'live' | 'unpr
 
 /** Why a connection, and with it the epoch, was given up. */
 export type DownCause =
-  'stopped' | 'connection_lost' | 'fence_overdue' | 'origin_changed' | 'standby' | 'foreign_reading';
+  | 'stopped'
+  | 'connection_lost'
+  | 'fence_overdue'
+  | 'channel_mismatch'
+  | 'origin_changed'
+  | 'standby'
+  | 'foreign_reading'
+  | 'foreign_pool';
 
 /** Why a fence proved nothing. */
 export type FenceFailure = 'send_failed' | 'clock_jump' | 'channel_mismatch' | 'overdue' | 'epoch_ended';

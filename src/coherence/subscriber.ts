@@ -4,10 +4,13 @@
  * Left to itself it reconnects in the background after a failed first connect, can come back connected but deaf, leaves a
  * ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects
  * (`retryLimit: 1`), no paranoid check, no parsing or quoting of its own; we make the socket, watch it, and destroy it.
+ *
+ * It does not tell which backend serves it. A message that it sends to itself does: the notification names its sender.
  */
 import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';
 import pgListen from 'pg-listen';
+import { systemClock, systemRandom } from './clock.js';
 import type { OpenSubscription } from './listener.js';
 
 // Under NodeNext the CommonJS default export is one level down.
@@ -26,6 +29,9 @@ function explain(error: unknown): unknown {
     : error;
 }
 
+/** Of the message to itself, in milliseconds. */
+const ECHO_TIMEOUT_MS = 2_000;
+
 /** Makes the opener for a connection. `connection` gets a socket of its own each time; its time-outs bound connect and LISTEN. */
 export function createSubscriptionOpener(connection: ClientConfig): OpenSubscription {
   return async (channel, events, signal) => {
@@ -40,6 +46,12 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
       fail = reject;
     });
     failed.catch(() => undefined);
+    const mark = systemRandom.nonce();
+    const greeting = JSON.stringify({ v: 1, f: mark });
+    let identify: (processId: number) => void = () => undefined;
+    const identified = new Promise<number>(resolve => {
+      identify = resolve;
+    });
 
     const close = (): void => {
       if (!closed) {
@@ -76,7 +88,11 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
     });
     subscriber.events.on('notification', ({ channel: from, processId, payload }) => {
       if (!closed && from === channel) {
-        events.onMessage(typeof payload === 'string' ? payload : '', processId);
+        const text = typeof payload === 'string' ? payload : '';
+        if (text === greeting) {
+          identify(processId);
+        }
+        events.onMessage(text, processId);
       }
     });
     signal.addEventListener('abort', onAbort);
@@ -84,14 +100,43 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
       onAbort();
     }
 
+    const send = async (payload: string): Promise<void> => {
+      await subscriber.notify(channel, payload);
+    };
+    const listen = async (): Promise<number> => {
+      await subscriber.connect();
+      await subscriber.listenTo(channel);
+      const waiting = new AbortController();
+      const missing = systemClock.sleep(ECHO_TIMEOUT_MS, waiting.signal).then(() => {
+        throw new Error(
+          'what the listening connection sends to itself does not arrive: it goes through a transaction-mode pooler, which cannot deliver notifications (set GATEBELL_LISTEN_URL to a direct connection), or the server is very slow',
+        );
+      });
+      missing.catch(() => undefined);
+      try {
+        const [, processId] = await Promise.all([send(greeting), Promise.race([identified, missing])]);
+        return processId;
+      } finally {
+        waiting.abort();
+      }
+    };
+
     try {
-      const listening = subscriber.connect().then(() => subscriber.listenTo(channel));
+      const listening = listen();
       listening.catch(() => undefined);
-      await Promise.race([listening, failed]);
+      const processId = await Promise.race([listening, failed]);
+      return {
+        backend: { processId, mark },
+        send(payload) {
+          if (!closed) {
+            send(payload).catch(lose);
+          }
+        },
+        close,
+      };
     } catch (error) {
       close();
       throw explain(error);
     }
-    return { close };
   };
 }

@@ -66,7 +66,10 @@ async function hearFence(context: CommandContext, database: Database): Promise<C
       abort.signal,
     );
     try {
-      const receipt: FenceReceipt = await database.sendFence(nonce);
+      const receipt: FenceReceipt = await database.sendFence(nonce, subscription.backend);
+      if (receipt.listener === 'absent') {
+        return { name, ok: false, detail: `the pool reads from another server than ${variable} leads to` };
+      }
       const processId = await Promise.race([echo, sleep(ECHO_MS, null, { signal: abort.signal })]);
       if (processId === receipt.processId) {
         return { name, ok: true, detail: `a fence came back through ${variable}` };
@@ -192,7 +195,7 @@ export async function doctor(context: CommandContext): Promise<number> {
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     poolMax: 2,
-    applicationName: 'gatebell/doctor',
+    applicationName: 'gatebell-doctor',
   });
   try {
     const checks = await examine(context, database);

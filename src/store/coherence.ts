@@ -5,10 +5,13 @@ import { systemClock, systemRandom } from '../coherence/clock.js';
 import { createCoherence, type Coherence } from '../coherence/coherence.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import { createSubscriptionOpener } from '../coherence/subscriber.js';
+import { applicationNameOf, defaultReplica } from './replica-name.js';
 import { createDatabase, type Database, type DatabaseOptions, type StoreObservation } from './pool.js';
 
 /** Options of {@link createPostgresCoherence}; all times in milliseconds. */
-export interface PostgresCoherenceOptions extends Omit<DatabaseOptions, 'observe'> {
+export interface PostgresCoherenceOptions extends Omit<DatabaseOptions, 'observe' | 'applicationName'> {
+  /** Name of this replica, in `pg_stat_activity` and in the answers to barriers. Default: host name and process id. */
+  readonly replica?: string;
   /** The channel of `gatebell.channel()`. Default `gatebell`. */
   readonly channel?: string;
   /** How long a proof holds: the bound of staleness under faults. Default 3,000. */
@@ -47,13 +50,15 @@ const ignore = (): void => undefined;
 export function createPostgresCoherence(options: PostgresCoherenceOptions): PostgresCoherence {
   const {
     channel = 'gatebell',
+    replica = defaultReplica(),
     leaseMs = LEASE_MS,
     fenceIntervalMs = Math.min(FENCE_INTERVAL_MS, leaseMs / 3),
     observe = ignore,
   } = options;
-  const database = createDatabase({ ...options, observe });
+  const database = createDatabase({ ...options, applicationName: applicationNameOf(replica), observe });
   const coherence = createCoherence({
     channel,
+    replica,
     leaseMs,
     fenceIntervalMs,
     // One connection is kept for the fences: a pool full of slow loads must not make the cache unproven.
@@ -63,6 +68,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     observe,
     openSubscription: createSubscriptionOpener(database.listenConfig),
     sendFence: database.sendFence,
+    renewPool: database.renew,
     source: database.source,
   });
   const stopListening = coherence.stop.bind(coherence);

@@ -37,6 +37,8 @@ export interface Database {
   readonly poolMax: number;
   /** Open connections of the pool. */
   readonly poolSize: number;
+  /** Each connection of the pool is closed before it is used again. */
+  readonly renew: () => void;
   query<R extends pg.QueryResultRow>(name: string, text: string, values?: readonly unknown[]): Promise<R[]>;
   close(): Promise<void>;
 }
@@ -100,6 +102,9 @@ function connectionConfig(
 const FENCE = `
   select o.origin, o.in_recovery, o.server_time_ms, pg_backend_pid() as process_id, gatebell.channel() as channel,
     pg_notification_queue_usage() as queue_usage, gatebell.fence($1) as sent,
+    case when $2::integer is null then 'seen' else coalesce((
+      select case when position($3::text in a.query) > 0 then 'seen' else 'unsure' end from pg_stat_get_activity($2) a
+    ), 'absent') end as listener,
     (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint)
        order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
   from gatebell.origin o`;
@@ -111,6 +116,7 @@ interface FenceRow extends pg.QueryResultRow {
   process_id: number;
   channel: string;
   queue_usage: number;
+  listener: FenceReceipt['listener'];
   watches: FenceReceipt['watches'];
 }
 
@@ -139,14 +145,39 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
   pool.on('error', error => options.observe?.({ event: 'pool_connection_lost', error }));
 
+  let generation = 0;
+  const generations = new WeakMap<pg.PoolClient, number>();
+  pool.on('connect', client => {
+    generations.set(client, generation);
+    // The statement that was under way rejects with it; without a listener the process would end.
+    client.on('error', () => undefined);
+  });
+
+  const acquire = async (): Promise<pg.PoolClient> => {
+    for (;;) {
+      const client = await pool.connect();
+      if (generations.get(client) === generation) {
+        return client;
+      }
+      client.release(true);
+    }
+  };
+
   const query = async <R extends pg.QueryResultRow>(
     name: string,
     text: string,
     values: readonly unknown[] = [],
   ): Promise<R[]> => {
     options.observe?.({ event: 'query', query: name });
-    const result = await pool.query<R>(text, [...values]);
-    return result.rows;
+    const client = await acquire();
+    try {
+      const result = await client.query<R>(text, [...values]);
+      client.release();
+      return result.rows;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
   };
 
   /** A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time. */
@@ -170,6 +201,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
     listenConfig: connectionConfig(listenConnectionString ?? connectionString, applicationName, timeoutMs, true),
     query,
+    renew() {
+      generation += 1;
+    },
     source: {
       async read(subject, text, keys) {
         const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
@@ -193,8 +227,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       },
       isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
     },
-    async sendFence(nonce) {
-      const [row] = await query<FenceRow>('fence', FENCE, [nonce]);
+    async sendFence(nonce, listener) {
+      const [row] = await query<FenceRow>('fence', FENCE, [nonce, listener?.processId ?? null, listener?.mark ?? null]);
       if (row === undefined) {
         throw new Error('the view gatebell.origin returned no row');
       }
@@ -206,6 +240,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         channel: row.channel,
         queueUsage: row.queue_usage,
         watches: row.watches,
+        listener: row.listener,
       };
     },
     async close() {

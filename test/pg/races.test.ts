@@ -91,6 +91,7 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
   const pool = createDatabase({ connectionString: poolUrl, listenConnectionString: listenUrl, poolMax: POOL_MAX });
   const coherence = createCoherence({
     channel: 'gatebell',
+    replica: 'races',
     leaseMs: 10_000,
     fenceIntervalMs: 5_000,
     loadsMax: POOL_MAX - 1,
@@ -104,6 +105,7 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
     },
     openSubscription: createSubscriptionOpener(pool.listenConfig),
     sendFence: pool.sendFence,
+    renewPool: pool.renew,
     source: pool.source,
   });
   const reader = createFactReader(coherence, () => undefined);

@@ -4,8 +4,9 @@
  *
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
-import type { FenceReceipt, WatchState } from '../../src/coherence/listener.js';
+import type { FenceReceipt, ListeningBackend, WatchState } from '../../src/coherence/listener.js';
 import type { Key } from '../../src/coherence/signal.js';
+import type { Dice } from './dice.js';
 import { ABSENT, factName, type History } from './history.js';
 import type { Timeline } from './timeline.js';
 
@@ -42,7 +43,8 @@ export interface Write {
 }
 
 /** A backend that listens. */
-export interface ListeningBackend {
+export interface Backend {
+  readonly processId: number;
   hear(payload: string, processId: number): void;
   /** The server ends the connection. */
   end(): void;
@@ -52,7 +54,7 @@ export interface Server {
   readonly name: string;
   readonly origin: string;
   readonly rows: Map<string, StoredRow>;
-  readonly backends: Set<ListeningBackend>;
+  readonly backends: Set<Backend>;
   up: boolean;
   inRecovery: boolean;
 }
@@ -71,6 +73,7 @@ export class Cluster {
   /** Whether what the triggers send cannot be understood. */
   garbles = false;
   readonly #timeline: Timeline;
+  readonly #dice: Dice;
   readonly #history: History;
   readonly #trace: (line: () => string) => void;
   readonly #triggers = new Map<Subject, { enabled: boolean; watched: boolean; fingerprint: number }>(
@@ -80,8 +83,9 @@ export class Cluster {
   #servers = 0;
   #versions = 0;
 
-  constructor(timeline: Timeline, history: History, trace: (line: () => string) => void) {
+  constructor(timeline: Timeline, dice: Dice, history: History, trace: (line: () => string) => void) {
     this.#timeline = timeline;
+    this.#dice = dice;
     this.#history = history;
     this.#trace = trace;
     this.primary = this.#boot(new Map());
@@ -146,8 +150,9 @@ export class Cluster {
   }
 
   /** What the statement that sends a fence reads; it notifies when it commits. */
-  receipt(server: Server, processId: number): FenceReceipt {
+  receipt(server: Server, processId: number, listener: ListeningBackend | null): FenceReceipt {
     return {
+      listener: this.#look(server, listener),
       origin: server.origin,
       inRecovery: server.inRecovery,
       serverTimeMs: this.clockMs,
@@ -194,6 +199,20 @@ export class Cluster {
     this.#replacePrimary(downMs, lost);
   }
 
+  /** A standby that has everything takes over at once; the old primary goes on answering reads, and its listeners are sent away. */
+  switchOver(): Server | null {
+    const old = this.primary;
+    if (old !== null) {
+      this.primary = this.#boot(new Map(old.rows));
+      this.#trace(() => `${this.primary?.name} takes over, and ${old.name} still answers`);
+      for (const backend of old.backends) {
+        backend.end();
+      }
+      old.backends.clear();
+    }
+    return old;
+  }
+
   #replacePrimary(downMs: number, lost: number): void {
     const old = this.primary;
     if (old === null) {
@@ -227,6 +246,14 @@ export class Cluster {
   #boot(rows: Map<string, StoredRow>): Server {
     const name = `server ${++this.#servers}`;
     return { name, origin: `${this.#servers}/16384`, rows, backends: new Set(), up: true, inRecovery: false };
+  }
+
+  /** Not every role may see what another one's backend does. */
+  #look(server: Server, listener: ListeningBackend | null): FenceReceipt['listener'] {
+    if (listener !== null && ![...server.backends].some(({ processId }) => processId === listener.processId)) {
+      return 'absent';
+    }
+    return this.#dice.chance(0.1) ? 'unsure' : 'seen';
   }
 
   #touch(subject: Subject, what: string): void {

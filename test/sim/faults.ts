@@ -96,7 +96,11 @@ const servers: Readonly<Record<string, Fault>> = {
   poolOnStandby: ({ timeline, dice, cluster }, { wires }) => {
     const server = cluster.standby();
     if (server !== null) {
-      wires.weather.poolServer = { server, untilMs: timeline.nowMs + dice.between(10, 3_000) };
+      wires.weather.poolServer = {
+        server,
+        untilMs: timeline.nowMs + dice.between(10, 3_000),
+        untilRenewed: dice.chance(0.5),
+      };
       if (dice.chance(0.5)) {
         wires.listening?.cut();
       }
@@ -112,6 +116,27 @@ function forgetSilently(replicas: readonly Replica[], dice: Dice): void {
     }
   }
 }
+
+/**
+ * Another server takes over, and the old one still answers those that are connected to it (P5). Listening connections move over;
+ * pools stay, until they are made anew or the old one is gone.
+ */
+const leftBehind: Readonly<Record<string, Fault>> = {
+  switchOver: ({ timeline, dice, cluster, replicas }) => {
+    const old = cluster.switchOver();
+    if (old !== null) {
+      for (const { wires } of replicas) {
+        if (dice.chance(0.7)) {
+          wires.weather.poolServer = {
+            server: old,
+            untilMs: timeline.nowMs + dice.between(10, 6_000),
+            untilRenewed: dice.chance(0.7),
+          };
+        }
+      }
+    }
+  },
+};
 
 const pauses: Readonly<Record<string, Fault>> = {
   pause: ({ dice }, { machine }) => {
@@ -231,6 +256,7 @@ export const PROFILES = {
   calm: [{}],
   network: [network],
   servers: [{ ...servers, cut: network['cut']!, poolFails: network['poolFails']! }],
+  leftBehind: [{ ...leftBehind, cut: network['cut']! }],
   clocks: [
     { ...pauses, ...suspensions },
     { ...pauses, ...steps },

@@ -32,6 +32,8 @@ export interface Answered {
   readonly arrivedMs: number;
   readonly decidedMs: number;
   readonly isStrong: boolean;
+  /** Whether one listening connection was in place all the while. */
+  readonly listened: boolean;
   readonly facts: readonly Held[];
   /** Expiry of the grant, and Postgres' clock as the replica knew it; null if there is none. */
   readonly expiry: { readonly expiresAtMs: number; readonly believedMs: number } | null;
@@ -145,6 +147,7 @@ export class Replica {
     this.wires = new Wires(timeline, dice, this.machine, cluster, { tap, loadsMax: LOADS_MAX });
     this.coherence = createCoherence({
       channel: 'gatebell',
+      replica: name,
       ...times,
       loadsMax: LOADS_MAX,
       // Small enough that bursts need several.
@@ -156,6 +159,9 @@ export class Replica {
       },
       openSubscription: this.wires.open,
       sendFence: this.wires.sendFence,
+      renewPool: () => {
+        this.wires.renewPool();
+      },
       source: this.wires.source,
     });
     const cache = (subject: Subject): CoherentCache<Fact> =>
@@ -183,6 +189,7 @@ export class Replica {
     const arrivedMs = this.#timeline.nowMs;
     const floors = new Map(this.#floors);
     const asking = { isStrong: false };
+    const listeningSince = this.#listeningSince();
     this.waiting += 1;
     const settle = (verdict: Verdict): void => {
       this.waiting -= 1;
@@ -192,6 +199,7 @@ export class Replica {
         arrivedMs,
         decidedMs: this.#timeline.nowMs,
         ...verdict,
+        listened: listeningSince !== null && listeningSince === this.#listeningSince(),
         floors: new Map(
           verdict.facts.map(({ subject, key }) => {
             const name = factName(subject, key);
@@ -218,6 +226,12 @@ export class Replica {
     } catch (error) {
       fail(error);
     }
+  }
+
+  /** Number of the listening connection whose LISTEN has been acknowledged, if there is one. */
+  #listeningSince(): number | null {
+    const { state } = this.coherence;
+    return state === 'down' || state === 'connecting' ? null : this.wires.opened;
   }
 
   /** Hooks that ask as soon as they are told, in the middle of the turn in which the caches forget. */

@@ -5,7 +5,7 @@
 import type { FenceReceipt, OpenSubscription, SendFence, SubscriptionEvents } from '../../src/coherence/listener.js';
 import type { FactSource, Reading } from '../../src/coherence/loader.js';
 import type { Key } from '../../src/coherence/signal.js';
-import type { Cluster, ListeningBackend, Server, Subject } from './cluster.js';
+import type { Backend, Cluster, Server, Subject } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { Machine } from './machine.js';
 import type { Timeline } from './timeline.js';
@@ -23,7 +23,7 @@ export interface Weather {
   /** Until then nobody can LISTEN: the attempt is refused, or hangs. */
   listenRefusedUntilMs: number;
   /** Where the pool leads, if not to the primary, and until when. */
-  poolServer: { readonly server: Server; readonly untilMs: number } | null;
+  poolServer: { readonly server: Server; readonly untilMs: number; readonly untilRenewed: boolean } | null;
   /** Whether somebody answers our fences before Postgres does. */
   forgesFences: boolean;
 }
@@ -32,6 +32,7 @@ export interface Weather {
 const TIMEOUT_MS = 2_000;
 /** Pool and listening connections have process ids of their own. */
 const POOL_PROCESS = 1_000;
+const LISTENER_PROCESS = 10_000;
 export const FORGER_PROCESS = 6;
 
 export class DataError extends Error {}
@@ -92,16 +93,18 @@ export class Wires {
       this.#tap.onViolation('bounds: a second listening connection');
     }
     this.opened += 1;
-    const connection = new ListeningConnection(
-      this.#timeline,
-      this.#machine,
-      this.#tap,
-      () => this.#delayMs(),
+    const connection = new ListeningConnection({
+      processId: LISTENER_PROCESS + this.#dice.integer(1e9),
+      timeline: this.#timeline,
+      machine: this.#machine,
+      cluster: this.#cluster,
+      tap: this.#tap,
       events,
-      () => {
+      delayMs: () => this.#delayMs(),
+      onLost: () => {
         this.lost += 1;
       },
-    );
+    });
     this.#newest = connection;
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
@@ -131,6 +134,10 @@ export class Wires {
         connection.listen(server, () => {
           stopWaiting();
           resolve({
+            backend: { processId: connection.processId, mark: '' },
+            send: payload => {
+              connection.send(payload);
+            },
             close: () => {
               signal.removeEventListener('abort', onAbort);
               connection.close();
@@ -141,7 +148,14 @@ export class Wires {
     });
   };
 
-  readonly sendFence: SendFence = nonce =>
+  /** New connections lead to where the primary is now, unless their name still leads elsewhere. */
+  renewPool(): void {
+    if (this.weather.poolServer?.untilRenewed === true) {
+      this.weather.poolServer = null;
+    }
+  }
+
+  readonly sendFence: SendFence = (nonce, listener = null) =>
     this.#ask<FenceReceipt>('fence', (server, answer) => {
       if (server.inRecovery) {
         answer(new Error('cannot notify during recovery'));
@@ -152,7 +166,7 @@ export class Wires {
       if (this.weather.forgesFences && this.#dice.chance(0.5)) {
         this.#cluster.notify(server, payload, FORGER_PROCESS);
       }
-      const receipt = this.#cluster.receipt(server, processId);
+      const receipt = this.#cluster.receipt(server, processId, listener);
       const commit = (): void => {
         if (server.up) {
           this.#cluster.notify(server, payload, processId);
@@ -267,8 +281,19 @@ export class Wires {
   }
 }
 
+interface ConnectionParts {
+  readonly processId: number;
+  readonly timeline: Timeline;
+  readonly machine: Machine;
+  readonly cluster: Cluster;
+  readonly tap: WireTap;
+  readonly events: SubscriptionEvents;
+  readonly delayMs: () => number;
+  readonly onLost: () => void;
+}
+
 /** One connection that listens, from the first packet to the last. */
-export class ListeningConnection implements ListeningBackend {
+export class ListeningConnection implements Backend {
   isOpen = true;
   /** Until then the backend, or the network, holds everything back. */
   stalledUntilMs = 0;
@@ -276,32 +301,19 @@ export class ListeningConnection implements ListeningBackend {
   fadesAfter = Infinity;
   /** Nothing arrives any more, in either direction. */
   isHalfOpen = false;
-  readonly #timeline: Timeline;
-  readonly #machine: Machine;
-  readonly #tap: WireTap;
-  readonly #delayMs: () => number;
-  readonly #events: SubscriptionEvents;
-  readonly #onLost: () => void;
+  readonly #parts: ConnectionParts;
   #server: Server | null = null;
   #arrivesMs = 0;
   /** On the way, and arrived but not read; oldest first. */
   readonly #inTransit: (() => void)[] = [];
   #unread: (() => void)[] = [];
 
-  constructor(
-    timeline: Timeline,
-    machine: Machine,
-    tap: WireTap,
-    delayMs: () => number,
-    events: SubscriptionEvents,
-    onLost: () => void,
-  ) {
-    this.#timeline = timeline;
-    this.#machine = machine;
-    this.#tap = tap;
-    this.#delayMs = delayMs;
-    this.#events = events;
-    this.#onLost = onLost;
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+  }
+
+  get processId(): number {
+    return this.#parts.processId;
   }
 
   /** LISTEN commits on the server now; the acknowledgement is under way. */
@@ -314,11 +326,11 @@ export class ListeningConnection implements ListeningBackend {
   }
 
   hear(payload: string, processId: number): void {
-    const queuedMs = this.#timeline.nowMs;
+    const queuedMs = this.#parts.timeline.nowMs;
     this.#carry(() => {
-      this.#tap.trace(() => `hears ${payload}`);
-      this.#tap.onHeard(payload, queuedMs);
-      this.#events.onMessage(payload, processId);
+      this.#parts.tap.trace(() => `hears ${payload}`);
+      this.#parts.tap.onHeard(payload, queuedMs);
+      this.#parts.events.onMessage(payload, processId);
     });
   }
 
@@ -328,10 +340,20 @@ export class ListeningConnection implements ListeningBackend {
     });
   }
 
+  /** A message of its own: it goes out through the cluster's queue, if it gets there. */
+  send(payload: string): void {
+    this.#parts.timeline.after(this.#parts.delayMs(), () => {
+      const server = this.#server;
+      if (this.isOpen && !this.isHalfOpen && server?.up === true && this.#parts.timeline.nowMs >= this.stalledUntilMs) {
+        this.#parts.cluster.notify(server, payload, this.processId);
+      }
+    });
+  }
+
   /** Breaks at once, and says so. */
   cut(): void {
     this.#server?.backends.delete(this);
-    this.#machine.receive(() => {
+    this.#parts.machine.receive(() => {
       this.#lose();
     });
   }
@@ -344,27 +366,27 @@ export class ListeningConnection implements ListeningBackend {
 
   /** A badly behaved client goes on talking after it was closed. */
   haunt(): void {
-    this.#machine.receive(() => {
+    this.#parts.machine.receive(() => {
       if (!this.isOpen) {
-        this.#events.onMessage('{"v":2}', FORGER_PROCESS);
-        this.#events.onLost(new Error('an error of a connection that was given up'));
+        this.#parts.events.onMessage('{"v":2}', FORGER_PROCESS);
+        this.#parts.events.onLost(new Error('an error of a connection that was given up'));
       }
     });
   }
 
   #lose(): void {
     if (this.isOpen) {
-      this.#tap.trace(() => 'sees its listening connection break');
-      this.#onLost();
+      this.#parts.tap.trace(() => 'sees its listening connection break');
+      this.#parts.onLost();
       this.close();
-      this.#events.onLost(new Error('connection reset'));
+      this.#parts.events.onLost(new Error('connection reset'));
     }
   }
 
   #carry(read: () => void): void {
     this.#inTransit.push(read);
-    this.#arrivesMs = Math.max(this.#arrivesMs, this.#timeline.nowMs + this.#delayMs());
-    this.#timeline.at(this.#arrivesMs, () => {
+    this.#arrivesMs = Math.max(this.#arrivesMs, this.#parts.timeline.nowMs + this.#parts.delayMs());
+    this.#parts.timeline.at(this.#arrivesMs, () => {
       this.#arrive();
     });
   }
@@ -373,8 +395,8 @@ export class ListeningConnection implements ListeningBackend {
     if (!this.isOpen || this.isHalfOpen) {
       return;
     }
-    if (this.#timeline.nowMs < this.stalledUntilMs) {
-      this.#timeline.at(this.stalledUntilMs, () => {
+    if (this.#parts.timeline.nowMs < this.stalledUntilMs) {
+      this.#parts.timeline.at(this.stalledUntilMs, () => {
         this.#arrive();
       });
       return;
@@ -385,7 +407,7 @@ export class ListeningConnection implements ListeningBackend {
     this.isHalfOpen = this.fadesAfter <= 0;
     if (this.#unread.length === 1) {
       // All that has come since is one chunk: it is read without a pause for breath.
-      this.#machine.receive(() => {
+      this.#parts.machine.receive(() => {
         const chunk = this.#unread;
         this.#unread = [];
         for (const next of chunk) {

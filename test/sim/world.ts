@@ -75,7 +75,7 @@ class World {
       }
     };
     this.#times = this.#dice.pick(TIMES);
-    this.#cluster = new Cluster(this.#timeline, this.#history, this.#trace);
+    this.#cluster = new Cluster(this.#timeline, this.#dice, this.#history, this.#trace);
     this.#replicas = Array.from(
       { length: this.#dice.pick([1, 2, 2, 3]) },
       (_, index) =>
@@ -104,7 +104,8 @@ class World {
               );
               const isCalm = profile === 'calm';
               const problem = judge(
-                answer,
+                // Before it listens to the new primary, a replica cannot know that there is one.
+                profile === 'leftBehind' ? { ...answer, isStrong: answer.isStrong && answer.listened } : answer,
                 this.#history,
                 atMs => atMs - this.#timeline.nowMs + this.#cluster.clockMs,
                 {

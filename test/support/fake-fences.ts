@@ -1,8 +1,10 @@
 /** Fences as the pool sends them: the test decides whether and when each is confirmed. */
-import type { FenceReceipt, SendFence } from '../../src/coherence/listener.js';
+import type { FenceReceipt, ListeningBackend, SendFence } from '../../src/coherence/listener.js';
 
 export interface SentFence {
   readonly nonce: string;
+  /** The backend that was asked for. */
+  readonly listener: ListeningBackend | null;
   /** The statement that sent it returns. */
   confirm(receipt?: Partial<FenceReceipt>): void;
   fail(error: unknown): void;
@@ -33,6 +35,7 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
       processId: FENCE_PROCESS,
       channel: CHANNEL,
       queueUsage: 0,
+      listener: 'seen',
       watches: subjects.map(subject => ({ subject, problem: null, fingerprint: '1' })),
     },
     get newest() {
@@ -42,10 +45,11 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
       }
       return newest;
     },
-    send: nonce =>
+    send: (nonce, listener = null) =>
       new Promise((resolve, reject) => {
         sent.push({
           nonce,
+          listener,
           confirm(receipt = {}) {
             resolve({ ...fences.receipt, ...receipt });
           },

@@ -7,6 +7,8 @@ export interface FakeConnection {
   readonly aborted: boolean;
   /** How often it was closed. */
   readonly closes: number;
+  /** What was sent over it, oldest first. */
+  readonly sent: readonly string[];
   /** LISTEN is acknowledged. */
   accept(): void;
   refuse(error: unknown): void;
@@ -24,6 +26,8 @@ export interface FakeSubscriptions {
 
 /** Whoever speaks, unless the test says otherwise. */
 const SOMEBODY = 1;
+/** The first connection's backend; each has its own. */
+export const LISTENER_PROCESS = 100;
 
 export function createFakeSubscriptions(): FakeSubscriptions {
   const connections: FakeConnection[] = [];
@@ -39,8 +43,11 @@ export function createFakeSubscriptions(): FakeSubscriptions {
     open: (channel, events, signal) =>
       new Promise((resolve, reject) => {
         let closes = 0;
+        const sent: string[] = [];
+        const backend = { processId: LISTENER_PROCESS + connections.length, mark: `mark ${connections.length}` };
         connections.push({
           channel,
+          sent,
           get aborted() {
             return signal.aborted;
           },
@@ -49,6 +56,10 @@ export function createFakeSubscriptions(): FakeSubscriptions {
           },
           accept() {
             resolve({
+              backend,
+              send(payload) {
+                sent.push(payload);
+              },
               close() {
                 closes += 1;
               },

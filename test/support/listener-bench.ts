@@ -10,6 +10,7 @@ import { createObservationLog, type ObservationLog } from './observation-log.js'
 import { createFixedRandom, createSimulatedClock, type SimulatedClock } from './simulated-clock.js';
 
 export const LEASE_MS = 3_000;
+export const REPLICA = 'replica 1';
 export const FENCE_INTERVAL_MS = 1_000;
 /** Longer than any wait before another attempt, or another fence. */
 export const RETRY_MS = 5_000;
@@ -25,6 +26,8 @@ export interface ListenerBench {
   readonly listener: Listener;
   /** What a cache would have been told, oldest first. */
   readonly signals: readonly Signal[];
+  /** How often the pool's connections were given up. */
+  poolsRenewed: number;
   /** The newest fence comes back on the newest connection. */
   echo(processId?: number): void;
   /** Echo and confirmation of the newest fence. */
@@ -59,6 +62,7 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
   }
   const listener = createListener({
     channel: CHANNEL,
+    replica: REPLICA,
     times: { fenceIntervalMs: FENCE_INTERVAL_MS, fenceOverdueMs: LEASE_MS },
     lease,
     serverClock,
@@ -69,8 +73,12 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
     observe: log.observe,
     openSubscription: subscriptions.open,
     sendFence: fences.send,
+    renewPool: () => {
+      bench.poolsRenewed += 1;
+    },
   });
   const bench: ListenerBench = {
+    poolsRenewed: 0,
     clock,
     lease,
     serverClock,

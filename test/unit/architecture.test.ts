@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ops: ['auth', 'store', 'coherence'],
   dev: ['auth'],
   commands: ['auth', 'coherence', 'config.ts', 'daemon.ts', 'dev', 'errors.ts', 'ops', 'store'],
-  'config.ts': [],
+  'config.ts': ['store'],
   'daemon.ts': ['auth', 'config.ts', 'ops', 'store', 'version.ts'],
   'errors.ts': ['config.ts', 'ops'],
   'version.ts': [],

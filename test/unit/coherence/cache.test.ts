@@ -1,5 +1,6 @@
 /** What the cache serves, counts, forgets and bounds. The generation guard: `cache-guard.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { ORIGIN } from '../../support/fake-fences.js';
 import type { Cache } from '../../../src/coherence/cache.js';
 import type { Key } from '../../../src/coherence/signal.js';
 import { createCacheBench, LEASE_MS, type CacheBench } from '../../support/cache-bench.js';
@@ -242,13 +243,61 @@ describe('an answer from elsewhere', () => {
   });
 
   test('is refused while the pool may be on another server than the listener, even for one request', async () => {
+    bench.lease.doubtReadings(true);
     bench.lease.endEpoch();
-    bench.lease.beginEpoch();
-    bench.lease.doubtReadings();
     await expect(bench.loaded(grants, KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
     expect(bench.foreignReadings).toEqual([]);
     bench.goLive('grant');
     expect(await bench.loaded(grants, KEY)).toBe('admin');
+  });
+
+  describe('after a reconnect', () => {
+    beforeEach(() => {
+      bench.goDown();
+      bench.lease.beginEpoch();
+    });
+
+    test('waits until it is known which server is listened to', async () => {
+      const loading = grants.load(KEY);
+      await bench.clock.settle();
+      bench.lease.settleOrigin(ORIGIN);
+      await bench.clock.settle();
+      expect((await loading).value).toBe('admin');
+    });
+
+    test('is refused if that is another one', async () => {
+      bench.source.server = elsewhere;
+      const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
+      await bench.clock.settle();
+      bench.lease.settleOrigin(ORIGIN);
+      await bench.clock.settle();
+      await refused;
+    });
+
+    test('is refused if nobody can tell for a second', async () => {
+      const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
+      await bench.clock.advance(1_000);
+      await refused;
+      expect(bench.foreignReadings).toEqual([]);
+    });
+
+    test('is refused if the pool is found to be elsewhere meanwhile', async () => {
+      const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
+      await bench.clock.settle();
+      bench.lease.doubtReadings(true);
+      bench.lease.endEpoch();
+      await bench.clock.settle();
+      await refused;
+    });
+
+    test('is believed if the connection is lost again meanwhile', async () => {
+      const loading = grants.load(KEY);
+      await bench.clock.settle();
+      bench.goDown();
+      await bench.clock.settle();
+      expect((await loading).value).toBe('admin');
+      expect(grants.size).toBe(0);
+    });
   });
 
   test('leaves nothing behind: the next load is a new one', async () => {

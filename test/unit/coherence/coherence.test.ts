@@ -28,6 +28,7 @@ beforeEach(() => {
   subscriptions = createFakeSubscriptions();
   coherence = createCoherence({
     channel: CHANNEL,
+    replica: 'replica 1',
     leaseMs: LEASE_MS,
     fenceIntervalMs: 1_000,
     loadsMax: 3,
@@ -36,6 +37,7 @@ beforeEach(() => {
     observe: log.observe,
     openSubscription: subscriptions.open,
     sendFence: fences.send,
+    renewPool: () => undefined,
     source,
   });
   grants = coherence.coherentCache({ subject: 'grant', load: fakeQuery(), entriesMax: 1_000 });

@@ -222,21 +222,67 @@ describe('the server clock', () => {
 });
 
 describe('the doubt about readings', () => {
-  test('needs an earlier proof: without one, nothing says that the pool was ever where the listener is', () => {
+  test('needs an earlier proof when it is not certain: nothing says that the pool was ever where the listener is', () => {
     lease.beginEpoch();
-    lease.doubtReadings();
+    lease.doubtReadings(false);
     expect(lease.doubtsReadings).toBe(false);
   });
 
-  test('lasts over epochs until a fence comes back', () => {
+  test('needs none when the pool was found elsewhere', () => {
+    lease.beginEpoch();
+    lease.doubtReadings(true);
+    expect(lease.doubtsReadings).toBe(true);
+  });
+
+  test('lasts over epochs until both are known to see the same server', () => {
     goLive();
     lease.endEpoch();
     lease.beginEpoch();
-    lease.doubtReadings();
+    lease.doubtReadings(false);
     lease.endEpoch();
     lease.beginEpoch();
     expect(lease.doubtsReadings).toBe(true);
-    lease.prove(clock.now());
+    lease.settleOrigin('primary/1');
     expect(lease.doubtsReadings).toBe(false);
+  });
+
+  test('is not lifted by a later, weaker reason', () => {
+    lease.beginEpoch();
+    lease.doubtReadings(true);
+    lease.doubtReadings(false);
+    expect(lease.doubtsReadings).toBe(true);
+  });
+});
+
+describe('the question which server is listened to', () => {
+  test('is not asked before anything was proven, nor without an epoch', () => {
+    lease.beginEpoch();
+    expect(lease.originPending).toBeNull();
+    lease.settleOrigin('primary/1');
+    lease.prove(clock.now());
+    lease.endEpoch();
+    expect(lease.originPending).toBeNull();
+  });
+
+  test('is open from the beginning of a later epoch until it is answered', () => {
+    goLive();
+    lease.endEpoch();
+    lease.beginEpoch();
+    const pending = lease.originPending;
+    expect(pending?.aborted).toBe(false);
+    lease.settleOrigin('primary/1');
+    expect(pending?.aborted).toBe(true);
+    expect(lease.originPending).toBeNull();
+  });
+
+  test('ends with its epoch', () => {
+    goLive();
+    lease.endEpoch();
+    lease.beginEpoch();
+    const pending = lease.originPending;
+    lease.endEpoch();
+    expect(pending?.aborted).toBe(true);
+    lease.beginEpoch();
+    expect(lease.originPending?.aborted).toBe(false);
   });
 });

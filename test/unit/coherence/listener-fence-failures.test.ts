@@ -47,6 +47,17 @@ describe('an overdue fence', () => {
     expect(bench.lease.doubtsReadings).toBe(true);
   });
 
+  test('of a connection that had been proven says nothing against the pool', async () => {
+    await listening();
+    await bench.prove();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    bench.fences.newest.confirm();
+    await bench.clock.advance(LEASE_MS);
+    expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'fence_overdue' }]);
+    expect(bench.lease.doubtsReadings).toBe(false);
+    expect(bench.poolsRenewed).toBe(0);
+  });
+
   test('says so when the triggers signal on another channel', async () => {
     await listening();
     bench.fences.newest.confirm({ channel: 'elsewhere' });

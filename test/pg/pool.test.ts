@@ -1,0 +1,96 @@
+/** The pool on a real Postgres: which server it reads from, and that its connections can be made anew. */
+import { once } from 'node:events';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Subscription } from '../../src/coherence/listener.js';
+import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
+import { createDatabase, type Database } from '../../src/store/pool.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+
+let database: TestDatabase;
+let pool: Database;
+let subscription: Subscription;
+const heard: string[] = [];
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = createDatabase({ connectionString: database.url, applicationName: 'gatebell/p', poolMax: 3 });
+  subscription = await createSubscriptionOpener(pool.listenConfig)(
+    'gatebell',
+    {
+      onMessage: payload => {
+        heard.push(payload);
+      },
+      onLost: () => undefined,
+    },
+    new AbortController().signal,
+  );
+});
+
+afterAll(async () => {
+  subscription.close();
+  await pool.close();
+  await database.drop();
+});
+
+const backends = async (application: string): Promise<number[]> =>
+  (
+    await database.sql(
+      'select pid from pg_stat_activity where application_name = $1 and datname = current_database() order by pid',
+      [application],
+    )
+  ).map(row => row['pid'] as number);
+
+test('a subscription knows its own backend', async () => {
+  expect(await backends('gatebell/p')).toEqual([subscription.backend.processId]);
+});
+
+test('what is sent over it comes from that backend', async () => {
+  const client = await database.connect();
+  await client.query('listen gatebell');
+  const notified = once(client, 'notification');
+  subscription.send('{"v":1,"a":"it\'s","r":"p"}');
+  expect((await notified)[0]).toMatchObject({
+    processId: subscription.backend.processId,
+    payload: '{"v":1,"a":"it\'s","r":"p"}',
+  });
+});
+
+test('a fence sees the backend that listens on the same server, and says when it does not', async () => {
+  const open = await createSubscriptionOpener(pool.listenConfig)(
+    'gatebell',
+    { onMessage: () => undefined, onLost: () => undefined },
+    new AbortController().signal,
+  );
+  const { backend } = open;
+  const look = async (asked: typeof backend | null): Promise<string> => (await pool.sendFence('n', asked)).listener;
+  expect(await look(null)).toBe('seen');
+  expect(await look(backend)).toBe('seen');
+  expect(await look({ ...backend, mark: 'of another server' })).toBe('unsure');
+  await database.sql('select pg_terminate_backend($1, 5000)', [backend.processId]);
+  expect(await look(backend)).toBe('absent');
+  open.close();
+});
+
+test('renewed, each connection is closed before it is used again, and never more are open than allowed', async () => {
+  await Promise.all([1, 2, 3].map(() => pool.query('sleep', 'select pg_sleep(0.05)')));
+  const before = await backends('gatebell/p/pool');
+  expect(before).toHaveLength(3);
+  const slow = pool.query('sleep', 'select pg_sleep(0.2)');
+  pool.renew();
+  await Promise.all([1, 2, 3, 4, 5].map(() => pool.query('sleep', 'select pg_sleep(0.05)')));
+  expect(pool.poolSize).toBeLessThanOrEqual(3);
+  await slow;
+  await pool.query('one', 'select 1');
+  const after = await backends('gatebell/p/pool');
+  expect(after.length).toBeLessThanOrEqual(3);
+  const [row] = await pool.query<{ pid: number }>('pid', 'select pg_backend_pid() as pid');
+  expect(before).not.toContain(row?.pid);
+});
+
+test('a connection that breaks under a statement fails that statement only', async () => {
+  const failed = expect(
+    pool.query('suicide', 'select pg_terminate_backend(pg_backend_pid()), pg_sleep(5)'),
+  ).rejects.toThrow();
+  await failed;
+  expect(await pool.query('one', 'select 1 as one')).toEqual([{ one: 1 }]);
+});

@@ -1,0 +1,89 @@
+/** A barrier is answered when all that was committed before it has been applied here (P20). */
+import { beforeEach, expect, test } from 'vitest';
+import {
+  createListenerBench,
+  FENCE_INTERVAL_MS,
+  LEASE_MS,
+  REPLICA,
+  type ListenerBench,
+} from '../../support/listener-bench.js';
+
+let bench: ListenerBench;
+
+beforeEach(async () => {
+  bench = createListenerBench();
+  await bench.goLive();
+});
+
+const answers = (): unknown[] => bench.subscriptions.newest.sent.map(payload => JSON.parse(payload) as unknown);
+
+async function hear(id: string): Promise<void> {
+  bench.subscriptions.newest.say({ v: 1, b: id });
+  await bench.clock.drain();
+}
+
+test('a fence that is sent after it comes first: it sees triggers that were switched off, too', async () => {
+  await hear('b1');
+  expect(bench.fences.sent).toHaveLength(2);
+  expect(answers()).toEqual([]);
+  await bench.prove();
+  expect(answers()).toEqual([{ v: 1, a: 'b1', r: REPLICA }]);
+});
+
+test('the fence in flight is not the one', async () => {
+  await bench.clock.advance(FENCE_INTERVAL_MS);
+  await hear('b1');
+  await bench.prove();
+  expect(answers()).toEqual([]);
+  await bench.prove();
+  expect(answers()).toHaveLength(1);
+});
+
+test('several share a fence, and the same one is answered once for it', async () => {
+  await hear('b1');
+  await bench.clock.drain();
+  await hear('b2');
+  await hear('b2');
+  await bench.prove();
+  await bench.prove();
+  expect(answers()).toEqual([
+    { v: 1, a: 'b1', r: REPLICA },
+    { v: 1, a: 'b2', r: REPLICA },
+  ]);
+});
+
+test('is answered again when it is repeated', async () => {
+  for (const _ of [1, 2]) {
+    await hear('b1');
+    await bench.prove();
+  }
+  expect(answers()).toHaveLength(2);
+});
+
+test('is not answered without a proof', async () => {
+  await hear('b1');
+  bench.fences.newest.fail(new Error('no connection'));
+  await bench.clock.drain();
+  await bench.clock.advance(LEASE_MS / 2);
+  await bench.prove();
+  expect(answers()).toEqual([]);
+});
+
+test('is not answered when the connection was lost meanwhile', async () => {
+  await hear('b1');
+  const { newest } = bench.subscriptions;
+  newest.lose();
+  await bench.clock.drain();
+  expect(newest.sent).toEqual([]);
+});
+
+test('a flood of them has a bound: 16 wait, and a name has 64 characters', async () => {
+  await hear('x'.repeat(65));
+  for (let index = 0; index < 100; index++) {
+    await hear(`b${index}`);
+  }
+  await bench.prove();
+  await bench.prove();
+  expect(answers()).toHaveLength(16);
+  expect(JSON.stringify(answers())).not.toContain('xxx');
+});
