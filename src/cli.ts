@@ -4,6 +4,7 @@
  * web server are loaded when they are asked for, so that the others start fast.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { barrier } from './commands/barrier.js';
 import { createContext, type CommandContext } from './commands/context.js';
 import type { DevOptions } from './commands/dev.js';
 import { doctor } from './commands/doctor.js';
@@ -16,6 +17,8 @@ import { VERSION } from './version.js';
 
 /** Flags that every command takes; the rest are for `serve`. */
 const COMMON: readonly ConfigFlag['key'][] = ['databaseUrl', 'listenUrl', 'channel'];
+/** Flags of commands that wait for replicas. */
+const BARRIER: readonly ConfigFlag['key'][] = [...COMMON, 'leaseMs'];
 const ALL = CONFIG_FLAGS.map(({ key }) => key);
 
 const collect = (value: string, previous: readonly string[] | undefined): string[] => [...(previous ?? []), value];
@@ -74,6 +77,15 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
         run((await action(context, ...([...given.slice(0, -2), own] as A))) ?? EXIT.done);
       });
 
+  /** A command that takes rights away: it can wait until every replica denies. */
+  const defineDenial = <A extends unknown[]>(
+    parent: Command,
+    words: string,
+    help: string,
+    action: Action<A>,
+  ): Command =>
+    define(parent, words, help, action, BARRIER).option('--wait', 'return when every replica denies, and say so');
+
   define(
     program,
     'serve',
@@ -95,6 +107,13 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
         .argParser(wholeNumber(0, 65_000)),
     );
   define(program, 'doctor', 'check everything that a replica rests on', doctor);
+  define(
+    program,
+    'barrier',
+    'return when every replica has applied everything that was committed before',
+    barrier,
+    BARRIER,
+  );
   define(program, 'sql <statements>', 'run SQL on the same database', (context, statements: string) =>
     sql(context, statements),
   );
@@ -117,10 +136,8 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   define(user, 'enable <name>', 'let a disabled user in again', (context, name: string) =>
     facts.userSet(context, name, { enabled: true }),
   );
-  define(user, 'disable <name>', 'deny a user everywhere', (context, name: string) =>
-    facts.userSet(context, name, { enabled: false }),
-  );
-  define(user, 'delete <name>', 'delete a user with all grants and credentials', facts.userDelete);
+  defineDenial(user, 'disable <name>', 'deny a user everywhere', facts.userDisable);
+  defineDenial(user, 'delete <name>', 'delete a user with all grants and credentials', facts.userDelete);
   define(user, 'list', 'list all users', facts.userList);
 
   const app = program.command('app').description('what is behind the proxy');
@@ -139,10 +156,8 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   define(app, 'enable <name>', 'open a disabled app again', (context, name: string) =>
     facts.appSet(context, name, { enabled: true }),
   );
-  define(app, 'disable <name>', 'deny everyone', (context, name: string) =>
-    facts.appSet(context, name, { enabled: false }),
-  );
-  define(app, 'delete <name>', 'delete an app with all routes and grants', facts.appDelete);
+  defineDenial(app, 'disable <name>', 'deny everyone', facts.appDisable);
+  defineDenial(app, 'delete <name>', 'delete an app with all routes and grants', facts.appDelete);
   define(app, 'list', 'list all apps', facts.appList);
 
   const route = program.command('route').description('rules by path; a path that no route matches is granted');
@@ -168,14 +183,14 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   define(grant, 'set <user> <app>', 'let a user reach an app (the word set may be left out)', facts.grantSet)
     .option('--role <role>', 'role at the app', 'user')
     .option('--expires <when>', '90s, 15m, 12h, 30d, 2w, a time, or never');
-  define(program, 'revoke <user> <app>', 'take a grant away', facts.revoke);
+  defineDenial(program, 'revoke <user> <app>', 'take a grant away', facts.revoke);
 
   const token = program.command('token').description('credentials: tokens for programs, sessions for the cookie');
   define(token, 'create <user>', 'create one and print it, once', facts.tokenCreate)
     .addOption(new Option('--kind <kind>', 'what it is for').choices(['token', 'session']).default('token'))
     .option('--label <text>', 'what it is called in lists')
     .option('--expires <when>', '90s, 15m, 12h, 30d, 2w, a time, or never');
-  define(token, 'revoke <id>', 'revoke one', facts.tokenRevoke);
+  defineDenial(token, 'revoke <id>', 'revoke one', facts.tokenRevoke);
   define(token, 'list [user]', 'list them, without their secrets', (context, name: string | undefined) =>
     facts.tokenList(context, name),
   );

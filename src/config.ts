@@ -3,7 +3,7 @@
  * and what is allowed, all bad ones at once.
  */
 import { BlockList, isIP } from 'node:net';
-import { defaultReplica } from './store/replica-name.js';
+import { defaultReplica, isReplicaName } from './store/replica-name.js';
 
 /** One value that was refused. */
 export interface ConfigProblem {
@@ -156,7 +156,8 @@ const SETTINGS: Settings = {
     flag: 'fence-interval-ms',
     help: 'from one fence to the next, in milliseconds',
     allowed: 'a whole number from 20 to 300000, at most half of the lease',
-    fallback: '1000',
+    // A third of the lease, at most a second.
+    fallback: null,
     parse: integer(20, 300_000),
   },
   poolMax: {
@@ -179,9 +180,9 @@ const SETTINGS: Settings = {
     variable: 'GATEBELL_REPLICA',
     flag: 'replica',
     help: 'name of this replica',
-    allowed: '1 to 48 printable ASCII characters',
+    allowed: '1 to 48 printable ASCII characters, not ending in /pool',
     fallback: defaultReplica(),
-    parse: text => (/^[\x21-\x7e]{1,48}$/.test(text) ? text : undefined),
+    parse: text => (isReplicaName(text) ? text : undefined),
   },
   cookie: {
     variable: 'GATEBELL_COOKIE',
@@ -235,10 +236,16 @@ export interface ConfigFlag {
   readonly help: string;
 }
 
+/** Defaults that depend on something, in words. */
+const COMPUTED: Readonly<Partial<Record<keyof Config, string>>> = {
+  replica: 'host name and process id',
+  fenceIntervalMs: '1000, or a third of a shorter lease',
+};
+
 /** Every flag. */
 export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as (keyof Config)[]).map(key => {
   const { flag, help, variable, fallback } = SETTINGS[key];
-  const shown = key === 'replica' ? 'host name and process id' : fallback;
+  const shown = COMPUTED[key] ?? fallback;
   return { key, flag, help: `${help} (${variable}${shown === null ? '' : `, default ${shown}`})` };
 });
 
@@ -263,14 +270,15 @@ export function readConfig(flags: Readonly<Partial<Record<keyof Config, string>>
     }
     return parsed as Config[K];
   };
+  const leaseMs = read('leaseMs');
   const config: Config = {
     databaseUrl: read('databaseUrl'),
     listenUrl: read('listenUrl'),
     host: read('host'),
     port: read('port'),
     opsPort: read('opsPort'),
-    leaseMs: read('leaseMs'),
-    fenceIntervalMs: read('fenceIntervalMs'),
+    leaseMs,
+    fenceIntervalMs: read('fenceIntervalMs') ?? Math.min(1_000, Math.floor(leaseMs / 3)),
     poolMax: read('poolMax'),
     channel: read('channel'),
     replica: read('replica'),

@@ -14,6 +14,7 @@ export type { UnavailableCause } from './coherence/errors.js';
 export type { FactQuery, FactSource, Reading, Row } from './coherence/loader.js';
 export type {
   FenceReceipt,
+  ListeningBackend,
   OpenSubscription,
   SendFence,
   Subscription,
@@ -38,6 +39,8 @@ export type {
   RoutesFact,
   UserFact,
 } from './store/facts.js';
+export { barrier, openBarrier } from './store/barrier.js';
+export type { Barrier, BarrierOptions, BarrierReplica, BarrierResult } from './store/barrier.js';
 export { createPostgresCoherence } from './store/coherence.js';
 export type { PostgresCoherence, PostgresCoherenceOptions } from './store/coherence.js';
 export { createDatabase } from './store/pool.js';

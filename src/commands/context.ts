@@ -52,7 +52,7 @@ export async function withClient<T>(context: CommandContext, work: (client: pg.C
   const { databaseUrl } = context.config;
   const client = new pg.Client({
     ...(databaseUrl === null ? {} : { connectionString: databaseUrl }),
-    application_name: 'gatebell/cli',
+    application_name: 'gatebell-cli',
     connectionTimeoutMillis: 5_000,
   });
   // A lost connection shows in the statement that waits for it.

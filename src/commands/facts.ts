@@ -7,6 +7,8 @@ import { createToken, hashToken } from '../auth/token.js';
 import { parseHost } from '../auth/request.js';
 import { CommandError, UsageError } from '../errors.js';
 import { compileHeaders, TemplateError } from '../store/header-template.js';
+import { errorText } from '../ops/log.js';
+import { describeBarrier, openCommandBarrier } from './barrier.js';
 import { formatTable, withClient, type CommandContext } from './context.js';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -41,6 +43,38 @@ async function list(context: CommandContext, text: string, values: readonly unkn
           rows.map(row => columns.map(column => row[column])),
         ),
   );
+}
+
+/** Whether a command returns only when every replica has applied what it did. */
+export interface WaitOption {
+  readonly wait?: boolean;
+}
+
+/** Makes a change that takes rights away, and says so; with `wait`, when every replica denies. */
+async function takeAway(
+  context: CommandContext,
+  { wait = false }: WaitOption,
+  change: (client: pg.Client) => Promise<Row>,
+  said: (row: Row) => string,
+): Promise<void> {
+  // Opened before: the time that is told is the time since the commit.
+  const barrier = wait ? await openCommandBarrier(context) : null;
+  try {
+    const row = await withClient(context, change);
+    if (barrier === null) {
+      context.print(row, said(row));
+      return;
+    }
+    const passed = await barrier.pass().catch((error: unknown) => {
+      throw new CommandError(
+        'barrier_failed',
+        `${said(row)}, but whether every replica knows is not known: ${errorText(error)}`,
+      );
+    });
+    context.print({ ...row, barrier: passed }, [said(row), ...describeBarrier(passed, 'denied')]);
+  } finally {
+    await barrier?.close();
+  }
 }
 
 /** `a = $1, b = $2` for the values that are given. */
@@ -139,11 +173,11 @@ export async function userAdd(context: CommandContext, name: string, fields: Use
   context.print(user, `user ${name} was added (id ${String(user['id'])})`);
 }
 
-export async function userSet(
-  context: CommandContext,
+function updateUser(
+  client: pg.Client,
   name: string,
   fields: UserFields & { readonly enabled?: boolean },
-): Promise<void> {
+): Promise<Row> {
   const { text, values } = assignments(
     {
       name: fields.name,
@@ -154,27 +188,45 @@ export async function userSet(
     },
     2,
   );
-  const user = await withClient(context, client =>
-    one(
-      client,
-      `update gatebell.users set ${text} where name = $1 returning id, name, email, display_name, groups, enabled`,
-      [name, ...values],
-      `there is no user ${JSON.stringify(name)}`,
-    ),
+  return one(
+    client,
+    `update gatebell.users set ${text} where name = $1 returning id, name, email, display_name, groups, enabled`,
+    [name, ...values],
+    `there is no user ${JSON.stringify(name)}`,
   );
+}
+
+export async function userSet(
+  context: CommandContext,
+  name: string,
+  fields: UserFields & { readonly enabled?: boolean },
+): Promise<void> {
+  const user = await withClient(context, client => updateUser(client, name, fields));
   context.print(user, `user ${String(user['name'])} was changed`);
 }
 
-export async function userDelete(context: CommandContext, name: string): Promise<void> {
-  const user = await withClient(context, client =>
-    one(
-      client,
-      'delete from gatebell.users where name = $1 returning id, name',
-      [name],
-      `there is no user ${JSON.stringify(name)}`,
-    ),
+export async function userDisable(context: CommandContext, name: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client => updateUser(client, name, { enabled: false }),
+    () => `user ${name} was changed`,
   );
-  context.print(user, `user ${name} was deleted, with all grants and credentials`);
+}
+
+export async function userDelete(context: CommandContext, name: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client =>
+      one(
+        client,
+        'delete from gatebell.users where name = $1 returning id, name',
+        [name],
+        `there is no user ${JSON.stringify(name)}`,
+      ),
+    () => `user ${name} was deleted, with all grants and credentials`,
+  );
 }
 
 export async function userList(context: CommandContext): Promise<void> {
@@ -205,11 +257,7 @@ export async function appAdd(
   context.print(app, `app ${name} was added at ${host} (id ${String(app['id'])})`);
 }
 
-export async function appSet(
-  context: CommandContext,
-  name: string,
-  fields: AppFields & { readonly enabled?: boolean },
-): Promise<void> {
+function updateApp(client: pg.Client, name: string, fields: AppFields & { readonly enabled?: boolean }): Promise<Row> {
   const { text, values } = assignments(
     {
       name: fields.name,
@@ -219,27 +267,45 @@ export async function appSet(
     },
     2,
   );
-  const app = await withClient(context, client =>
-    one(
-      client,
-      `update gatebell.apps set ${text} where name = $1 returning id, name, host, enabled, headers`,
-      [name, ...values],
-      `there is no app ${JSON.stringify(name)}`,
-    ),
+  return one(
+    client,
+    `update gatebell.apps set ${text} where name = $1 returning id, name, host, enabled, headers`,
+    [name, ...values],
+    `there is no app ${JSON.stringify(name)}`,
   );
+}
+
+export async function appSet(
+  context: CommandContext,
+  name: string,
+  fields: AppFields & { readonly enabled?: boolean },
+): Promise<void> {
+  const app = await withClient(context, client => updateApp(client, name, fields));
   context.print(app, `app ${String(app['name'])} was changed`);
 }
 
-export async function appDelete(context: CommandContext, name: string): Promise<void> {
-  const app = await withClient(context, client =>
-    one(
-      client,
-      'delete from gatebell.apps where name = $1 returning id, name',
-      [name],
-      `there is no app ${JSON.stringify(name)}`,
-    ),
+export async function appDisable(context: CommandContext, name: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client => updateApp(client, name, { enabled: false }),
+    () => `app ${name} was changed`,
   );
-  context.print(app, `app ${name} was deleted, with all routes and grants`);
+}
+
+export async function appDelete(context: CommandContext, name: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client =>
+      one(
+        client,
+        'delete from gatebell.apps where name = $1 returning id, name',
+        [name],
+        `there is no app ${JSON.stringify(name)}`,
+      ),
+    () => `app ${name} was deleted, with all routes and grants`,
+  );
 }
 
 export async function appList(context: CommandContext): Promise<void> {
@@ -346,17 +412,20 @@ export async function grantList(context: CommandContext): Promise<void> {
   );
 }
 
-export async function revoke(context: CommandContext, user: string, app: string): Promise<void> {
-  const grant = await withClient(context, client =>
-    one(
-      client,
-      `delete from gatebell.grants g using gatebell.users u, gatebell.apps a
-       where u.id = g.user_id and a.id = g.app_id and u.name = $1 and a.name = $2 returning g.user_id, g.app_id, g.role`,
-      [user, app],
-      `${JSON.stringify(user)} has no grant for ${JSON.stringify(app)}`,
-    ),
+export async function revoke(context: CommandContext, user: string, app: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client =>
+      one(
+        client,
+        `delete from gatebell.grants g using gatebell.users u, gatebell.apps a
+         where u.id = g.user_id and a.id = g.app_id and u.name = $1 and a.name = $2 returning g.user_id, g.app_id, g.role`,
+        [user, app],
+        `${JSON.stringify(user)} has no grant for ${JSON.stringify(app)}`,
+      ),
+    () => `${user} may not reach ${app} any more`,
   );
-  context.print(grant, `${user} may not reach ${app} any more`);
 }
 
 export async function tokenCreate(
@@ -383,16 +452,19 @@ export async function tokenCreate(
   ]);
 }
 
-export async function tokenRevoke(context: CommandContext, id: string): Promise<void> {
-  const credential = await withClient(context, client =>
-    one(
-      client,
-      'update gatebell.credentials set revoked_at = now() where id::text = $1 and revoked_at is null returning id',
-      [id],
-      `there is no credential ${JSON.stringify(id)} that is not revoked already`,
-    ),
+export async function tokenRevoke(context: CommandContext, id: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client =>
+      one(
+        client,
+        'update gatebell.credentials set revoked_at = now() where id::text = $1 and revoked_at is null returning id',
+        [id],
+        `there is no credential ${JSON.stringify(id)} that is not revoked already`,
+      ),
+    () => `credential ${id} was revoked`,
   );
-  context.print({ id: Number(credential['id']) }, `credential ${id} was revoked`);
 }
 
 export async function tokenList(context: CommandContext, user: string | undefined): Promise<void> {

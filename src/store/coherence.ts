@@ -5,7 +5,7 @@ import { systemClock, systemRandom } from '../coherence/clock.js';
 import { createCoherence, type Coherence } from '../coherence/coherence.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import { createSubscriptionOpener } from '../coherence/subscriber.js';
-import { applicationNameOf, defaultReplica } from './replica-name.js';
+import { applicationNameOf, defaultReplica, isReplicaName } from './replica-name.js';
 import { createDatabase, type Database, type DatabaseOptions, type StoreObservation } from './pool.js';
 
 /** Options of {@link createPostgresCoherence}; all times in milliseconds. */
@@ -55,6 +55,11 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     fenceIntervalMs = Math.min(FENCE_INTERVAL_MS, leaseMs / 3),
     observe = ignore,
   } = options;
+  if (!isReplicaName(replica)) {
+    throw new TypeError(
+      `replica ${JSON.stringify(replica)} is not allowed: 1 to 48 printable ASCII characters, not ending in /pool`,
+    );
+  }
   const database = createDatabase({ ...options, applicationName: applicationNameOf(replica), observe });
   const coherence = createCoherence({
     channel,

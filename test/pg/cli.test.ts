@@ -175,7 +175,11 @@ describe('bad input gets a clear error', () => {
       code: 2,
       says: '--port is "99999"; allowed: a whole number from 0 to 65535',
     },
-    { words: ['serve', '--lease-ms', '1000'], code: 2, says: 'at most half of GATEBELL_LEASE_MS, which is 1000' },
+    {
+      words: ['serve', '--lease-ms', '1000', '--fence-interval-ms', '501'],
+      code: 2,
+      says: 'at most half of GATEBELL_LEASE_MS, which is 1000',
+    },
     { words: ['dev', '--replicas', '0'], code: 2, says: 'a whole number from 1 to 20' },
   ])('$words', async ({ words, code, says }) => {
     const outcome = await call(...words);

@@ -42,6 +42,13 @@ test('the commands of "Use it", in a shell, and the SQL after them', async () =>
     const [statements] = blocks('sql');
     await database.sql(statements ?? '');
     expect((await replica.ask(ask)).status).toBe(401);
+
+    const killed = await run('sh', [
+      '-ec',
+      `export DATABASE_URL='${database.url}'; gatebell() { '${process.execPath}' '${CLI}' "$@"; }\n${blocks('sh')[1]}`,
+    ]);
+    expect(killed.stderr).toBe('');
+    expect(killed.stdout).toMatch(/denied on 1 of 1 replicas in \d+ ms\n.*applied on 1 of 1 replicas in \d+ ms\n$/s);
   } finally {
     await replica.stop();
   }
