@@ -38,6 +38,8 @@ export interface Config {
   readonly opsPort: number;
   readonly leaseMs: number;
   readonly fenceIntervalMs: number;
+  /** 0: never. */
+  readonly auditIntervalMs: number;
   readonly poolMax: number;
   readonly channel: string;
   readonly replica: string;
@@ -160,6 +162,14 @@ const SETTINGS: Settings = {
     fallback: null,
     parse: integer(20, 300_000),
   },
+  auditIntervalMs: {
+    variable: 'GATEBELL_AUDIT_INTERVAL_MS',
+    flag: 'audit-interval-ms',
+    help: 'from one audit of cached facts to the next, in milliseconds; 0 switches them off',
+    allowed: '0, or a whole number from 100 to 3600000',
+    fallback: '10000',
+    parse: text => (text === '0' ? 0 : integer(100, 3_600_000)(text)),
+  },
   poolMax: {
     variable: 'GATEBELL_POOL_MAX',
     flag: 'pool-max',
@@ -279,6 +289,7 @@ export function readConfig(flags: Readonly<Partial<Record<keyof Config, string>>
     opsPort: read('opsPort'),
     leaseMs,
     fenceIntervalMs: read('fenceIntervalMs') ?? Math.min(1_000, Math.floor(leaseMs / 3)),
+    auditIntervalMs: read('auditIntervalMs'),
     poolMax: read('poolMax'),
     channel: read('channel'),
     replica: read('replica'),

@@ -94,6 +94,7 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     channel: config.channel,
     leaseMs: config.leaseMs,
     fenceIntervalMs: config.fenceIntervalMs,
+    auditIntervalMs: config.auditIntervalMs,
     observe,
   });
   const reader = createFactReader(coherence, row => {

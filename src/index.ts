@@ -4,6 +4,7 @@
  * The safety rule first: a fact is served from memory only while it is proven to be true; otherwise it is read from Postgres;
  * if that cannot be done either, you get an {@link UnavailableError}, never an old value.
  */
+export type { AuditTotals } from './coherence/audit.js';
 export { createCoherence } from './coherence/coherence.js';
 export type { Coherence, CoherenceOptions, CoherentCache } from './coherence/coherence.js';
 export type { Cache, CacheLimits, CacheOptions, CacheStats, Entry } from './coherence/cache.js';
@@ -11,7 +12,7 @@ export { systemClock, systemRandom } from './coherence/clock.js';
 export type { Clock, Instant, Random } from './coherence/clock.js';
 export { UnavailableError } from './coherence/errors.js';
 export type { UnavailableCause } from './coherence/errors.js';
-export type { FactQuery, FactSource, Reading, Row } from './coherence/loader.js';
+export type { FactQuery, FactSource, Reading, ReadPurpose, Row } from './coherence/loader.js';
 export type {
   FenceReceipt,
   ListeningBackend,

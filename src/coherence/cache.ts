@@ -13,10 +13,11 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { SignalBus } from './bus.js';
-import type { Clock, Instant } from './clock.js';
+import type { Clock, Instant, Random } from './clock.js';
 import type { Freshness } from './lease.js';
 import type { FactQuery, Loaded, Loader, Ticket } from './loader.js';
 import type { Observe } from './observation.js';
+import { createRoster, type Member } from './roster.js';
 import { keyText, type Key, type Signal } from './signal.js';
 
 /** One cached fact; `value` is null if the row does not exist. */
@@ -74,10 +75,25 @@ export interface Cache<V> {
   load(key: Key): Promise<Loaded<V>>;
 }
 
+/** An entry as it is kept. */
+export interface Held<V> extends Entry<V>, Member {
+  readonly key: Key;
+}
+
+/** The auditor's side of a cache. */
+export interface AuditedCache<V> {
+  readonly subject: string;
+  readonly query: FactQuery<V>;
+  /** Some entries, drawn at random, whether the fact exists or not. None counts as used by this. */
+  draw(count: number, random: Random): readonly Held<V>[];
+  /** Whether this very entry is still there. */
+  holds(entry: Held<V>): boolean;
+}
+
 /** What a cache needs of its surroundings. */
 export interface CacheDeps {
   readonly lease: Freshness;
-  readonly loader: Loader;
+  readonly loader: Pick<Loader, 'queue'>;
   readonly bus: SignalBus;
   readonly clock: Clock;
   readonly observe: Observe;
@@ -92,11 +108,16 @@ const ORIGIN_WAIT_MS = 1_000;
 const MAX_AGE_MS = 3_600_000;
 
 /** Creates a cache and subscribes it to the bus. */
-export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache<V> {
+export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache<V> & AuditedCache<V> {
   const { subject, load, maxAgeMs = MAX_AGE_MS, entriesMax = ENTRIES_MAX, absencesMax = ABSENCES_MAX } = options;
   const { lease, clock, observe } = deps;
-  const entries = new LRUCache<string, Entry<V>>({ max: entriesMax });
-  const absences = new LRUCache<string, Entry<V>>({ max: absencesMax });
+  /** All that is in the two rooms, for the auditor. */
+  const roster = createRoster<Held<V>>();
+  const dispose = (entry: Held<V>): void => {
+    roster.remove(entry);
+  };
+  const entries = new LRUCache<string, Held<V>>({ max: entriesMax, dispose });
+  const absences = new LRUCache<string, Held<V>>({ max: absencesMax, dispose });
   /** Keys lately seen to exist: after a flush they wait in the lane of real keys. */
   const known = new LRUCache<string, true>({ max: entriesMax });
   const flights = new Map<string, Ticket<V>>();
@@ -105,6 +126,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
   const forgetAll = (): number => {
     const forgotten = entries.size + absences.size;
     flights.clear();
+    roster.clear();
     // Clearing costs as much as the cache could hold, and a flood of malformed notifications flushes thousands of times.
     for (const room of [entries, absences]) {
       if (room.size > 0) {
@@ -179,7 +201,9 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
           }
           entries.delete(ticket.text);
           absences.delete(ticket.text);
-          (value === null ? absences : entries).set(ticket.text, { value, receivedAt, sentMonoMs: sent.monoMs });
+          const entry: Held<V> = { value, receivedAt, sentMonoMs: sent.monoMs, key: ticket.key, place: -1 };
+          roster.add(entry);
+          (value === null ? absences : entries).set(ticket.text, entry);
         },
         onFailed: endFlight,
       };
@@ -188,7 +212,10 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
 
   return {
     subject,
+    query: load,
     stats,
+    draw: (count, random) => roster.draw(count, random),
+    holds: entry => roster.has(entry),
     get size() {
       return entries.size;
     },

@@ -2,8 +2,9 @@
  * Puts the parts together: one lease, one bus, one listener, one loader, and a cache for each subject. This is what a
  * program holds; it knows nothing of what the facts are about.
  */
+import { createAuditor, type AuditTotals } from './audit.js';
 import { createBus, type ChangeHandler } from './bus.js';
-import { createCache, type Cache, type CacheOptions } from './cache.js';
+import { createCache, type AuditedCache, type Cache, type CacheOptions } from './cache.js';
 import { createSequence, type Clock, type Random } from './clock.js';
 import { createLease, createServerClock } from './lease.js';
 import { createListener, type OpenSubscription, type SendFence } from './listener.js';
@@ -28,6 +29,8 @@ export interface CoherenceOptions {
   readonly batchKeysMax?: number;
   /** Keys that wait for a batch, a subject. Default 20,000. */
   readonly waitingKeysMax?: number;
+  /** From one audit of cached facts to the next, on average; 0: never. Default 10,000. */
+  readonly auditIntervalMs?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly observe: Observe;
@@ -58,6 +61,8 @@ export interface Coherence {
   /** Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from memory. */
   readonly stalenessBoundMs: number | null;
   readonly caches: readonly Cache<unknown>[];
+  /** What audits have found so far, a cache each. */
+  readonly audits: readonly AuditTotals[];
   /** Makes the cache of a watched subject. */
   coherentCache<V>(options: CacheOptions<V>): CoherentCache<V>;
   /** Makes a reader over several caches, for questions that need more than one fact. */
@@ -72,6 +77,7 @@ export interface Coherence {
 
 /** A short lease runs out often on a busy machine; that alone is no reason to give the connection up. */
 const FENCE_OVERDUE_MIN_MS = 2_000;
+const AUDIT_INTERVAL_MS = 10_000;
 
 /** Creates a coherence that does not listen yet: until `start()`, every read goes to Postgres. */
 export function createCoherence(options: CoherenceOptions): Coherence {
@@ -80,7 +86,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
   const serverClock = createServerClock();
   const lease = createLease(clock, leaseMs);
   const bus = createBus(observe);
-  const caches: Cache<unknown>[] = [];
+  const caches: (Cache<unknown> & AuditedCache<unknown>)[] = [];
   const listener = createListener({
     channel: options.channel,
     replica: options.replica,
@@ -103,6 +109,19 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     serverClock,
     observe,
     limits: { slotsMax: loadsMax, batchKeysMax, waitingKeysMax },
+  });
+  const auditor = createAuditor({
+    caches,
+    intervalMs: options.auditIntervalMs ?? AUDIT_INTERVAL_MS,
+    lease,
+    loader,
+    source: options.source,
+    bus,
+    clock,
+    random,
+    sequence,
+    observe,
+    fence: () => listener.fence(),
   });
   const reader = <Types>(over: Caches<Types>): Reader<Types> =>
     createReader(over, {
@@ -134,6 +153,9 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       return lease.stalenessBoundMs();
     },
     caches,
+    get audits() {
+      return auditor.totals;
+    },
     coherentCache<V>(cacheOptions: CacheOptions<V>): CoherentCache<V> {
       const cache = createCache(cacheOptions, {
         lease,
@@ -160,7 +182,10 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     on: (subject, handler) => bus.on(subject, handler),
     start() {
       listener.start();
+      auditor.start();
     },
-    stop: () => listener.stop(),
+    async stop() {
+      await Promise.all([auditor.stop(), listener.stop()]);
+    },
   };
 }

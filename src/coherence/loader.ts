@@ -38,9 +38,12 @@ export interface Reading {
   readonly rows: readonly Row[];
 }
 
-/** Reads facts from Postgres; rejects when it cannot. */
+/** What facts are read for: to answer, or to compare with what is cached. */
+export type ReadPurpose = 'load' | 'audit';
+
+/** Reads facts from Postgres; rejects when it cannot, within bounded time. */
 export interface FactSource {
-  read(subject: string, text: string, keys: readonly Key[]): Promise<Reading>;
+  read(subject: string, text: string, keys: readonly Key[], purpose: ReadPurpose): Promise<Reading>;
   /** Whether the error is about the data asked for, so that other keys may still load. */
   isDataError(error: unknown): boolean;
 }
@@ -92,6 +95,11 @@ export interface LoadQueue<V> {
 /** See the head of the file. */
 export interface Loader {
   queue<V>(owner: BatchOwner<V>): LoadQueue<V>;
+  /**
+   * Runs the task, as soon as it can, in a slot that no load misses: while another slot is free, or nothing is under way. Null
+   * if the signal was aborted before that.
+   */
+  inSpareSlot<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T | null>;
 }
 
 /** Bounds of a loader. */
@@ -128,6 +136,42 @@ function unavailable<V>(owner: BatchOwner<V>, cause: unknown): UnavailableError 
   return new UnavailableError('database', `facts of ${owner.subject} could not be loaded`, cause);
 }
 
+/**
+ * What the rows of a reading say of each key that was asked for, by its text: null if it has no row. Throws where that
+ * cannot be said.
+ */
+export function understand<V>(
+  subject: string,
+  query: FactQuery<V>,
+  texts: readonly string[],
+  rows: readonly Row[],
+): (text: string) => V | null {
+  const asked = new Set(texts);
+  const found = new Map<string, Row>();
+  let stray: { readonly error: unknown } | null = null;
+  for (const row of rows) {
+    try {
+      const key = query.key(row);
+      if (!asked.has(keyText(key))) {
+        throw new TypeError(
+          `the load of ${subject} returned a row of key ${JSON.stringify(key)}, which was not asked for`,
+        );
+      }
+      found.set(keyText(key), row);
+    } catch (error) {
+      stray = { error };
+    }
+  }
+  return text => {
+    const row = found.get(text);
+    if (row === undefined && stray !== null) {
+      // It may be this one's row: a fact must not be called absent because its row could not be read.
+      throw stray.error;
+    }
+    return row === undefined ? null : query.value(row);
+  };
+}
+
 /** Creates a loader. */
 export function createLoader(deps: {
   readonly source: FactSource;
@@ -139,6 +183,8 @@ export function createLoader(deps: {
 }): Loader {
   const { source, clock, sequence, serverClock, observe, limits } = deps;
   const departures: (() => boolean)[] = [];
+  /** Tasks that wait for a spare slot, oldest first. */
+  const spares = new Set<() => Promise<unknown>>();
   let slotsUsed = 0;
   let next = 0;
   let pumping = false;
@@ -157,6 +203,22 @@ export function createLoader(deps: {
       const depart = departures[next++ % departures.length]!;
       idle = depart() ? 0 : idle + 1;
     }
+    for (const spare of spares) {
+      if (slotsUsed >= Math.max(1, limits.slotsMax - 1)) {
+        return;
+      }
+      spares.delete(spare);
+      occupy(spare());
+    }
+  };
+
+  const occupy = (work: Promise<unknown>): void => {
+    slotsUsed += 1;
+    const leave = (): void => {
+      slotsUsed -= 1;
+      requestPump();
+    };
+    work.then(leave, leave);
   };
 
   /** Loads the tickets, in several batches if it must; false when Postgres is not there to ask. */
@@ -170,6 +232,7 @@ export function createLoader(deps: {
         owner.subject,
         owner.query.text,
         tickets.map(ticket => ticket.key),
+        'load',
       );
     } catch (error) {
       observe({ event: 'load_failed', subject: owner.subject, keys: tickets.length, error });
@@ -209,31 +272,16 @@ export function createLoader(deps: {
       return false;
     }
     serverClock.observe(sent, reading.serverTimeMs);
-    const rows = new Map<string, Row>();
-    let stray: { readonly error: unknown } | null = null;
-    const asked = new Set(tickets.map(ticket => ticket.text));
-    for (const row of reading.rows) {
-      try {
-        const key = owner.query.key(row);
-        if (!asked.has(keyText(key))) {
-          throw new TypeError(
-            `the load of ${owner.subject} returned a row of key ${JSON.stringify(key)}, which was not asked for`,
-          );
-        }
-        rows.set(keyText(key), row);
-      } catch (error) {
-        stray = { error };
-      }
-    }
+    const factOf = understand(
+      owner.subject,
+      owner.query,
+      tickets.map(ticket => ticket.text),
+      reading.rows,
+    );
     for (const ticket of tickets) {
-      const row = rows.get(ticket.text);
       let value: V | null;
       try {
-        if (row === undefined && stray !== null) {
-          // It may be this one's row: a fact must not be called absent because its row could not be read.
-          throw stray.error;
-        }
-        value = row === undefined ? null : owner.query.value(row);
+        value = factOf(ticket.text);
       } catch (error) {
         observe({ event: 'load_failed', subject: owner.subject, keys: 1, error });
         guard.onFailed(ticket);
@@ -272,12 +320,11 @@ export function createLoader(deps: {
         take(known, limits.batchKeysMax - reserved, batch);
         take(unknown, limits.batchKeysMax, batch);
         inFlight = true;
-        slotsUsed += 1;
-        void load(owner, batch).finally(() => {
-          inFlight = false;
-          slotsUsed -= 1;
-          requestPump();
-        });
+        occupy(
+          load(owner, batch).finally(() => {
+            inFlight = false;
+          }),
+        );
         return true;
       });
 
@@ -298,6 +345,25 @@ export function createLoader(deps: {
           return ticket;
         },
       };
+    },
+    inSpareSlot<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
+      return new Promise((resolve, reject) => {
+        const giveUp = (): void => {
+          spares.delete(spare);
+          resolve(null);
+        };
+        const spare = (): Promise<unknown> => {
+          signal.removeEventListener('abort', giveUp);
+          return task().then(resolve, reject);
+        };
+        if (signal.aborted) {
+          resolve(null);
+          return;
+        }
+        signal.addEventListener('abort', giveUp);
+        spares.add(spare);
+        requestPump();
+      });
     },
   };
 }

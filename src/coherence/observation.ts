@@ -43,7 +43,12 @@ export type CoherenceObservation =
   | { readonly event: 'watch_changed'; readonly subject: string; readonly problem: string | null }
   | { readonly event: 'load_batch'; readonly subject: string; readonly keys: number; readonly durationMs: number }
   | { readonly event: 'load_failed'; readonly subject: string; readonly keys: number; readonly error: unknown }
-  | { readonly event: 'load_refused'; readonly subject: string };
+  | { readonly event: 'load_refused'; readonly subject: string }
+  /** Facts were read again and compared; those that differ may merely be about to be forgotten. */
+  | { readonly event: 'audit'; readonly subject: string; readonly facts: number; readonly differences: number }
+  /** Facts were served that Postgres no longer states; age in milliseconds of the oldest, since its load. */
+  | { readonly event: 'audit_stale'; readonly subject: string; readonly facts: number; readonly ageMs: number }
+  | { readonly event: 'audit_failed'; readonly subject: string; readonly error: unknown };
 
 /** Receives observations. Must not throw. */
 export type Observe = (observation: CoherenceObservation) => void;

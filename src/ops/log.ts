@@ -112,6 +112,21 @@ function describe(observation: Observation): Line {
       };
     case 'load_refused':
       return { level: 'warn', message: `too many facts of ${observation.subject} wait to be loaded` };
+    case 'audit':
+      return {
+        level: 'debug',
+        message: `audit: read ${observation.facts} facts of ${observation.subject} again, ${observation.differences} differ so far`,
+      };
+    case 'audit_stale':
+      return {
+        level: 'error',
+        message: `audit: ${observation.facts} facts of ${observation.subject} were served and are not so, the oldest for up to ${Math.round(observation.ageMs)} ms; all of them are forgotten: something changes rows without a signal`,
+      };
+    case 'audit_failed':
+      return {
+        level: 'warn',
+        message: `audit: facts of ${observation.subject} could not be read again: ${errorText(observation.error)}`,
+      };
     case 'decision':
       return {
         level: 'debug',

@@ -24,7 +24,9 @@ const FENCE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
 
 /** Creates the series. The coherence is read at each scrape. */
-export function createMetrics(coherence: Pick<Coherence, 'state' | 'stalenessBoundMs' | 'caches'>): Metrics {
+export function createMetrics(
+  coherence: Pick<Coherence, 'state' | 'stalenessBoundMs' | 'caches' | 'watchProblems' | 'audits'>,
+): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -116,6 +118,52 @@ export function createMetrics(coherence: Pick<Coherence, 'state' | 'stalenessBou
     registers,
     collect() {
       this.set((coherence.stalenessBoundMs ?? 0) / 1000);
+    },
+  });
+  new Gauge({
+    name: 'gatebell_watch_problems',
+    help: '1 while the triggers of a subject are not in place, so that nothing of it is served from memory.',
+    labelNames: ['subject'],
+    registers,
+    collect() {
+      for (const { subject } of coherence.caches) {
+        this.set({ subject }, Number(coherence.watchProblems.has(subject)));
+      }
+    },
+  });
+  new Counter({
+    name: 'gatebell_audit_facts_total',
+    help: 'Facts in memory that audits have compared with Postgres.',
+    labelNames: ['subject'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { subject, facts } of coherence.audits) {
+        this.inc({ subject }, facts);
+      }
+    },
+  });
+  new Counter({
+    name: 'gatebell_audit_stale_facts_total',
+    help: 'Facts in memory that audits have found to be stale; must stay 0.',
+    labelNames: ['subject'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { subject, stale } of coherence.audits) {
+        this.inc({ subject }, stale);
+      }
+    },
+  });
+  new Gauge({
+    name: 'gatebell_audit_stale_age_seconds',
+    help: 'Age, since its load, of the oldest stale fact that an audit has found; 0 if there was none.',
+    labelNames: ['subject'],
+    registers,
+    collect() {
+      for (const { subject, staleAgeMs } of coherence.audits) {
+        this.set({ subject }, staleAgeMs / 1000);
+      }
     },
   });
   const queries = new Counter({

@@ -3,6 +3,7 @@
  * answers from proven memory. Nothing here tells a user, a token or a connection string.
  */
 import express, { type Express } from 'express';
+import type { AuditTotals } from '../coherence/audit.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Metrics } from './metrics.js';
 
@@ -31,6 +32,7 @@ export interface Status {
   readonly stalenessBoundMs: number | null;
   readonly pool: { readonly size: number; readonly max: number };
   readonly caches: readonly object[];
+  readonly audits: readonly AuditTotals[];
   readonly uptimeSeconds: number;
 }
 
@@ -52,6 +54,7 @@ function readStatus({ replica, version, leaseMs, coherence, pool, isStopping, st
       absences,
       ...stats,
     })),
+    audits: coherence.audits,
     uptimeSeconds: Math.round((Date.now() - startedMs) / 1000),
   };
 }

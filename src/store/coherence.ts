@@ -18,6 +18,8 @@ export interface PostgresCoherenceOptions extends Omit<DatabaseOptions, 'observe
   readonly leaseMs?: number;
   /** From one fence to the next. Default 1,000, or a third of a shorter lease. */
   readonly fenceIntervalMs?: number;
+  /** From one audit of cached facts to the next, on average; 0: never. Default 10,000. */
+  readonly auditIntervalMs?: number;
   /** Receives everything that happens. Must not throw. */
   readonly observe?: (observation: CoherenceObservation | StoreObservation) => void;
 }
@@ -53,6 +55,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     replica = defaultReplica(),
     leaseMs = LEASE_MS,
     fenceIntervalMs = Math.min(FENCE_INTERVAL_MS, leaseMs / 3),
+    auditIntervalMs,
     observe = ignore,
   } = options;
   if (!isReplicaName(replica)) {
@@ -66,6 +69,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     replica,
     leaseMs,
     fenceIntervalMs,
+    ...(auditIntervalMs === undefined ? {} : { auditIntervalMs }),
     // One connection is kept for the fences: a pool full of slow loads must not make the cache unproven.
     loadsMax: database.poolMax - 1,
     clock: systemClock,

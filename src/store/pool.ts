@@ -205,10 +205,10 @@ export function createDatabase(options: DatabaseOptions): Database {
       generation += 1;
     },
     source: {
-      async read(subject, text, keys) {
+      async read(subject, text, keys, purpose) {
         const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
         const rows = await queryTwice<ReadingRow>(
-          `load_${subject}`,
+          `${purpose}_${subject}`,
           `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
              o.server_time_ms as gatebell_server_time_ms, f.*
            from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`,

@@ -49,7 +49,7 @@ afterAll(async () => {
 
 describe('it can', () => {
   test.each(Object.values(factCaches(() => undefined)))('load $subject', async ({ subject, load }) => {
-    const { rows, inRecovery } = await daemon.source.read(subject, load.text, [KEYS[subject] ?? []]);
+    const { rows, inRecovery } = await daemon.source.read(subject, load.text, [KEYS[subject] ?? []], 'load');
     expect(rows.map(load.key)).toEqual([KEYS[subject]]);
     expect(inRecovery).toBe(false);
   });

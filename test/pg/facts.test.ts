@@ -44,7 +44,7 @@ afterAll(async () => {
 /** What the load of these keys says: the rows' keys and facts. */
 async function load<S extends Subject>(subject: S, keys: readonly Key[]): Promise<{ key: Key; fact: FactTypes[S] }[]> {
   const { load: query } = caches[subject];
-  const { rows } = await database.source.read(subject, query.text, keys);
+  const { rows } = await database.source.read(subject, query.text, keys, 'load');
   return rows.map(row => ({ key: query.key(row), fact: query.value(row) }));
 }
 

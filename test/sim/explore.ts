@@ -24,7 +24,7 @@ const WORLDS = 24;
 
 async function explore(profile: Profile, first: number, end: number): Promise<number> {
   const startedMs = performance.now();
-  const sums = { answers: 0, strongAnswers: 0, refusals: 0, reads: 0 };
+  const sums = { answers: 0, strongAnswers: 0, refusals: 0, reads: 0, audits: 0 };
   let [next, failures] = [first, 0];
   const worker = async (): Promise<void> => {
     while (next < end && failures < Number(values.failures)) {
@@ -42,7 +42,7 @@ async function explore(profile: Profile, first: number, end: number): Promise<nu
   const seconds = (performance.now() - startedMs) / 1000;
   const seeds = next - first;
   console.log(
-    `${profile}: ${seeds} seeds in ${seconds.toFixed(1)} s, ${failures} failed; ${sums.answers} answers (${sums.strongAnswers} strong), ${sums.refusals} refusals, ${sums.reads} reads`,
+    `${profile}: ${seeds} seeds in ${seconds.toFixed(1)} s, ${failures} failed; ${sums.answers} answers (${sums.strongAnswers} strong), ${sums.refusals} refusals, ${sums.reads} reads, ${sums.audits} audits`,
   );
   return failures;
 }

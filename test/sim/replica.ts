@@ -51,6 +51,7 @@ export interface ReplicaWatcher {
 export interface ReplicaTimes {
   readonly leaseMs: number;
   readonly fenceIntervalMs: number;
+  readonly auditIntervalMs: number;
 }
 
 interface Verdict {
@@ -268,6 +269,9 @@ export class Replica {
       if (observation.cause === 'connection_lost' && this.wires.listening !== null) {
         this.#watcher.onViolation(`${this.name}: gave up a connection that was in order`);
       }
+    }
+    if (observation.event === 'audit_stale') {
+      this.#watcher.onViolation(`G2: ${this.name}: an audit found stale facts of ${observation.subject}`);
     }
     trace(() => JSON.stringify(observation, (_, value: unknown) => (value instanceof Error ? value.message : value)));
   }

@@ -54,7 +54,9 @@ export class Wires {
     poolServer: null,
     forgesFences: false,
   };
+  /** Of loads; those of audits are counted apart. */
   reads = 0;
+  audits = 0;
   keysRead = 0;
   opened = 0;
   /** Connections that broke by themselves. */
@@ -182,16 +184,20 @@ export class Wires {
     });
 
   readonly source: FactSource = {
-    read: (subject, _text, keys) => {
-      this.reads += 1;
-      this.keysRead += keys.length;
+    read: (subject, _text, keys, purpose) => {
+      if (purpose === 'audit') {
+        this.audits += 1;
+      } else {
+        this.reads += 1;
+        this.keysRead += keys.length;
+      }
       this.#readsInFlight += 1;
       if (this.#readsInFlight > this.#loadsMax) {
         this.#tap.onViolation('bounds: too many loads in flight');
       }
       const slowMs = this.#timeline.nowMs < this.weather.loadsSlowUntilMs ? this.#dice.between(0, 1_500) : 0;
       return this.#ask<Reading>(
-        `load of ${keys.map(key => `${subject}[${key.join(', ')}]`).join(' ')}`,
+        `${purpose} of ${keys.map(key => `${subject}[${key.join(', ')}]`).join(' ')}`,
         (server, answer) => {
           const read = (): void => {
             answer(this.#read(server, subject as Subject, keys));

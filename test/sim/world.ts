@@ -28,6 +28,7 @@ export interface Verdict {
   readonly strongAnswers: number;
   readonly refusals: number;
   readonly reads: number;
+  readonly audits: number;
 }
 
 const BUSY_MS = 4_000;
@@ -37,11 +38,13 @@ const RECOVERY_MS = 30_000;
 const WELL_MS = 4_000;
 /** By then every fault has healed by itself. */
 const HEALED_MS = BUSY_MS + 9_000;
-const TIMES: readonly ReplicaTimes[] = [
+const TIMES: readonly Omit<ReplicaTimes, 'auditIntervalMs'>[] = [
   { leaseMs: 3_000, fenceIntervalMs: 1_000 },
   { leaseMs: 1_000, fenceIntervalMs: 300 },
   { leaseMs: 600, fenceIntervalMs: 200 },
 ];
+/** What is wrong must be found without audits, too. */
+const AUDIT_INTERVALS_MS = [0, 200, 700, 2_000];
 /** Profiles in which no connection breaks. */
 const UNBROKEN: readonly Profile[] = ['calm', 'clocks', 'ddl', 'hostile'];
 const APPS = ['a1', 'a2'];
@@ -74,7 +77,7 @@ class World {
         this.story.push(`${this.#timeline.nowMs.toFixed(3).padStart(10)}  ${line()}`);
       }
     };
-    this.#times = this.#dice.pick(TIMES);
+    this.#times = { ...this.#dice.pick(TIMES), auditIntervalMs: this.#dice.pick(AUDIT_INTERVALS_MS) };
     this.#cluster = new Cluster(this.#timeline, this.#dice, this.#history, this.#trace);
     this.#replicas = Array.from(
       { length: this.#dice.pick([1, 2, 2, 3]) },
@@ -156,6 +159,10 @@ class World {
 
   get reads(): number {
     return this.#replicas.reduce((sum, { wires }) => sum + wires.reads, 0);
+  }
+
+  get audits(): number {
+    return this.#replicas.reduce((sum, { wires }) => sum + wires.audits, 0);
   }
 
   async #until(ms: number): Promise<void> {
@@ -324,6 +331,6 @@ class World {
 export async function simulate(profile: Profile, seed: number, tracing = false): Promise<Verdict> {
   const world = new World(profile, seed, tracing);
   await world.live();
-  const { violation, story: trace, answers, strongAnswers, refusals, reads } = world;
-  return { profile, seed, violation, trace, answers, strongAnswers, refusals, reads };
+  const { violation, story: trace, answers, strongAnswers, refusals, reads, audits } = world;
+  return { profile, seed, violation, trace, answers, strongAnswers, refusals, reads, audits };
 }

@@ -21,6 +21,7 @@ test('without anything, the defaults of the documentation', () => {
     opsPort: 4281,
     leaseMs: 3000,
     fenceIntervalMs: 1000,
+    auditIntervalMs: 10_000,
     poolMax: 4,
     channel: 'gatebell',
     cookie: 'gatebell',
