@@ -48,14 +48,17 @@ comment on view gatebell.origin is 'One row: which server answers, whether it is
 create table gatebell.watches (
   id bigint generated always as identity primary key,
   target regclass not null,
+  -- Its name with its schema when it was watched: loads find it by that.
+  target_name text not null,
   subject text not null
     constraint watches_subject_form check (subject ~ '^[a-z][a-z0-9_]{0,39}$'),
   key_columns text[] not null,
   watched_columns text[] not null,
-  -- What the trigger function was generated from: columns with their types, primary key included. Its text's digest.
+  -- What the trigger function was generated from: columns with their types, primary key included.
   source_columns text[] not null,
   source_types regtype[] not null,
-  source_md5 text not null,
+  -- Digest of the function's text and of the settings pinned on it.
+  function_md5 text,
   unique (target, subject)
 );
 
@@ -236,7 +239,6 @@ $function$;
 -- A table and all its partitions (or children): a statement fires the triggers of the table that it names.
 create function gatebell.relation_tree(target regclass) returns setof oid
   language sql stable
-  set search_path = pg_catalog, pg_temp
 begin atomic
   with recursive tree (relation) as (
     select target::oid
@@ -244,6 +246,15 @@ begin atomic
     select i.inhrelid from pg_catalog.pg_inherits i join tree t on i.inhparent = t.relation
   )
   select relation from tree;
+end;
+
+-- What a table is called, with its schema, whatever the search_path.
+create function gatebell.qualified_name(relation oid) returns text
+  language sql stable
+begin atomic
+  select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.oid = relation;
 end;
 
 create function gatebell.unwatch(target regclass, subject text) returns void
@@ -331,9 +342,10 @@ begin
       using errcode = 'duplicate_column', hint = 'Name each part of the key once.';
   end if;
 
-  if exists (select from gatebell.watches w where w.target = watch.target and w.subject = watch.subject) then
-    perform gatebell.unwatch(target, subject);
-  end if;
+  -- Also the one that this table stands in for: dropped and made anew, or swapped by name.
+  perform gatebell.unwatch(w.target, w.subject)
+  from gatebell.watches w
+  where w.subject = watch.subject and (w.target = watch.target or w.target_name = gatebell.qualified_name(watch.target));
   select w.target into relative
   from gatebell.watches w
   where w.subject = watch.subject
@@ -344,9 +356,9 @@ begin
   end if;
 
   source := gatebell.trigger_source(target, subject, key_columns, watched_columns);
-  insert into gatebell.watches (target, subject, key_columns, watched_columns, source_columns, source_types, source_md5)
-  select watch.target, watch.subject, watch.key_columns, watch.watched_columns,
-    array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid::regtype order by a.attnum), md5(source)
+  insert into gatebell.watches (target, target_name, subject, key_columns, watched_columns, source_columns, source_types)
+  select watch.target, gatebell.qualified_name(watch.target), watch.subject, watch.key_columns, watch.watched_columns,
+    array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid::regtype order by a.attnum)
   from pg_attribute a
   where a.attrelid = watch.target and a.attnum > 0 and not a.attisdropped
     and (a.attname = any (watch.key_columns || watch.watched_columns)
@@ -358,6 +370,9 @@ begin
        set search_path = pg_catalog, pg_temp set datestyle = ''ISO, YMD'' set timezone = ''UTC''
        set intervalstyle = ''postgres'' set bytea_output = ''hex'' set extra_float_digits = 1
        as %L', 'signal_' || watch_id, source);
+  update gatebell.watches w set function_md5 = md5(p.prosrc || p.proconfig::text)
+  from pg_proc p
+  where w.id = watch_id and p.pronamespace = 'gatebell'::regnamespace and p.proname = 'signal_' || watch_id;
 
   for relation in
     select c.oid, c.oid::regclass as name, c.relkind
@@ -394,54 +409,64 @@ $function$;
 comment on function gatebell.watch(regclass, text, text[], text[]) is
   'Signals the subject whenever a row''s key columns or watched columns change, by whatever means. Calling it again replaces the triggers: do so after a partition was added or a column renamed.';
 
+-- Read with every fence, so its cost counts: one pass over the relations of each table. Each LIMIT 1 makes a look-up by an index,
+-- however many tables and functions the database has.
 create view gatebell.watched as
 select
   w.target,
   w.subject,
   w.key_columns,
   w.watched_columns,
-  state.problem,
-  state.fingerprint
+  case
+    when c.oid is null then 'the table was dropped'
+    when pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) <> w.target_name
+      then 'the table was renamed or moved, it was ' || w.target_name
+    when p.oid is null then 'the trigger function is missing'
+    when pg_catalog.md5(p.prosrc || p.proconfig::text) is distinct from w.function_md5 then 'the trigger function is not current'
+    when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0 then 'the triggers signal on another channel'
+    when columns.found <> pg_catalog.cardinality(w.source_columns)
+      then 'a watched column was dropped or renamed, or has another type'
+    when relations.with_foreign then 'a foreign table was added to it'
+    else relations.problem
+  end as problem,
+  -- Changes whenever a trigger, its function, the table, a partition or a watched column was replaced, dropped, disabled, enabled,
+  -- renamed, attached, detached or rewritten, even and again within a second: whatever may change facts without a signal.
+  pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin, n.xmin, columns.fingerprint, relations.fingerprint)) as fingerprint
 from gatebell.watches w
+left join lateral (select c.oid, c.relname, c.relnamespace from pg_catalog.pg_class c where c.oid = w.target limit 1) as c on true
+left join lateral (select n.nspname, n.xmin from pg_catalog.pg_namespace n where n.oid = c.relnamespace limit 1) as n on true
+left join lateral (
+  select p.oid, p.xmin, p.prosrc, p.proconfig
+  from pg_catalog.pg_proc p
+  where p.proname = ('signal_' || w.id::text)::pg_catalog.name and p.pronamespace = 'gatebell'::pg_catalog.regnamespace
+    and p.proargtypes = ''::pg_catalog.oidvector
+  limit 1
+) as p on true
+cross join lateral (
+  select pg_catalog.count(*) as found, pg_catalog.string_agg(a.attname || ':' || a.xmin::text, ',' order by a.attnum) as fingerprint
+  from rows from (pg_catalog.unnest(w.source_columns), pg_catalog.unnest(w.source_types)) as s (name, type)
+  join pg_catalog.pg_attribute a
+    on a.attrelid = w.target and a.attname = s.name::pg_catalog.name and a.atttypid = s.type and a.attnum > 0 and not a.attisdropped
+) as columns
 cross join lateral (
   select
-    case
-      when not exists (select from pg_catalog.pg_class c where c.oid = w.target) then 'the table was dropped'
-      when p.oid is null then 'the trigger function is missing'
-      when pg_catalog.md5(p.prosrc) <> w.source_md5 then 'the trigger function is not current'
-      when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0 then 'the triggers signal on another channel'
-      when exists (
-        select from rows from (pg_catalog.unnest(w.source_columns), pg_catalog.unnest(w.source_types)) as c (name, type)
-        where not exists (
-          select from pg_catalog.pg_attribute a
-          where a.attrelid = w.target and a.attname = c.name and a.atttypid = c.type and a.attnum > 0 and not a.attisdropped))
-        then 'a watched column was dropped or renamed, or has another type'
-      when exists (
-        select from gatebell.relation_tree(w.target) as r (relation)
-        join pg_catalog.pg_class c on c.oid = r.relation and c.relkind = 'f')
-        then 'a foreign table was added to it'
-      else (
-        select pg_catalog.min('trigger ' || expected.name || ' on ' || expected.relation::pg_catalog.regclass::text || ' is '
-          || case when t.oid is null then 'missing' else 'not enabled as it must be' end)
-        from (
-          select r.relation, c.relkind, 'gatebell_' || w.subject || '_' || e.event as name, e.enabled
-          from gatebell.relation_tree(w.target) as r (relation)
-          join pg_catalog.pg_class c on c.oid = r.relation and c.relkind in ('r', 'p')
-          cross join (values ('insert', 'O'), ('update', 'O'), ('delete', 'O'), ('truncate', 'A'), ('replica', 'R')) as e (event, enabled)
-          where e.event <> 'replica' or c.relkind = 'r'
-        ) as expected
-        left join pg_catalog.pg_trigger t on t.tgrelid = expected.relation and t.tgname = expected.name and t.tgfoid = p.oid
-        where t.oid is null or t.tgenabled::text <> expected.enabled
-      )
-    end as problem,
-    -- Changes whenever a trigger or its function was replaced, dropped, disabled or enabled, even and again within a second.
-    pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin,
-      (select pg_catalog.string_agg(pg_catalog.concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' order by t.oid)
-       from pg_catalog.pg_trigger t where t.tgfoid = p.oid and t.tgparentid = 0))) as fingerprint
-  from (values (1)) as one
-  left join pg_catalog.pg_proc p
-    on p.pronamespace = 'gatebell'::pg_catalog.regnamespace and p.proname = 'signal_' || w.id::text and p.pronargs = 0
-) as state;
+    pg_catalog.bool_or(r.relkind = 'f') as with_foreign,
+    pg_catalog.min('trigger ' || e.name || ' on ' || r.oid::pg_catalog.regclass::text || ' is ' || case
+      when t.oid is null then 'missing'
+      when t.tgenabled::text <> e.enabled then 'not enabled as it must be'
+      when t.tgtype <> e.type or t.tgqual is not null or t.tgattr::text <> '' then 'not current'
+    end) as problem,
+    pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.xmin, t.oid, t.xmin, t.tgenabled), ',' order by r.oid, t.oid) as fingerprint
+  from gatebell.relation_tree(w.target) as tree (relation)
+  cross join lateral (select c.oid, c.relkind, c.xmin from pg_catalog.pg_class c where c.oid = tree.relation limit 1) as r
+  -- tgtype: the row's 1, insert 4, delete 8, update 16, truncate 32; all of them AFTER.
+  left join lateral (
+    select ('gatebell_' || w.subject || '_' || v.event)::pg_catalog.name as name, v.enabled, v.type
+    from (values ('insert', 'O', 4), ('update', 'O', 16), ('delete', 'O', 8), ('truncate', 'A', 32), ('replica', 'R', 29)) as v (event, enabled, type)
+    where v.event <> 'replica' or r.relkind = 'r'
+  ) as e on r.relkind in ('r', 'p')
+  left join pg_catalog.pg_trigger t on t.tgrelid = r.oid and t.tgname = e.name and t.tgfoid = p.oid
+) as relations;
 
 comment on view gatebell.watched is 'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
 

@@ -129,7 +129,7 @@ describe('it cannot', () => {
     `select gatebell.watch('gatebell.grants', 'mine', '{user_id}')`,
     `select gatebell.unwatch('gatebell.grants', 'grant')`,
     `select gatebell.set_channel('mine')`,
-    `update gatebell.watches set source_md5 = ''`,
+    `update gatebell.watches set function_md5 = ''`,
     `delete from gatebell.watches`,
     `create table gatebell.mine (id integer)`,
     `create or replace function gatebell.channel() returns text language sql return 'mine'`,
