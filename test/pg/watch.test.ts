@@ -143,12 +143,15 @@ test('unwatch() works for a table that was dropped', async () => {
   expect(await traces()).toEqual(before);
 });
 
-test('a renamed or moved table stays watched', async () => {
+test('a renamed or moved table still signals, and is said to be so: loads find it by its name', async () => {
   await database.sql(`select gatebell.watch('s.t', 't', '{k}', '{v}')`);
-  const before = await watched();
-  await database.sql('alter table s.t rename to u; alter table s.u set schema public');
-  expect(await watched()).toEqual(before);
+  await database.sql('alter table s.t rename to u');
+  expect((await watched()).problem).toBe('the table was renamed or moved, it was s.t');
+  await database.sql('alter table s.u set schema public');
+  expect((await watched()).problem).toBe('the table was renamed or moved, it was s.t');
   expect(await database.heard(`insert into public.u values (1, 'a', 'x')`)).toEqual({ t: [['a']] });
+  await database.sql(`select gatebell.watch('public.u', 't', '{k}', '{v}')`);
+  expect((await watched()).problem).toBeNull();
   await database.sql('drop table public.u cascade');
 });
 
@@ -191,6 +194,7 @@ describe('gatebell.watched', () => {
       'the trigger function is not current',
     ],
     ['drop table s.t cascade', 'the table was dropped'],
+    ['alter schema s rename to s2', 'the table was renamed or moved, it was s.t'],
     ['drop schema s cascade', 'the table was dropped'],
     ['alter table s.t drop column v cascade', 'a watched column was dropped or renamed, or has another type'],
     [
@@ -229,7 +233,7 @@ describe('gatebell.watched', () => {
     expect(after.fingerprint).not.toBe(before.fingerprint);
   });
 
-  test('has another fingerprint after the function was replaced by itself or altered', async () => {
+  test('has another fingerprint after the function was replaced by itself, and a problem after it was altered', async () => {
     const fingerprints = [(await watched()).fingerprint];
     const name = await functionName();
     const [row] = await database.sql(`select pg_get_functiondef('${name}'::regproc) as definition`);
@@ -238,6 +242,7 @@ describe('gatebell.watched', () => {
       fingerprints.push((await watched()).fingerprint);
     }
     expect(new Set(fingerprints).size).toBe(3);
+    expect((await watched()).problem).toBe('the trigger function is not current');
   });
 
   test('keeps its fingerprint while nothing changes but rows', async () => {

@@ -202,7 +202,7 @@ describe('a difference is not confirmed', () => {
         bench.goLive('grant');
       },
     ],
-    ['readings are doubted', () => bench.lease.doubtReadings()],
+    ['readings are doubted', () => bench.lease.doubtReadings(true)],
   ])('by a reading while which %s', async (_, meanwhile) => {
     bench.source.hold = true;
     await audit();
