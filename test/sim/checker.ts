@@ -18,7 +18,7 @@ export interface Bounds {
 
 /** What is wrong with the answer, or null. */
 export function judge(
-  answer: Answered,
+  answer: Pick<Answered, 'arrivedMs' | 'decidedMs' | 'isStrong' | 'facts' | 'floors' | 'expiry'>,
   history: History,
   clockMs: (atMs: number) => number,
   bounds: Bounds,

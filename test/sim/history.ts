@@ -6,8 +6,10 @@ export interface Held {
   readonly text: string;
 }
 
+/** A value, from the first to the last moment at which it may have been true. */
 interface Span {
   readonly fromMs: number;
+  toMs: number;
   readonly text: string;
 }
 
@@ -23,11 +25,21 @@ export class History {
 
   /** From now on the fact is this. */
   note(subject: string, key: readonly string[], text: string, nowMs: number): void {
+    this.noteBetween(subject, key, text, nowMs, nowMs);
+  }
+
+  /**
+   * The fact became this at some moment between the two: a commit was sent, and acknowledged. In between, the old value and the
+   * new may both have been true.
+   */
+  noteBetween(subject: string, key: readonly string[], text: string, sentMs: number, acknowledgedMs: number): void {
     const name = factName(subject, key);
-    const spans = this.#spans.get(name) ?? [{ fromMs: -Infinity, text: ABSENT }];
+    const spans = this.#spans.get(name) ?? [{ fromMs: -Infinity, toMs: Infinity, text: ABSENT }];
     this.#spans.set(name, spans);
-    if (spans.at(-1)!.text !== text) {
-      spans.push({ fromMs: nowMs, text });
+    const last = spans.at(-1)!;
+    if (last.text !== text) {
+      last.toMs = acknowledgedMs;
+      spans.push({ fromMs: sentMs, toMs: Infinity, text });
     }
   }
 
@@ -37,7 +49,21 @@ export class History {
 
   /** Whether the fact was so at some moment between the two. */
   wasHeld(fact: Held, fromMs: number, toMs: number): boolean {
-    return this.#intervals(fact, fromMs, toMs).length > 0;
+    return this.#held(fact, fromMs, toMs).next().done !== true;
+  }
+
+  /**
+   * Which of the fact's values, counted from the first, this can be that was so at some moment between the two: the oldest
+   * that is not older than `least`; null if there is none.
+   */
+  ordinalHeld(fact: Held, fromMs: number, toMs: number, least = 0): number | null {
+    return [...this.#held(fact, fromMs, toMs)].findLast(ordinal => ordinal >= least) ?? null;
+  }
+
+  /** The last moment at which the fact may have been so, of the times that had begun by then; null if it never was. */
+  lastHeldMs(fact: Held, byMs: number): number | null {
+    const newest = this.#held(fact, -Infinity, byMs).next();
+    return newest.done === true ? null : this.#spansOf(fact)[newest.value]!.toMs;
   }
 
   /** Whether all the facts were so at one moment between the two. */
@@ -52,31 +78,47 @@ export class History {
   /** What the fact was in that time, for the reader of a trace. */
   describe(subject: string, key: readonly string[], fromMs: number, toMs: number): string {
     const spans = this.#spans.get(factName(subject, key)) ?? [];
-    const shown = spans.filter(
-      ({ fromMs: from }, index) => from <= toMs && (spans[index + 1]?.fromMs ?? Infinity) >= fromMs,
-    );
+    const shown = spans.filter(span => span.fromMs <= toMs && span.toMs >= fromMs);
     return (
       shown
         .slice(0, 6)
-        .map(({ fromMs: from, text }) => `${text} from ${from.toFixed(3)}`)
+        .map(
+          ({ text, fromMs, toMs }) =>
+            `${text} from ${fromMs.toFixed(3)}${toMs === Infinity ? '' : ` to ${toMs.toFixed(3)}`}`,
+        )
         .join(', ') + (shown.length > 6 ? ', …' : '') || ABSENT
     );
   }
 
+  #spansOf(fact: Held): readonly Span[] {
+    return this.#spans.get(factName(fact.subject, fact.key)) ?? [{ fromMs: -Infinity, toMs: Infinity, text: ABSENT }];
+  }
+
   #intervals(fact: Held, fromMs: number, toMs: number): (readonly [number, number])[] {
-    const spans = this.#spans.get(factName(fact.subject, fact.key)) ?? [{ fromMs: -Infinity, text: ABSENT }];
-    const found: (readonly [number, number])[] = [];
-    for (let index = spans.length - 1; index >= 0; index--) {
-      const span = spans[index]!;
-      const from = Math.max(span.fromMs, fromMs);
-      const to = Math.min(spans[index + 1]?.fromMs ?? Infinity, toMs);
-      if (span.text === fact.text && from <= to + EXACT_MS) {
-        found.push([from, to]);
-      }
-      if (span.fromMs < fromMs) {
-        break;
+    const spans = this.#spansOf(fact);
+    return Array.from(this.#held(fact, fromMs, toMs), ordinal => {
+      const span = spans[ordinal]!;
+      return [Math.max(span.fromMs, fromMs), Math.min(span.toMs, toMs)];
+    });
+  }
+
+  /** Ordinals of the spans with this text that meet the time, the newest first. */
+  *#held(fact: Held, fromMs: number, toMs: number): Generator<number, void> {
+    const spans = this.#spansOf(fact);
+    // Spans begin and end in order, so those that meet the time lie side by side: found by halving, or long histories take long.
+    let [low, high] = [0, spans.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (spans[middle]!.fromMs <= toMs + EXACT_MS) {
+        low = middle + 1;
+      } else {
+        high = middle;
       }
     }
-    return found;
+    for (let ordinal = low - 1; ordinal >= 0 && spans[ordinal]!.toMs + EXACT_MS >= fromMs; ordinal--) {
+      if (spans[ordinal]!.text === fact.text) {
+        yield ordinal;
+      }
+    }
   }
 }

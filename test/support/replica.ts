@@ -103,9 +103,16 @@ export async function startReplica(
     env = {},
     live = true,
     name = 'test',
-  }: { readonly env?: NodeJS.ProcessEnv; readonly live?: boolean; readonly name?: string } = {},
+    nodeArgs = [],
+  }: {
+    readonly env?: NodeJS.ProcessEnv;
+    readonly live?: boolean;
+    readonly name?: string;
+    /** Flags of Node itself. */
+    readonly nodeArgs?: readonly string[];
+  } = {},
 ): Promise<Replica> {
-  const child = spawn(process.execPath, [CLI, 'serve'], {
+  const child = spawn(process.execPath, [...nodeArgs, CLI, 'serve'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
