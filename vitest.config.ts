@@ -7,7 +7,7 @@ const shared = { testTimeout: 120_000, hookTimeout: 120_000, restoreMocks: true,
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts', 'test/{chaos,soak}/**/*.test.ts'] } },
       { test: { ...shared, name: 'sim', include: ['test/sim/**/*.test.ts'] } },
       {
         test: {

@@ -1,73 +1,19 @@
 /** A transaction-mode pooler in between: notifications cannot come through it, and that must be noticed, not trusted. */
-import { spawn } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../src/dev/postgres.js';
 import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { startPgBouncer as startOn } from '../support/pgbouncer.js';
 import { startReplica } from '../support/replica.js';
-import { findTool } from '../support/tool.js';
 import { createWorld, type World } from '../support/world.js';
-import pg from 'pg';
 
 let database: TestDatabase;
 let world: World;
 const stops: (() => Promise<void>)[] = [];
 
-/** Starts PgBouncer in transaction mode in front of the database. @param ignoreOptions whether it swallows start-up options instead of refusing them */
 async function startPgBouncer(ignoreOptions: boolean): Promise<string> {
-  const scratch = await mkdtemp(path.join(tmpdir(), 'gatebell-pgbouncer-'));
-  const port = await freePort();
-  const target = new URL(database.url);
-  const name = target.pathname.slice(1);
-  await writeFile(
-    path.join(scratch, 'pgbouncer.ini'),
-    `[databases]
-${name} = host=${target.hostname} port=${target.port} dbname=${name} user=${target.username} password=${target.password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-logfile = ${scratch}/log
-${ignoreOptions ? 'ignore_startup_parameters = options,extra_float_digits' : ''}
-`,
-  );
-  await chmod(scratch, 0o777);
-  const account =
-    process.getuid?.() === 0
-      ? { uid: Number(execFileSync('id', ['-u', 'nobody'])), gid: Number(execFileSync('id', ['-g', 'nobody'])) }
-      : {};
-  const child = spawn(findTool('pgbouncer'), [path.join(scratch, 'pgbouncer.ini')], { ...account, stdio: 'ignore' });
-  const url = new URL(database.url);
-  url.port = String(port);
-  for (;;) {
-    const client = new pg.Client({ connectionString: url.href });
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-      await client.end();
-      break;
-    } catch (error) {
-      if (child.exitCode !== null) {
-        throw new Error(`pgbouncer did not start: ${await readFile(path.join(scratch, 'log'), 'utf8')}`, {
-          cause: error,
-        });
-      }
-    }
-  }
-  stops.push(async () => {
-    const ended = once(child, 'exit');
-    child.kill('SIGINT');
-    await ended;
-    await rm(scratch, { recursive: true, force: true });
-  });
-  return url.href;
+  const { url, stop } = await startOn(database.url, ignoreOptions);
+  stops.push(stop);
+  return url;
 }
 
 beforeAll(async () => {

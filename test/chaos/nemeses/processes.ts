@@ -1,0 +1,80 @@
+/** Nemeses of processes: paused, killed. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { everywhere, isEvent, LEASE_MS, repeatedly, type Nemesis } from '../nemesis.js';
+
+/** Longer than the lease, and than a fence that is sent meanwhile may take. */
+const PAUSE_MS = LEASE_MS + 1_500;
+const AWAKE_MS = 700;
+
+export const pauseReplica: Nemesis = {
+  name: 'pause-replica',
+  does: 'Stops every replica (SIGSTOP) for longer than the lease and lets it go on, again and again; questions wait meanwhile.',
+  start: cluster =>
+    Promise.resolve(
+      repeatedly(AWAKE_MS, () =>
+        everywhere(cluster, async ({ process }) => {
+          process.child.kill('SIGSTOP');
+          await sleep(PAUSE_MS);
+          process.child.kill('SIGCONT');
+        }),
+      ),
+    ),
+};
+
+export const killReplica: Nemesis = {
+  name: 'kill-replica',
+  does: 'Kills the replicas (SIGKILL), one after the other, and starts each again.',
+  start(cluster) {
+    let next = 0;
+    return Promise.resolve(
+      repeatedly(300, async () => {
+        const member = cluster.members[next++ % cluster.members.length]!;
+        await member.kill();
+        await member.start();
+      }),
+    );
+  },
+  leaves: isEvent('listening'),
+};
+
+export const pauseListenerBackend: Nemesis = {
+  name: 'pause-listener-backend',
+  does: 'Stops the Postgres processes that serve the listening connections (SIGSTOP) for longer than the lease, again and again.',
+  async start(cluster) {
+    const paused = new Set<number>();
+    const proceed = (): void => {
+      for (const pid of paused) {
+        signal(pid, 'SIGCONT');
+      }
+      paused.clear();
+    };
+    cluster.onStop(() => Promise.resolve(proceed()));
+    const stop = repeatedly(AWAKE_MS, async () => {
+      const rows = await cluster.sql(
+        `select pid from pg_stat_activity where application_name like 'gatebell/%' and application_name not like '%/pool'`,
+      );
+      for (const { pid } of rows as { pid: number }[]) {
+        paused.add(pid);
+        signal(pid, 'SIGSTOP');
+      }
+      await sleep(PAUSE_MS);
+      proceed();
+    });
+    return async () => {
+      await stop();
+      proceed();
+    };
+  },
+  leaves: isEvent('fence_failed'),
+};
+
+/** It may have ended meanwhile. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) {
+      throw error;
+    }
+  }
+}
