@@ -28,6 +28,7 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'fence_slow',
   'load_failed',
   'load_refused',
+  'audit_failed',
   'message_malformed',
   'handler_failed',
   'decision_failed',

@@ -17,7 +17,13 @@ beforeAll(async () => {
   database = await createTestDatabase();
   await database.sql('create extension pg_stat_statements');
   world = await createWorld(database);
-  replica = await startReplica(database.url, { env: { GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS) } });
+  replica = await startReplica(database.url, {
+    env: {
+      GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS),
+      // Audits read what loads read; they are counted below.
+      GATEBELL_AUDIT_INTERVAL_MS: '0',
+    },
+  });
 });
 
 afterAll(async () => {
@@ -74,6 +80,47 @@ test.each(KINDS)('$kind: one warming request, then 5,000 without a query', async
   expect(found.filter(({ query }) => !query.includes('gatebell.fence('))).toEqual([]);
   const fences = found.reduce((sum, { calls }) => sum + calls, 0);
   expect(fences).toBeLessThanOrEqual(elapsedMs / FENCE_INTERVAL_MS + 2);
+});
+
+test('audits read by the clock, never by the request, and only they read what is cached', async () => {
+  const intervalMs = 200;
+  const audited = await startReplica(database.url, {
+    name: 'audited',
+    env: {
+      GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS),
+      GATEBELL_AUDIT_INTERVAL_MS: String(intervalMs),
+    },
+  });
+  try {
+    const queries = async (purpose: string): Promise<number> => {
+      const counts = ['credential', 'user', 'app', 'route', 'grant'].map(subject =>
+        audited.metric(`gatebell_db_queries_total{query="${purpose}_${subject}"}`),
+      );
+      return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+    };
+    const asked = { token: world.alice };
+    expect((await audited.ask(asked)).reason).toBe('granted');
+    const startedMs = performance.now();
+    const [loads, before] = [await queries('load'), await queries('audit')];
+    let audits = before;
+    while (audits < before + 5) {
+      expect((await audited.ask(asked)).reason).toBe('granted');
+      audits = await queries('audit');
+    }
+    expect(await queries('load')).toBe(loads);
+    // Intervals are jittered by half.
+    expect(audits - before).toBeLessThanOrEqual((performance.now() - startedMs) / (intervalMs / 2) + 1);
+    for (const subject of ['credential', 'user', 'app', 'route', 'grant']) {
+      expect(await audited.metric(`gatebell_audit_stale_facts_total{subject="${subject}"}`)).toBe(0);
+    }
+    const { body } = await audited.get('/metrics');
+    expect(body).toMatch(/gatebell_audit_stale_facts_total\{subject="credential"\} 0/);
+    expect(body).toMatch(/gatebell_audit_stale_age_seconds\{subject="credential"\} 0/);
+    const { audits: totals } = JSON.parse((await audited.get('/status')).body) as { audits: { facts: number }[] };
+    expect(totals.reduce((sum, { facts }) => sum + facts, 0)).toBeGreaterThanOrEqual(5);
+  } finally {
+    await audited.stop();
+  }
 });
 
 test('the count would show a query: a cold request does', async () => {

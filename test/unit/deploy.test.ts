@@ -435,6 +435,8 @@ describe('Prometheus', () => {
     'gatebell_staleness_bound_seconds',
     'gatebell_db_queries_total',
     'gatebell_notify_queue_usage_ratio',
+    'gatebell_watch_problems',
+    'gatebell_audit_stale_facts_total',
   ];
   const histograms = ['gatebell_decision_duration_seconds', 'gatebell_fence_rtt_seconds', 'gatebell_load_batch_size'];
   const known = new Set([

@@ -67,3 +67,21 @@ test('errors of any kind become one line', () => {
   expect(errorText(new AggregateError([new Error('a'), new Error('b')]))).toBe('a; b');
   expect(errorText('text')).toBe('text');
 });
+
+test('what an audit has found is an error, and what it does is for debug', () => {
+  const observe = log({ format: 'json' });
+  observe({ event: 'audit', subject: 'credential', facts: 100, differences: 1 });
+  observe({ event: 'audit_stale', subject: 'credential', facts: 1, ageMs: 1234.4 });
+  expect(lines.map(line => JSON.parse(line) as unknown)).toEqual([
+    {
+      time: '2026-01-01T00:00:00.000Z',
+      level: 'error',
+      message:
+        'audit: 1 facts of credential were served and are not so, the oldest for up to 1234 ms; all of them are forgotten: something changes rows without a signal',
+      event: 'audit_stale',
+      subject: 'credential',
+      facts: 1,
+      ageMs: 1234.4,
+    },
+  ]);
+});
