@@ -3,8 +3,14 @@
  * since the newest change of it that the replica had already been told of (G2); a strong one only as all of its facts were at one
  * moment since the request arrived (G3).
  */
-import { factName, type History } from './history.js';
+import { ABSENT, factName, type Held, type History } from './history.js';
 import type { Answered } from './replica.js';
+
+/**
+ * What an answer, or a life, went against: a guarantee, the expiry by Postgres' clock (P7), the cost that was promised, or the rest in
+ * which all is well again.
+ */
+export type ViolationKind = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'P7' | 'rates' | 'rest';
 
 /** Sums of fractions are not exact. */
 const EXACT_MS = 1e-3;
@@ -18,7 +24,9 @@ export interface Bounds {
 
 /** What is wrong with the answer, or null. */
 export function judge(
-  answer: Pick<Answered, 'arrivedMs' | 'decidedMs' | 'isStrong' | 'facts' | 'floors' | 'expiry'>,
+  answer: Pick<Answered, 'arrivedMs' | 'decidedMs' | 'isStrong' | 'floors' | 'expiry'> & {
+    readonly facts: readonly Held[];
+  },
   history: History,
   clockMs: (atMs: number) => number,
   bounds: Bounds,
@@ -53,6 +61,37 @@ export function judge(
     }
     if (bounds.clockAheadMs !== null && believedMs > clockMs(decidedMs) + bounds.clockAheadMs) {
       return `P7: Postgres' clock was believed to be ${(believedMs - clockMs(decidedMs)).toFixed(1)} ms ahead of itself`;
+    }
+  }
+  return null;
+}
+
+/** Whether an answer rests on a fact of which the replica had heard that it was no longer so (G2). */
+export function judgeHeard({ facts, floorOrders }: Answered, history: History): string | null {
+  for (const fact of facts) {
+    const name = factName(fact.subject, fact.key);
+    if (!history.wasHeldSince(fact, floorOrders.get(name) ?? -1)) {
+      return `G2: resurrected ${name} as ${fact.text}, after it had heard of a change of it`;
+    }
+  }
+  return null;
+}
+
+/** Whether somebody was let in (G4) without the facts that let in, or although the grant had expired when the request arrived. */
+export function judgeAdmission(
+  { decision, facts, arrivedMs }: Answered,
+  clockMs: (atMs: number) => number,
+): string | null {
+  if (decision?.status !== 200) {
+    return null;
+  }
+  for (const needed of ['credential', 'user', 'grant']) {
+    const fact = facts.find(({ subject }) => subject === needed);
+    if (fact === undefined || fact.text === ABSENT) {
+      return `G4: allowed without a ${needed}`;
+    }
+    if (fact.expiresAtMs !== null && fact.expiresAtMs <= clockMs(arrivedMs) - EXACT_MS) {
+      return `G4: allowed by a ${needed} that had expired`;
     }
   }
   return null;

@@ -10,8 +10,8 @@ import type { Dice } from './dice.js';
 import { ABSENT, factName, type History } from './history.js';
 import type { Timeline } from './timeline.js';
 
-/** `route` is the table of children: many rows make one fact. */
-export const SUBJECTS = ['user', 'grant', 'route'] as const;
+/** `credential` names a user: a fact that leads to others. `route` is the table of children: many rows make one fact. */
+export const SUBJECTS = ['credential', 'user', 'grant', 'route'] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
 /** One row. Its fact is named by `key`, the row itself by `id`. */
@@ -21,7 +21,7 @@ export interface StoredRow {
   readonly key: Key;
   /** No two commits write the same. */
   readonly version: number;
-  /** Where a user's grant is looked for: a fact that leads to another. */
+  /** The user of a credential; empty for others. */
   readonly home: string;
   readonly expiresAtMs: number | null;
   readonly strong: boolean;
@@ -99,8 +99,8 @@ export class Cluster {
     return ++this.#versions;
   }
 
-  /** One transaction. */
-  commit(writes: readonly Write[], wholeSubject: boolean): void {
+  /** One transaction, and what the triggers tell of it. */
+  commit(writes: readonly Write[], tells: 'keys' | 'whole subject' | 'untold'): void {
     const server = this.primary;
     if (server === null) {
       return;
@@ -128,8 +128,10 @@ export class Cluster {
     for (const subject of SUBJECTS) {
       const keys = [...touched.values()].filter(fact => fact.subject === subject).map(fact => fact.key);
       const triggers = this.#triggers.get(subject)!;
-      if (keys.length > 0 && triggers.enabled && triggers.watched) {
-        const payload = JSON.stringify(wholeSubject ? { v: 1, s: subject } : { v: 1, s: subject, k: keys });
+      if (keys.length > 0 && triggers.enabled && triggers.watched && tells !== 'untold') {
+        const payload = JSON.stringify(
+          tells === 'whole subject' ? { v: 1, s: subject } : { v: 1, s: subject, k: keys },
+        );
         this.notify(server, this.garbles ? payload.slice(1) : payload, 1);
       }
     }

@@ -1,6 +1,5 @@
-/** What goes wrong, by kind. Each fault heals by itself; a profile is a choice of kinds. */
-import type { Cluster, Subject } from './cluster.js';
-import { SUBJECTS } from './cluster.js';
+/** What goes wrong, by kind. Each fault heals by itself; a profile is a choice of kinds (`profiles.ts`). */
+import { SUBJECTS, type Cluster, type Subject } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { Replica } from './replica.js';
 import type { Timeline } from './timeline.js';
@@ -11,13 +10,15 @@ export interface FaultTargets {
   readonly dice: Dice;
   readonly cluster: Cluster;
   readonly replicas: readonly Replica[];
-  /** Commits something to facts of this subject, now. */
-  write(subject: Subject): void;
+  /** Commits something to facts of this subject, now; `untold`: past the triggers. */
+  write(subject: Subject, untold?: boolean): void;
 }
 
-type Fault = (targets: FaultTargets, replica: Replica) => void;
+export type Fault = (targets: FaultTargets, replica: Replica) => void;
+/** Faults by name. */
+export type Faults = Readonly<Record<string, Fault>>;
 
-const network: Readonly<Record<string, Fault>> = {
+export const network = {
   slow: ({ timeline, dice }, { wires }) => {
     wires.weather.delayMaxMs = dice.pick([20, 100, 500, 1_500]);
     timeline.after(dice.between(100, 3_000), () => {
@@ -34,6 +35,12 @@ const network: Readonly<Record<string, Fault>> = {
     if (wires.listening !== null) {
       wires.listening.stalledUntilMs = timeline.nowMs + dice.between(50, dice.pick([500, 6_000]));
     }
+  },
+  slowALittle: ({ timeline, dice }, { wires }) => {
+    wires.weather.delayMaxMs = dice.between(10, 60);
+    timeline.after(2_000, () => {
+      wires.weather.delayMaxMs = 2;
+    });
   },
   /** Stalled, and lost when it would have gone on. */
   stallAndCut: ({ timeline, dice }, { wires }) => {
@@ -61,6 +68,10 @@ const network: Readonly<Record<string, Fault>> = {
   poolFails: ({ timeline, dice }, { wires }) => {
     wires.weather.poolFailsUntilMs = timeline.nowMs + dice.between(100, 3_000);
   },
+  /** Others hold all connections of the pool: statements wait for one. */
+  poolBusy: ({ timeline, dice }, { wires }) => {
+    wires.weather.poolBusyUntilMs = timeline.nowMs + dice.between(100, 3_000);
+  },
   partition: ({ timeline, dice }, { wires }) => {
     const untilMs = timeline.nowMs + dice.between(100, 6_000);
     wires.weather.poolDeafUntilMs = untilMs;
@@ -68,6 +79,26 @@ const network: Readonly<Record<string, Fault>> = {
     if (wires.listening !== null) {
       wires.listening.stalledUntilMs = untilMs;
       wires.listening.isHalfOpen ||= dice.chance(0.5);
+    }
+  },
+  /** Cut, and for a while nobody can listen; meanwhile what is read takes long, and changes. */
+  cutWhileLoading: ({ timeline, dice, write }, { wires }) => {
+    const downMs = dice.between(20, 700);
+    wires.weather.loadsSlowUntilMs = timeline.nowMs + downMs;
+    wires.weather.listenRefusedUntilMs = timeline.nowMs + downMs;
+    wires.listening?.cut();
+    for (const subject of SUBJECTS) {
+      timeline.after(dice.between(0, downMs), () => {
+        write(subject);
+      });
+    }
+  },
+  /** Nothing is heard, and what is read takes long. */
+  stallWhileLoading: ({ timeline, dice }, { wires }) => {
+    const ms = dice.between(300, 2_500);
+    wires.weather.loadsSlowUntilMs = timeline.nowMs + ms;
+    if (wires.listening !== null) {
+      wires.listening.stalledUntilMs = timeline.nowMs + ms;
     }
   },
   refuseListen: ({ timeline, dice }, { wires }) => {
@@ -81,9 +112,9 @@ const network: Readonly<Record<string, Fault>> = {
       listening?.haunt();
     });
   },
-};
+} satisfies Faults;
 
-const servers: Readonly<Record<string, Fault>> = {
+export const servers = {
   restart: ({ cluster, dice, replicas }) => {
     forgetSilently(replicas, dice);
     cluster.restart(dice.between(5, 1_500));
@@ -106,7 +137,7 @@ const servers: Readonly<Record<string, Fault>> = {
       }
     }
   },
-};
+} satisfies Faults;
 
 /** Some replicas do not notice that the server is gone. */
 function forgetSilently(replicas: readonly Replica[], dice: Dice): void {
@@ -121,7 +152,7 @@ function forgetSilently(replicas: readonly Replica[], dice: Dice): void {
  * Another server takes over, and the old one still answers those that are connected to it (P5). Listening connections move over;
  * pools stay, until they are made anew or the old one is gone.
  */
-const leftBehind: Readonly<Record<string, Fault>> = {
+export const leftBehind = {
   switchOver: ({ timeline, dice, cluster, replicas }) => {
     const old = cluster.switchOver();
     if (old !== null) {
@@ -136,32 +167,58 @@ const leftBehind: Readonly<Record<string, Fault>> = {
       }
     }
   },
-};
+} satisfies Faults;
 
-const pauses: Readonly<Record<string, Fault>> = {
-  pause: ({ dice }, { machine }) => {
+/** People wait while a machine stands still, and are answered first. */
+function askAgain(replica: Replica): void {
+  for (const app of ['a1', 'a2']) {
+    for (const credential of ['c1', 'c2', 'c3']) {
+      replica.request({ app, credential, strong: false });
+    }
+  }
+}
+
+export const pauses = {
+  pause: ({ dice }, replica) => {
+    const { machine } = replica;
     machine.pause(dice.between(10, dice.pick([200, 4_000, 9_000])));
+    askAgain(replica);
   },
-};
+  /** For longer than a fence may take, while one is in flight. */
+  pauseFence: ({ timeline, dice }, { machine, wires }) => {
+    wires.weather.onFence = () => {
+      wires.weather.onFence = null;
+      timeline.after(dice.between(0, 4), () => {
+        machine.pause(dice.between(2_000, 6_000));
+      });
+    };
+  },
+  /** Somebody's callback takes long, in the middle of a turn of the event loop. */
+  block: ({ dice }, { machine }) => {
+    machine.block(dice.between(10, dice.pick([200, 4_000])));
+  },
+} satisfies Faults;
 
-const suspensions: Readonly<Record<string, Fault>> = {
-  suspend: ({ dice }, { machine }) => {
+export const suspensions = {
+  suspend: ({ dice }, replica) => {
+    const { machine } = replica;
     machine.suspend(dice.between(10, dice.pick([200, 4_000, 9_000])));
+    askAgain(replica);
   },
   stepForward: ({ dice }, { machine }) => {
     machine.stepWall(dice.between(10, 10_000));
   },
-};
+} satisfies Faults;
 
 /** Not together with suspensions: a step back of the wall clock could hide one, and nothing inside can see that. */
-const steps: Readonly<Record<string, Fault>> = {
-  stepForward: suspensions['stepForward']!,
+export const steps = {
+  stepForward: suspensions.stepForward,
   stepBack: ({ dice }, { machine }) => {
     machine.stepWall(-dice.between(10, dice.pick([500, 10_000])));
   },
-};
+} satisfies Faults;
 
-const ddl: Readonly<Record<string, Fault>> = {
+export const ddl = {
   disable: ({ timeline, dice, cluster, write }) => {
     const subject = dice.pick(SUBJECTS);
     cluster.disableTriggers(subject);
@@ -188,6 +245,27 @@ const ddl: Readonly<Record<string, Fault>> = {
       }
     });
   },
+  /** Off and on again between a new LISTEN and its first fence, while facts are read. */
+  flickerWhileConnecting: ({ timeline, dice, cluster, write }, replica) => {
+    const { wires } = replica;
+    const { weather } = wires;
+    wires.listening?.cut();
+    weather.onFence = () => {
+      weather.onFence = null;
+      weather.delayMaxMs = 400;
+      askAgain(replica);
+      for (const subject of SUBJECTS) {
+        timeline.after(dice.between(50, 390), () => {
+          cluster.disableTriggers(subject);
+          write(subject);
+          cluster.repairTriggers(subject);
+        });
+      }
+      timeline.after(1_000, () => {
+        weather.delayMaxMs = 2;
+      });
+    };
+  },
   flicker: ({ dice, cluster, write }) => {
     const subject = dice.pick(SUBJECTS);
     cluster.disableTriggers(subject);
@@ -204,9 +282,9 @@ const ddl: Readonly<Record<string, Fault>> = {
       cluster.repairTriggers(subject);
     });
   },
-};
+} satisfies Faults;
 
-const hostile: Readonly<Record<string, Fault>> = {
+export const hostile = {
   malformed: ({ cluster, dice }) => {
     shout(cluster, dice.pick(['', 'not json', '{"v":2}', '{"v":1,"s":"grant","k":[]}', '{"v":1,"f":7}', '[]']));
   },
@@ -237,13 +315,17 @@ const hostile: Readonly<Record<string, Fault>> = {
     wires.weather.loadsSlowUntilMs = timeline.nowMs + dice.between(200, 3_000);
   },
   poison: (_, replica) => {
-    replica.request({ app: 'a1', user: 'poison', strong: false });
+    // Others that have not been seen wait with it.
+    for (const credential of ['made up', 'poison', 'made up as well']) {
+      replica.request({ app: 'a1', credential, strong: false });
+    }
   },
-  poolFails: network['poolFails']!,
+  poolFails: network.poolFails,
+  poolBusy: network.poolBusy,
   throwingHandlers: (_, replica) => {
     replica.handlersThrow = true;
   },
-};
+} satisfies Faults;
 
 function shout(cluster: Cluster, payload: string): void {
   if (cluster.primary !== null) {
@@ -251,46 +333,69 @@ function shout(cluster: Cluster, payload: string): void {
   }
 }
 
-/** The kinds of a profile; several kinds for one make several profiles of it, one a seed. */
-export const PROFILES = {
-  calm: [{}],
-  network: [network],
-  servers: [{ ...servers, cut: network['cut']!, poolFails: network['poolFails']! }],
-  leftBehind: [{ ...leftBehind, cut: network['cut']! }],
-  clocks: [
-    { ...pauses, ...suspensions },
-    { ...pauses, ...steps },
-  ],
-  ddl: [ddl],
-  hostile: [hostile],
-  chaos: [
-    { ...network, ...servers, ...pauses, ...suspensions, ...ddl, ...hostile },
-    { ...network, ...servers, ...pauses, ...steps, ...ddl, ...hostile },
-  ],
-} satisfies Readonly<Record<string, readonly Readonly<Record<string, Fault>>[]>>;
+/** More made-up credentials than there is room for, in one burst. */
+export const floods = {
+  flood: ({ timeline, dice }, replica) => {
+    if (dice.chance(0.5)) {
+      replica.wires.weather.loadsSlowUntilMs = timeline.nowMs + 300;
+    }
+    for (let made = dice.pick([20, 60, 120]); made > 0; made--) {
+      replica.request({ app: dice.pick(['a1', 'a2']), credential: `made up ${dice.integer(1e6)}`, strong: false });
+    }
+  },
+} satisfies Faults;
 
-export type Profile = keyof typeof PROFILES;
+/** Changes of which nothing tells: a table rewritten by DDL, or a writer that has switched triggers off for itself. */
+export const slips = {
+  slip: ({ dice, write }) => {
+    write(dice.pick(SUBJECTS), true);
+  },
+} satisfies Faults;
 
-/** Lets things go wrong, now and then, until the hour. */
-export function planFaults(
-  profile: Profile,
-  targets: FaultTargets,
-  untilMs: number,
-  trace: (line: () => string) => void,
-): void {
-  const { timeline, dice, replicas } = targets;
-  const faults = Object.entries(dice.pick<Readonly<Record<string, Fault>>>(PROFILES[profile]));
-  const meanMs = dice.pick([300, 1_000, 3_000]);
-  for (
-    let atMs = dice.between(0, 2 * meanMs);
-    faults.length > 0 && atMs < untilMs;
-    atMs += dice.between(0, 2 * meanMs)
-  ) {
-    timeline.at(atMs, () => {
-      const [name, fault] = dice.pick(faults);
-      const replica = dice.pick(replicas);
-      trace(() => `*** ${name} (${replica.name})`);
-      fault(targets, replica);
-    });
-  }
-}
+/**
+ * The wall clock is set back while the first fence of a connection is in flight, and soon after the machine is suspended for as long: a
+ * proof from before the step would look fresh after it.
+ */
+export const steppedFences = {
+  stepFirstFence: ({ timeline, dice }, { machine, wires }) => {
+    const ms = dice.between(1_000, 6_000);
+    wires.weather.delayMaxMs = 20;
+    wires.listening?.cut();
+    wires.weather.onFence = () => {
+      wires.weather.onFence = null;
+      timeline.after(0.01, () => {
+        machine.stepWall(-ms);
+      });
+      timeline.after(dice.between(20, 150), () => {
+        machine.suspend(ms + dice.between(0, 50));
+        wires.weather.delayMaxMs = 2;
+      });
+    };
+  },
+} satisfies Faults;
+
+/** Echoes that come when nobody waits for them any more: the answer to a fence is lost, its echo held back, and then nothing follows. */
+export const lateEchoes = {
+  lateEcho: ({ timeline, dice, write }, replica) => {
+    const { wires } = replica;
+    const { weather } = wires;
+    weather.onFence = () => {
+      weather.onFence = null;
+      const { listening } = wires;
+      if (listening !== null) {
+        weather.poolDeafUntilMs = timeline.nowMs + 100;
+        // The fence is given up after two seconds, and the next one is sent at once.
+        listening.stalledUntilMs = timeline.nowMs + dice.between(2_160, 2_300);
+        listening.fadesAfterFence = true;
+        for (const subject of SUBJECTS) {
+          timeline.after(dice.between(50, 2_000), () => {
+            write(subject);
+          });
+        }
+        timeline.after(dice.between(2_300, 2_700), () => {
+          askAgain(replica);
+        });
+      }
+    };
+  },
+} satisfies Faults;

@@ -10,6 +10,8 @@ export interface Held {
 interface Span {
   readonly fromMs: number;
   toMs: number;
+  /** Place among all changes of all facts. */
+  readonly order: number;
   readonly text: string;
 }
 
@@ -21,6 +23,8 @@ export const factName = (subject: string, key: readonly string[]): string => `${
 const EXACT_MS = 1e-6;
 
 export class History {
+  /** Changes so far. */
+  order = 0;
   readonly #spans = new Map<string, Span[]>();
 
   /** From now on the fact is this. */
@@ -34,12 +38,13 @@ export class History {
    */
   noteBetween(subject: string, key: readonly string[], text: string, sentMs: number, acknowledgedMs: number): void {
     const name = factName(subject, key);
-    const spans = this.#spans.get(name) ?? [{ fromMs: -Infinity, toMs: Infinity, text: ABSENT }];
+    const spans = this.#spans.get(name) ?? [{ fromMs: -Infinity, toMs: Infinity, order: 0, text: ABSENT }];
     this.#spans.set(name, spans);
     const last = spans.at(-1)!;
     if (last.text !== text) {
       last.toMs = acknowledgedMs;
-      spans.push({ fromMs: sentMs, toMs: Infinity, text });
+      this.order += 1;
+      spans.push({ fromMs: sentMs, toMs: Infinity, order: this.order, text });
     }
   }
 
@@ -66,11 +71,28 @@ export class History {
     return newest.done === true ? null : this.#spansOf(fact)[newest.value]!.toMs;
   }
 
-  /** Whether all the facts were so at one moment between the two. */
+  /** Whether the fact was so when so many changes had happened, or later. */
+  wasHeldSince(fact: Held, order: number): boolean {
+    const spans = this.#spansOf(fact);
+    return spans.some(({ text }, index) => text === fact.text && (spans[index + 1]?.order ?? Infinity) > order);
+  }
+
+  /**
+   * Whether all the facts were so at one moment between the two. An absence that came back counts as if it had lasted: two readings of
+   * Postgres in a row cannot tell, and without a fence a strong answer has nothing else.
+   */
   wereHeldTogether(facts: readonly Held[], fromMs: number, toMs: number): boolean {
     let together: (readonly [number, number])[] = [[fromMs, toMs]];
     for (const fact of facts) {
-      together = together.flatMap(([from, to]) => this.#intervals(fact, from, to));
+      const intervals = this.#intervals(fact, fromMs, toMs);
+      const [newest, oldest] = [intervals[0], intervals.at(-1)];
+      const lasting: typeof intervals =
+        fact.text === ABSENT && newest !== undefined && oldest !== undefined ? [[oldest[0], newest[1]]] : intervals;
+      together = together.flatMap(([from, to]) =>
+        lasting
+          .map(([begin, end]) => [Math.max(from, begin), Math.min(to, end)] as const)
+          .filter(([begin, end]) => begin <= end + EXACT_MS),
+      );
     }
     return together.length > 0;
   }
@@ -91,7 +113,11 @@ export class History {
   }
 
   #spansOf(fact: Held): readonly Span[] {
-    return this.#spans.get(factName(fact.subject, fact.key)) ?? [{ fromMs: -Infinity, toMs: Infinity, text: ABSENT }];
+    return (
+      this.#spans.get(factName(fact.subject, fact.key)) ?? [
+        { fromMs: -Infinity, toMs: Infinity, order: 0, text: ABSENT },
+      ]
+    );
   }
 
   #intervals(fact: Held, fromMs: number, toMs: number): (readonly [number, number])[] {

@@ -6,8 +6,8 @@
  * clocks go on), the machine suspended (the monotonic clock stands still), or the wall clock stepped.
  */
 import type { Clock } from '../../src/coherence/clock.js';
-import { drainMicrotasks } from '../support/simulated-clock.js';
 import type { Dice } from './dice.js';
+import { settlePromises } from './promises.js';
 import type { Timeline } from './timeline.js';
 
 interface Timer {
@@ -23,6 +23,7 @@ export class Machine {
   readonly clock: Clock;
   readonly #timeline: Timeline;
   readonly #dice: Dice;
+  readonly #onCrash: (error: unknown) => void;
   readonly #timers = new Set<Timer>();
   #readable: (() => void)[] = [];
   #deferred: (() => void)[] = [];
@@ -32,8 +33,11 @@ export class Machine {
   #thawing = false;
   #wakeAtMs = Infinity;
   #turning = false;
+  #blockMs = 0;
 
-  constructor(timeline: Timeline, dice: Dice) {
+  /** @param onCrash called with what a callback throws: it would have ended the process */
+  constructor(timeline: Timeline, dice: Dice, onCrash: (error: unknown) => void) {
+    this.#onCrash = onCrash;
     this.#timeline = timeline;
     this.#dice = dice;
     this.#wallOffsetMs = WALL_EPOCH_MS + dice.between(-1e6, 1e6);
@@ -98,6 +102,11 @@ export class Machine {
     }
   }
 
+  /** The next callback takes this long: what else was to run in its turn runs after it. */
+  block(ms: number): void {
+    this.#blockMs = ms;
+  }
+
   /** The machine stands still for a while; only the wall clock shows it. */
   suspend(ms: number): void {
     if (!this.isFrozen) {
@@ -125,60 +134,76 @@ export class Machine {
     dueMs = Math.max(dueMs, this.#frozenUntilMs);
     if (dueMs < this.#wakeAtMs) {
       this.#wakeAtMs = dueMs;
-      this.#timeline.at(dueMs, () => (this.#wakeAtMs === dueMs ? this.#wake() : undefined));
+      this.#timeline.at(dueMs, () => {
+        if (this.#wakeAtMs === dueMs) {
+          this.#wake();
+        }
+      });
     }
   }
 
-  #wake(): Promise<void> | undefined {
+  #wake(): void {
     this.#wakeAtMs = Infinity;
     if (this.isFrozen) {
       this.#plan();
-      return undefined;
+    } else {
+      this.#turn();
     }
-    return this.#turn();
   }
 
-  async #turn(): Promise<void> {
+  #turn(): void {
     this.#turning = true;
     // Mostly the timers come first after a pause, but the loop may have stood anywhere.
     if (!this.#thawing || this.#dice.chance(0.8)) {
-      await this.#fireTimers();
+      this.#fireTimers();
     }
     this.#thawing = false;
-    await this.#readSockets();
-    await this.#runDeferred();
+    this.#readSockets();
+    this.#runDeferred();
     this.#turning = false;
     this.#plan();
   }
 
-  async #fireTimers(): Promise<void> {
+  #fireTimers(): void {
     const due = [...this.#timers].filter(timer => timer.dueMonoMs <= this.#monoMs + EXACT_MS);
     due.sort((one, other) => one.dueMonoMs - other.dueMonoMs);
     for (const timer of due) {
       // One that fired before may have cancelled it.
-      if (this.#timers.delete(timer)) {
-        timer.fire();
-        await drainMicrotasks();
+      if (!this.isFrozen && this.#timers.delete(timer)) {
+        this.#call(timer.fire);
       }
     }
   }
 
-  async #readSockets(): Promise<void> {
+  #readSockets(): void {
     const readable = this.#readable;
     this.#readable = [];
-    while (readable.length > 0) {
+    while (readable.length > 0 && !this.isFrozen) {
       const [read] = readable.splice(this.#dice.integer(readable.length), 1);
-      read!();
-      await drainMicrotasks();
+      this.#call(read!);
     }
+    this.#readable.unshift(...readable);
   }
 
-  async #runDeferred(): Promise<void> {
+  #runDeferred(): void {
     const deferred = this.#deferred;
     this.#deferred = [];
-    for (const task of deferred) {
+    while (deferred.length > 0 && !this.isFrozen) {
+      this.#call(deferred.shift()!);
+    }
+    this.#deferred.unshift(...deferred);
+  }
+
+  #call(task: () => void): void {
+    try {
       task();
-      await drainMicrotasks();
+    } catch (error) {
+      this.#onCrash(error);
+    }
+    settlePromises();
+    if (this.#blockMs > 0) {
+      this.pause(this.#blockMs);
+      this.#blockMs = 0;
     }
   }
 }

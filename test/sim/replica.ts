@@ -5,46 +5,53 @@
 import { createCoherence, type Coherence, type CoherentCache } from '../../src/coherence/coherence.js';
 import { UnavailableError } from '../../src/coherence/errors.js';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
-import type { FactRef, Question, Reader } from '../../src/coherence/reader.js';
-import { parseMessage, type Key } from '../../src/coherence/signal.js';
+import type { Reader } from '../../src/coherence/reader.js';
+import { keyText, parseMessage, type Key } from '../../src/coherence/signal.js';
 import { SUBJECTS, type Cluster, type Fact, type Subject } from './cluster.js';
 import type { Dice } from './dice.js';
-import { ABSENT, factName, type Held } from './history.js';
+import type { ViolationKind } from './checker.js';
+import { ABSENT, factName, type Held, type History } from './history.js';
 import { Machine } from './machine.js';
+import { ask, type Asked, type Asking, type SimulatedTypes, type Verdict } from './question.js';
 import type { Timeline } from './timeline.js';
-import { Wires } from './wires.js';
-
-type Types = { readonly [S in Subject]: Fact };
-
-/** What somebody asks of a replica. */
-export interface Asked {
-  readonly app: string;
-  readonly user: string;
-  readonly strong: boolean;
-  /** One fact alone, instead of a decision. */
-  readonly only?: Subject;
-}
+import { Wires, type QueuedAt } from './wires.js';
 
 /** How it was answered. */
-export interface Answered {
+export interface Answered extends Verdict {
   readonly replica: string;
   readonly asked: Asked;
   readonly arrivedMs: number;
   readonly decidedMs: number;
-  readonly isStrong: boolean;
+  /** Rounds of loading that it took. */
+  readonly rounds: number;
+  /** Whether it was to be strong, at least for a while. */
+  readonly wasStrong: boolean;
+  /** Whether nothing was proven at any moment from its arrival to the answer. */
+  readonly wasUnproven: boolean;
   /** Whether one listening connection was in place all the while. */
   readonly listened: boolean;
-  readonly facts: readonly Held[];
-  /** Expiry of the grant, and Postgres' clock as the replica knew it; null if there is none. */
-  readonly expiry: { readonly expiresAtMs: number; readonly believedMs: number } | null;
   /** When the newest change that this replica had heard of before the request arrived was committed, for each fact. */
   readonly floors: ReadonlyMap<string, number>;
+  /** The same, as the number of changes of all facts by then. */
+  readonly floorOrders: ReadonlyMap<string, number>;
+}
+
+/** Why it was not. */
+export interface Refused {
+  readonly replica: string;
+  readonly asked: Asked;
+  readonly asking: Asking;
+  readonly error: UnavailableError;
+  /** Whether all that it lacked had been answered with before. */
+  readonly wasKnown: boolean;
 }
 
 export interface ReplicaWatcher {
   onAnswer(answer: Answered): void;
-  onRefusal(replica: string, error: UnavailableError, isStrong: boolean): void;
-  onViolation(problem: string): void;
+  onRefusal(refusal: Refused): void;
+  onViolation(kind: ViolationKind, problem: string): void;
+  /** A fact was loaded again though nothing had been heard of it. */
+  onReload(replica: string, subject: string, key: Key): void;
   trace(line: () => string): void;
 }
 
@@ -54,51 +61,30 @@ export interface ReplicaTimes {
   readonly auditIntervalMs: number;
 }
 
-interface Verdict {
-  readonly facts: readonly Held[];
-  readonly isStrong: boolean;
-  readonly expiry: Answered['expiry'];
-}
-
 /** Fewer than the subjects, so that they wait for each other. */
 const LOADS_MAX = 2;
+/** Small enough that bursts need several batches, and that floods overflow. */
+export const BATCH_KEYS_MAX = 4;
+export const WAITING_KEYS_MAX = 40;
+export const ENTRIES_MAX = 12;
+export const ABSENCES_MAX = 6;
 /** A floor for all facts of a subject. */
 const WHOLE = '*';
 
-/** Like the gate's own question: some facts at once, and one whose key another fact tells. */
-function ask({ app, user, strong, only }: Asked, asking: { isStrong: boolean }): Question<Verdict, Types> {
-  return facts => {
-    const used: Held[] = [];
-    const lacks: FactRef<Types>[] = [];
-    const get = (subject: Subject, key: Key): Fact | null | undefined => {
-      const fact = facts.get(subject, key);
-      if (fact === undefined) {
-        lacks.push({ subject, key });
-      } else {
-        used.push({ subject, key, text: fact?.text ?? ABSENT });
-      }
-      return fact;
-    };
-    asking.isStrong ||= strong;
-    if (only !== undefined) {
-      get(only, only === 'user' ? [user] : only === 'route' ? [app] : [user, app]);
-      return lacks.length > 0 ? { lacks } : { answer: { facts: used, isStrong: strong, expiry: null }, strong };
-    }
-    const route = get('route', [app]);
-    const who = get('user', [user]);
-    if (who === undefined) {
-      return { lacks };
-    }
-    const grant = get('grant', [user, who?.home ?? app]);
-    if (route === undefined || grant === undefined) {
-      return { lacks };
-    }
-    const expiresAtMs = grant?.expiresAtMs ?? null;
-    const isStrong = strong || route?.strong === true;
-    asking.isStrong ||= isStrong;
-    const expiry = expiresAtMs === null ? null : { expiresAtMs, believedMs: facts.serverTimeMs };
-    return { answer: { facts: used, isStrong, expiry }, strong: isStrong };
-  };
+function floorsOf(
+  facts: readonly Held[],
+  heard: ReadonlyMap<string, QueuedAt>,
+): Pick<Answered, 'floors' | 'floorOrders'> {
+  const floors = new Map<string, number>();
+  const floorOrders = new Map<string, number>();
+  for (const { subject, key } of facts) {
+    const name = factName(subject, key);
+    const ofKey = heard.get(name);
+    const ofAll = heard.get(factName(subject, [WHOLE]));
+    floors.set(name, Math.max(ofKey?.atMs ?? -Infinity, ofAll?.atMs ?? -Infinity));
+    floorOrders.set(name, Math.max(ofKey?.order ?? -1, ofAll?.order ?? -1));
+  }
+  return { floors, floorOrders };
 }
 
 export class Replica {
@@ -107,42 +93,67 @@ export class Replica {
   readonly wires: Wires;
   readonly coherence: Coherence;
   readonly caches: { readonly [S in Subject]: CoherentCache<Fact> };
-  /** Requests that wait for their answer. */
-  waiting = 0;
   /** Observations by name, and connections given up by cause. */
   readonly seen = new Map<string, number>();
-  /** Keys that changes have named so far, a whole subject counting as all of its keys. */
-  heard = 0;
-  readonly #timeline: Timeline;
-  readonly #dice: Dice;
-  readonly #watcher: ReplicaWatcher;
-  readonly #reader: Reader<Types>;
-  readonly #floors = new Map<string, number>();
   /** Whether handlers of the bus may throw. */
   handlersThrow = false;
+  /** Strong requests so far. */
+  strong = 0;
+  /** Barriers answered so far. */
+  acknowledged = 0;
+  readonly #timeline: Timeline;
+  readonly #dice: Dice;
+  readonly #cluster: Cluster;
+  readonly #watcher: ReplicaWatcher;
+  readonly #reader: Reader<SimulatedTypes>;
+  /** Facts that existed in an answer of this replica. */
+  readonly #known = new Set<string>();
+  /** Loads of each key, sent while live, since it was heard to have changed, or all was flushed. */
+  readonly #loads = new Map<string, number>();
+  readonly #waiting = new Set<Asking>();
+  #proofs = 0;
+  readonly #floors = new Map<string, QueuedAt>();
+  /** When barriers were queued. */
+  readonly #barriers = new Map<string, QueuedAt>();
 
   constructor(
     name: string,
     timeline: Timeline,
     dice: Dice,
-    surroundings: { readonly cluster: Cluster; readonly times: ReplicaTimes; readonly watcher: ReplicaWatcher },
+    surroundings: {
+      readonly cluster: Cluster;
+      readonly history: History;
+      readonly times: ReplicaTimes;
+      readonly maxAgeMs: number;
+      readonly watcher: ReplicaWatcher;
+    },
   ) {
-    const { cluster, times, watcher } = surroundings;
+    const { cluster, history, times, maxAgeMs, watcher } = surroundings;
     this.name = name;
     this.#timeline = timeline;
     this.#dice = dice;
+    this.#cluster = cluster;
     this.#watcher = watcher;
-    this.machine = new Machine(timeline, dice);
+    this.machine = new Machine(timeline, dice, error => {
+      watcher.onViolation('G6', `${name} crashed: ${String(error)}`);
+    });
     const trace = (line: () => string): void => {
       watcher.trace(() => `${name} ${line()}`);
     };
     const tap = {
       trace,
-      onViolation: (problem: string) => {
-        watcher.onViolation(`${name}: ${problem}`);
+      onViolation: (kind: ViolationKind, problem: string) => {
+        watcher.onViolation(kind, `${name} ${problem}`);
       },
-      onHeard: (payload: string, queuedMs: number) => {
-        this.#noteHeard(payload, queuedMs);
+      onQueued: (): QueuedAt => ({ atMs: timeline.nowMs, order: history.order }),
+      onHeard: (payload: string, queuedAt: QueuedAt) => {
+        this.#noteHeard(payload, queuedAt);
+      },
+      onSent: (payload: string) => {
+        this.#noteSent(payload);
+      },
+      onLoad: (subject: string, keys: readonly Key[]) => {
+        this.#noteLoad(subject, keys);
       },
     };
     this.wires = new Wires(timeline, dice, this.machine, cluster, { tap, loadsMax: LOADS_MAX });
@@ -151,8 +162,8 @@ export class Replica {
       replica: name,
       ...times,
       loadsMax: LOADS_MAX,
-      // Small enough that bursts need several.
-      batchKeysMax: 4,
+      batchKeysMax: BATCH_KEYS_MAX,
+      waitingKeysMax: WAITING_KEYS_MAX,
       clock: this.machine.clock,
       random: dice,
       observe: observation => {
@@ -168,15 +179,26 @@ export class Replica {
     const cache = (subject: Subject): CoherentCache<Fact> =>
       this.coherence.coherentCache<Fact>({
         subject,
-        entriesMax: 100,
-        absencesMax: 20,
+        entriesMax: ENTRIES_MAX,
+        absencesMax: ABSENCES_MAX,
+        maxAgeMs,
         load: { text: 'select', key: row => row['key'] as Key, value: row => row['fact'] as Fact },
       });
-    this.caches = { user: cache('user'), grant: cache('grant'), route: cache('route') };
-    this.#reader = this.coherence.reader<Types>(this.caches);
+    this.caches = {
+      credential: cache('credential'),
+      user: cache('user'),
+      grant: cache('grant'),
+      route: cache('route'),
+    };
+    this.#reader = this.coherence.reader<SimulatedTypes>(this.caches);
     if (dice.chance(0.5)) {
       this.#subscribeReaders();
     }
+  }
+
+  /** Requests that wait for their answer. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   /** A request arrives, when the process gets to reading it. */
@@ -189,32 +211,42 @@ export class Replica {
   answer(asked: Asked): void {
     const arrivedMs = this.#timeline.nowMs;
     const floors = new Map(this.#floors);
-    const asking = { isStrong: false };
+    const asking: Asking = { passes: 0, isStrong: false, lacks: [] };
+    const proofs = this.coherence.stalenessBoundMs === null ? this.#proofs : null;
+    this.#waiting.add(asking);
+    if (this.#waiting.size > WAITING_KEYS_MAX) {
+      this.#checkQueues();
+    }
     const listeningSince = this.#listeningSince();
-    this.waiting += 1;
     const settle = (verdict: Verdict): void => {
-      this.waiting -= 1;
+      this.#waiting.delete(asking);
+      for (const { subject, key, text } of verdict.facts) {
+        if (text !== ABSENT) {
+          this.#known.add(factName(subject, key));
+        }
+      }
+      this.strong += Number(verdict.isStrong);
       this.#watcher.onAnswer({
+        ...verdict,
         replica: this.name,
         asked,
         arrivedMs,
         decidedMs: this.#timeline.nowMs,
-        ...verdict,
+        // Asked of memory first, and once more before each round and after the last.
+        rounds: Math.max(0, asking.passes - 2),
+        wasStrong: asking.isStrong,
+        wasUnproven: proofs === this.#proofs && this.coherence.stalenessBoundMs === null,
+        ...floorsOf(verdict.facts, floors),
         listened: listeningSince !== null && listeningSince === this.#listeningSince(),
-        floors: new Map(
-          verdict.facts.map(({ subject, key }) => {
-            const name = factName(subject, key);
-            return [name, Math.max(floors.get(name) ?? -Infinity, floors.get(factName(subject, [WHOLE])) ?? -Infinity)];
-          }),
-        ),
       });
     };
     const fail = (error: unknown): void => {
-      this.waiting -= 1;
+      this.#waiting.delete(asking);
       if (error instanceof UnavailableError) {
-        this.#watcher.onRefusal(this.name, error, asking.isStrong);
+        const wasKnown = asking.lacks.every(({ subject, key }) => this.#known.has(factName(subject, key)));
+        this.#watcher.onRefusal({ replica: this.name, asked, asking, error, wasKnown });
       } else {
-        this.#watcher.onViolation(`${this.name}: an answer failed with ${String(error)}`);
+        this.#watcher.onViolation('G6', `${this.name}: an answer failed with ${String(error)}`);
       }
     };
     try {
@@ -229,17 +261,31 @@ export class Replica {
     }
   }
 
-  /** Number of the listening connection whose LISTEN has been acknowledged, if there is one. */
+  /** Number of the listening connection, if its LISTEN has been acknowledged by the server that is now the primary. */
   #listeningSince(): number | null {
     const { state } = this.coherence;
-    return state === 'down' || state === 'connecting' ? null : this.wires.opened;
+    const isOnPrimary = this.wires.listening?.server === this.#cluster.primary;
+    return isOnPrimary && state !== 'down' && state !== 'connecting' ? this.wires.opened : null;
+  }
+
+  #checkQueues(): void {
+    const lacking = new Set<string>();
+    for (const { lacks } of this.#waiting) {
+      for (const { key } of lacks.filter(({ subject }) => subject === 'credential')) {
+        lacking.add(keyText(key));
+      }
+    }
+    // Those that wait for a batch, and those in the batch that is under way.
+    if (lacking.size > WAITING_KEYS_MAX + BATCH_KEYS_MAX) {
+      this.#watcher.onViolation('G5', `${this.name} lets ${lacking.size} credentials wait to be loaded`);
+    }
   }
 
   /** Hooks that ask as soon as they are told, in the middle of the turn in which the caches forget. */
   #subscribeReaders(): void {
     for (const subject of SUBJECTS) {
       this.coherence.on(subject, () => {
-        const asked = { app: 'a1', user: this.#dice.pick(['u1', 'u2']), strong: this.#dice.chance(0.1) };
+        const asked = { app: 'a1', credential: this.#dice.pick(['c1', 'c2']), strong: this.#dice.chance(0.1) };
         this.answer(this.#dice.chance(0.7) ? { ...asked, only: this.#dice.pick(SUBJECTS) } : asked);
         if (this.handlersThrow && this.#dice.chance(0.3)) {
           throw new Error('a handler that throws');
@@ -248,13 +294,51 @@ export class Replica {
     }
   }
 
-  #noteHeard(payload: string, queuedMs: number): void {
+  #noteHeard(payload: string, queuedAt: QueuedAt): void {
     const message = parseMessage(payload);
     if (message.type === 'change') {
-      this.heard += message.keys?.length ?? 10;
       for (const key of message.keys ?? [[WHOLE]]) {
         const name = factName(message.subject, key);
-        this.#floors.set(name, Math.max(this.#floors.get(name) ?? -Infinity, queuedMs));
+        this.#floors.set(name, queuedAt);
+        this.#loads.delete(name);
+      }
+    }
+    if (message.type === 'barrier') {
+      this.#barriers.set(message.id, queuedAt);
+    }
+    if (message.type === 'malformed' || (message.type === 'change' && message.keys === null)) {
+      this.#loads.clear();
+    }
+  }
+
+  /** An answer to a barrier says that nothing older than the barrier will be served any more. */
+  #noteSent(payload: string): void {
+    const message = parseMessage(payload);
+    const barrierAt = message.type === 'acknowledgement' ? this.#barriers.get(message.id) : undefined;
+    if (barrierAt !== undefined) {
+      this.acknowledged += 1;
+      for (const subject of SUBJECTS) {
+        const name = factName(subject, [WHOLE]);
+        if ((this.#floors.get(name)?.order ?? -1) < barrierAt.order) {
+          this.#floors.set(name, barrierAt);
+        }
+      }
+    }
+  }
+
+  /** What is loaded while live is remembered: once is enough until it changes, but for strong requests that find no fence. */
+  #noteLoad(subject: string, keys: readonly Key[]): void {
+    if (keys.length > BATCH_KEYS_MAX) {
+      this.#watcher.onViolation('G5', `${this.name} loads ${keys.length} facts at once`);
+    }
+    if (this.coherence.stalenessBoundMs !== null && ![...this.#waiting].some(({ isStrong }) => isStrong)) {
+      for (const key of keys) {
+        const name = factName(subject, key);
+        const loads = (this.#loads.get(name) ?? 0) + 1;
+        this.#loads.set(name, loads);
+        if (loads > 1) {
+          this.#watcher.onReload(this.name, subject, key);
+        }
       }
     }
   }
@@ -264,14 +348,20 @@ export class Replica {
       this.seen.set(name, (this.seen.get(name) ?? 0) + 1);
     };
     count(observation.event);
+    if (observation.event === 'fence_proven') {
+      this.#proofs += 1;
+    }
+    if (observation.event === 'flush' || observation.event === 'watch_changed') {
+      this.#loads.clear();
+    }
     if (observation.event === 'connection_closed') {
       count(observation.cause);
       if (observation.cause === 'connection_lost' && this.wires.listening !== null) {
-        this.#watcher.onViolation(`${this.name}: gave up a connection that was in order`);
+        this.#watcher.onViolation('rates', `${this.name} gave up a connection that was in order`);
       }
     }
     if (observation.event === 'audit_stale') {
-      this.#watcher.onViolation(`G2: ${this.name}: an audit found stale facts of ${observation.subject}`);
+      this.#watcher.onViolation('G2', `${this.name}: an audit found stale facts of ${observation.subject}`);
     }
     trace(() => JSON.stringify(observation, (_, value: unknown) => (value instanceof Error ? value.message : value)));
   }

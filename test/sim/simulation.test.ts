@@ -1,58 +1,73 @@
 /**
  * Lives of simulated worlds, each decided by its seed; see `world.ts`. `GATEBELL_SIM_SEEDS` says how many of each profile
- * (default 20), `GATEBELL_SIM_FIRST` where to begin. A failure names its seed, and tells the end of its story.
+ * (default 12), `GATEBELL_SIM_FIRST` where to begin. A failure names its seed, and tells the end of its smallest story.
+ * `npm run sim` lives many more.
  */
-import { describe, expect, test } from 'vitest';
-import { PROFILES, type Profile } from './faults.js';
-import { simulate } from './world.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bundleSimulation } from './bundle.js';
+import { startLives, type Lives } from './lives.js';
+import { MUTANTS } from './mutants.js';
+import { PROFILES, type ProfileName } from './profiles.js';
+import { shrink } from './shrink.js';
+import { tell } from './story.js';
 
-const SEEDS = Number(process.env['GATEBELL_SIM_SEEDS'] ?? 20);
+const SEEDS = Number(process.env['GATEBELL_SIM_SEEDS'] ?? 12);
 const FIRST = Number(process.env['GATEBELL_SIM_FIRST'] ?? 1);
-/** Worlds that live side by side share the turns of the real event loop, and nothing else. */
-const WORLDS = 20;
 const LINES_MAX = 80;
+const SHRINK_MS = 10_000;
 
-async function firstFailure(profile: Profile): Promise<string | null> {
-  const failed: number[] = [];
-  let next = FIRST;
-  const worker = async (): Promise<void> => {
-    while (next < FIRST + SEEDS && failed.length === 0) {
-      const { seed, violation } = await simulate(profile, next++);
-      if (violation !== null) {
-        failed.push(seed);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: WORLDS }, worker));
-  const [seed] = failed;
-  if (seed === undefined) {
-    return null;
-  }
-  const { trace, violation } = await simulate(profile, seed, true);
-  return [
-    ...trace.slice(-LINES_MAX),
-    violation,
-    `npx tsx test/sim/explore.ts --profile ${profile} --seed ${seed}`,
-  ].join('\n');
+let lives: Lives;
+beforeAll(async () => {
+  lives = startLives(await bundleSimulation());
+});
+afterAll(() => lives.close());
+
+async function firstFailure(profile: ProfileName): Promise<string | null> {
+  const seeds = Array.from({ length: SEEDS }, (_, index) => FIRST + index);
+  const outcomes = await Promise.all(seeds.map(seed => lives.live(profile, seed)));
+  const failed = outcomes.find(({ violation }) => violation !== null);
+  return failed === undefined ? null : tell(await shrink(lives, failed, SHRINK_MS), null, LINES_MAX);
 }
 
 describe('keeps the promises', () => {
-  test.each(Object.keys(PROFILES) as Profile[])('%s', async profile => {
+  test.each(Object.keys(PROFILES) as ProfileName[])('%s', async profile => {
     expect(await firstFailure(profile)).toBeNull();
   });
 });
 
 describe('a seed', () => {
   test('is the whole world: the same one tells the same story', async () => {
-    const [one, other] = [await simulate('chaos', 3, true), await simulate('chaos', 3, true)];
-    expect(one.trace.length).toBeGreaterThan(100);
-    expect(other.trace).toEqual(one.trace);
+    const [one, other] = [
+      await lives.live('chaos', 3, { tracing: true }),
+      await lives.live('chaos', 3, { tracing: true }),
+    ];
+    expect(one.story.length).toBeGreaterThan(100);
+    expect(other.story).toEqual(one.story);
   });
 
   test('makes a world in which much happens', async () => {
-    const { answers, strongAnswers, reads } = await simulate('calm', 1);
+    const { answers, strongAnswers, reads } = await lives.live('calm', 1);
     expect(answers).toBeGreaterThan(100);
     expect(strongAnswers).toBeGreaterThan(10);
     expect(reads).toBeGreaterThan(50);
+  });
+});
+
+describe('a seed that fails', () => {
+  test('is told by a small story of the same failure', async () => {
+    const { patches, profile, seed } = MUTANTS.find(({ name }) => name === '12')!;
+    const mistaken = startLives(await bundleSimulation(patches));
+    try {
+      const failed = await mistaken.live(profile, seed);
+      const { violation, plan, story } = await shrink(mistaken, failed, SHRINK_MS);
+      expect(violation?.kind).toBe(failed.violation?.kind);
+      expect(plan.length).toBeLessThan(failed.plan.length / 5);
+      expect(story.at(-1)).toContain('!!!');
+      // The story left is the whole story.
+      const only = new Set(plan.map(({ id }) => id));
+      expect((await mistaken.live(profile, failed.seed, { only, tracing: true })).story).toEqual(story);
+    } finally {
+      await mistaken.close();
+    }
   });
 });

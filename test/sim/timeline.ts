@@ -5,7 +5,7 @@
 interface Event {
   readonly dueMs: number;
   readonly order: number;
-  readonly run: () => void | Promise<void>;
+  readonly run: () => void;
 }
 
 const before = (one: Event, other: Event): boolean =>
@@ -17,7 +17,7 @@ export class Timeline {
   /** A binary heap, the next event first. */
   readonly #heap: Event[] = [];
 
-  at(dueMs: number, run: () => void | Promise<void>): void {
+  at(dueMs: number, run: () => void): void {
     const event = { dueMs: Math.max(dueMs, this.nowMs), order: this.#planned++, run };
     const heap = this.#heap;
     let index = heap.length;
@@ -33,12 +33,12 @@ export class Timeline {
     heap[index] = event;
   }
 
-  after(ms: number, run: () => void | Promise<void>): void {
+  after(ms: number, run: () => void): void {
     this.at(this.nowMs + ms, run);
   }
 
   /** Lets everything happen up to an hour, unless told to end before. */
-  async runUntil(endMs: number, isOver: () => boolean): Promise<void> {
+  runUntil(endMs: number, isOver: () => boolean): void {
     while (!isOver()) {
       const next = this.#heap[0];
       if (next === undefined || next.dueMs > endMs) {
@@ -47,10 +47,7 @@ export class Timeline {
       }
       this.#dropFirst();
       this.nowMs = next.dueMs;
-      const running = next.run();
-      if (running !== undefined) {
-        await running;
-      }
+      next.run();
     }
   }
 

@@ -5,6 +5,7 @@
 import type { FenceReceipt, OpenSubscription, SendFence, SubscriptionEvents } from '../../src/coherence/listener.js';
 import type { FactSource, Reading } from '../../src/coherence/loader.js';
 import type { Key } from '../../src/coherence/signal.js';
+import type { ViolationKind } from './checker.js';
 import type { Backend, Cluster, Server, Subject } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { Machine } from './machine.js';
@@ -16,6 +17,8 @@ export interface Weather {
   delayMaxMs: number;
   /** Until then a connection of the pool carries nothing. */
   poolDeafUntilMs: number;
+  /** Until then all connections of the pool are in use. */
+  poolBusyUntilMs: number;
   /** Until then the pool's statements fail. */
   poolFailsUntilMs: number;
   /** Until then a load takes long. */
@@ -26,10 +29,14 @@ export interface Weather {
   poolServer: { readonly server: Server; readonly untilMs: number; readonly untilRenewed: boolean } | null;
   /** Whether somebody answers our fences before Postgres does. */
   forgesFences: boolean;
+  /** Called when a fence is sent. */
+  onFence: (() => void) | null;
 }
 
 /** Bounds of the replica's own patience, as in `store/pool.ts`. */
 const TIMEOUT_MS = 2_000;
+/** Of connecting: those of one series, and of the next if one of them succeeded in between. */
+const ATTEMPTS_A_SECOND_MAX = 10;
 /** Pool and listening connections have process ids of their own. */
 const POOL_PROCESS = 1_000;
 const LISTENER_PROCESS = 10_000;
@@ -37,10 +44,22 @@ export const FORGER_PROCESS = 6;
 
 export class DataError extends Error {}
 
+/** When a message was queued. */
+export interface QueuedAt {
+  readonly atMs: number;
+  /** Changes of facts by then. */
+  readonly order: number;
+}
+
 export interface WireTap {
+  /** Called when a message is queued; what it returns is given back when the replica hears of it. */
+  onQueued(): QueuedAt;
   /** Called before a change is handed to the replica. */
-  onHeard(payload: string, queuedMs: number): void;
-  onViolation(problem: string): void;
+  onHeard(payload: string, queuedAt: QueuedAt): void;
+  /** Called when the replica sends a message over its listening connection. */
+  onSent(payload: string): void;
+  onLoad(subject: string, keys: readonly Key[]): void;
+  onViolation(kind: ViolationKind, problem: string): void;
   trace(line: () => string): void;
 }
 
@@ -48,20 +67,24 @@ export class Wires {
   readonly weather: Weather = {
     delayMaxMs: 2,
     poolDeafUntilMs: 0,
+    poolBusyUntilMs: 0,
     poolFailsUntilMs: 0,
     loadsSlowUntilMs: 0,
     listenRefusedUntilMs: 0,
     poolServer: null,
     forgesFences: false,
+    onFence: null,
   };
   /** Of loads; those of audits are counted apart. */
   reads = 0;
   audits = 0;
   keysRead = 0;
   opened = 0;
+  fences = 0;
   /** Connections that broke by themselves. */
   lost = 0;
   #readsInFlight = 0;
+  readonly #attemptsMs: number[] = [];
   readonly #timeline: Timeline;
   readonly #dice: Dice;
   readonly #machine: Machine;
@@ -92,9 +115,10 @@ export class Wires {
 
   readonly open: OpenSubscription = (_channel, events, signal) => {
     if (this.#newest?.isOpen === true) {
-      this.#tap.onViolation('bounds: a second listening connection');
+      this.#tap.onViolation('G5', 'opened a second listening connection');
     }
     this.opened += 1;
+    this.#checkPace();
     const connection = new ListeningConnection({
       processId: LISTENER_PROCESS + this.#dice.integer(1e9),
       timeline: this.#timeline,
@@ -157,8 +181,19 @@ export class Wires {
     }
   }
 
-  readonly sendFence: SendFence = (nonce, listener = null) =>
-    this.#ask<FenceReceipt>('fence', (server, answer) => {
+  /** Attempts back off: a server that is down is not stormed. */
+  #checkPace(): void {
+    const { nowMs } = this.#timeline;
+    this.#attemptsMs.push(nowMs);
+    if (nowMs - (this.#attemptsMs.at(-ATTEMPTS_A_SECOND_MAX - 1) ?? -Infinity) < 1_000) {
+      this.#tap.onViolation('rates', `tries to connect more than ${ATTEMPTS_A_SECOND_MAX} times a second`);
+    }
+  }
+
+  readonly sendFence: SendFence = (nonce, listener = null) => {
+    this.fences += 1;
+    this.weather.onFence?.();
+    return this.#ask<FenceReceipt>('fence', (server, answer) => {
       if (server.inRecovery) {
         answer(new Error('cannot notify during recovery'));
         return;
@@ -182,6 +217,7 @@ export class Wires {
         this.#timeline.after(this.#dice.between(0, 2), commit);
       }
     });
+  };
 
   readonly source: FactSource = {
     read: (subject, _text, keys, purpose) => {
@@ -189,11 +225,12 @@ export class Wires {
         this.audits += 1;
       } else {
         this.reads += 1;
+        this.#tap.onLoad(subject, keys);
         this.keysRead += keys.length;
       }
       this.#readsInFlight += 1;
       if (this.#readsInFlight > this.#loadsMax) {
-        this.#tap.onViolation('bounds: too many loads in flight');
+        this.#tap.onViolation('G5', 'has too many loads in flight');
       }
       const slowMs = this.#timeline.nowMs < this.weather.loadsSlowUntilMs ? this.#dice.between(0, 1_500) : 0;
       return this.#ask<Reading>(
@@ -236,6 +273,7 @@ export class Wires {
   #ask<T>(what: string, run: (server: Server, answer: (result: T | Error) => void) => void): Promise<T> {
     this.#tap.trace(() => `sends ${what}`);
     return new Promise((resolve, reject) => {
+      let isWaiting = true;
       const settle = (result: T | Error): void => {
         stopWaiting();
         if (result instanceof Error) {
@@ -245,6 +283,7 @@ export class Wires {
         }
       };
       const stopWaiting = this.#machine.startTimer(TIMEOUT_MS, () => {
+        isWaiting = false;
         reject(new Error('query timeout'));
       });
       const answer = (result: T | Error): void => {
@@ -259,7 +298,7 @@ export class Wires {
           });
         }
       };
-      this.#timeline.after(this.#delayMs(), () => {
+      const arrive = (): void => {
         const { nowMs } = this.#timeline;
         const { poolServer } = this.weather;
         const server = poolServer !== null && nowMs < poolServer.untilMs ? poolServer.server : this.#cluster.primary;
@@ -278,6 +317,18 @@ export class Wires {
             answer(new Error('connection reset'));
           }
         });
+      };
+      const send = (): void => {
+        this.#timeline.after(this.#delayMs(), arrive);
+      };
+      if (this.#timeline.nowMs >= this.weather.poolBusyUntilMs) {
+        send();
+        return;
+      }
+      this.#timeline.at(this.weather.poolBusyUntilMs, () => {
+        if (isWaiting) {
+          send();
+        }
       });
     });
   }
@@ -305,10 +356,13 @@ export class ListeningConnection implements Backend {
   stalledUntilMs = 0;
   /** So many messages arrive yet before it is half open. */
   fadesAfter = Infinity;
+  /** The next echo of a fence is the last message that arrives. */
+  fadesAfterFence = false;
   /** Nothing arrives any more, in either direction. */
   isHalfOpen = false;
   readonly #parts: ConnectionParts;
-  #server: Server | null = null;
+  /** Where LISTEN was sent to. */
+  server: Server | null = null;
   #arrivesMs = 0;
   /** On the way, and arrived but not read; oldest first. */
   readonly #inTransit: (() => void)[] = [];
@@ -325,18 +379,19 @@ export class ListeningConnection implements Backend {
   /** LISTEN commits on the server now; the acknowledgement is under way. */
   listen(server: Server, onAcknowledged: () => void): void {
     if (this.isOpen) {
-      this.#server = server;
+      this.server = server;
       server.backends.add(this);
       this.#carry(onAcknowledged);
     }
   }
 
   hear(payload: string, processId: number): void {
-    const queuedMs = this.#parts.timeline.nowMs;
+    const queuedAt = this.#parts.tap.onQueued();
     this.#carry(() => {
       this.#parts.tap.trace(() => `hears ${payload}`);
-      this.#parts.tap.onHeard(payload, queuedMs);
+      this.#parts.tap.onHeard(payload, queuedAt);
       this.#parts.events.onMessage(payload, processId);
+      this.isHalfOpen ||= this.fadesAfterFence && payload.includes('"f"');
     });
   }
 
@@ -348,8 +403,9 @@ export class ListeningConnection implements Backend {
 
   /** A message of its own: it goes out through the cluster's queue, if it gets there. */
   send(payload: string): void {
+    this.#parts.tap.onSent(payload);
     this.#parts.timeline.after(this.#parts.delayMs(), () => {
-      const server = this.#server;
+      const server = this.server;
       if (this.isOpen && !this.isHalfOpen && server?.up === true && this.#parts.timeline.nowMs >= this.stalledUntilMs) {
         this.#parts.cluster.notify(server, payload, this.processId);
       }
@@ -358,7 +414,7 @@ export class ListeningConnection implements Backend {
 
   /** Breaks at once, and says so. */
   cut(): void {
-    this.#server?.backends.delete(this);
+    this.server?.backends.delete(this);
     this.#parts.machine.receive(() => {
       this.#lose();
     });
@@ -366,7 +422,7 @@ export class ListeningConnection implements Backend {
 
   close(): void {
     this.isOpen = false;
-    this.#server?.backends.delete(this);
+    this.server?.backends.delete(this);
     this.#unread = [];
   }
 
@@ -417,7 +473,7 @@ export class ListeningConnection implements Backend {
         const chunk = this.#unread;
         this.#unread = [];
         for (const next of chunk) {
-          if (this.isOpen) {
+          if (this.isOpen && !this.isHalfOpen) {
             next();
           }
         }

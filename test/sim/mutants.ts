@@ -1,0 +1,840 @@
+/**
+ * Mistakes that the simulation must see. Each is a patch of the sources, applied in memory while the simulation is bundled (`bundle.ts`), so
+ * nothing that is built for production can reach it; a patch that no longer finds its text fails the test of its name.
+ *
+ * Where two rules guard against the same, taking one away shows nothing. Such a mutant takes the other away as well (`without`), and the
+ * test shows that this alone is not what the simulation sees: the seed that fails with both is clean without the mistake.
+ */
+import type { Patch } from './bundle.js';
+import type { ViolationKind } from './checker.js';
+import type { ProfileName } from './profiles.js';
+
+export interface Mutant {
+  /** Number in PROTOCOL.md, or a name of our own. */
+  readonly name: string;
+  /** The mistake, in words. */
+  readonly mistake: string;
+  readonly patches: readonly Patch[];
+  /** Other guards, taken away as well. */
+  readonly without?: readonly Patch[];
+  readonly profile: ProfileName;
+  /** Has shown it, and is tried first. */
+  readonly seed: number;
+  /** Then seeds 1 to this are tried; one of them must show it. */
+  readonly seeds: number;
+  /** What the simulation says first. */
+  readonly expects: readonly ViolationKind[];
+}
+
+const patch =
+  (file: string) =>
+  (find: string, replace: string): Patch => ({ file, find, replace });
+const bus = patch('src/coherence/bus.ts');
+const cache = patch('src/coherence/cache.ts');
+const lease = patch('src/coherence/lease.ts');
+const listener = patch('src/coherence/listener.ts');
+const loader = patch('src/coherence/loader.ts');
+const reader = patch('src/coherence/reader.ts');
+const decide = patch('src/auth/decide.ts');
+const cluster = patch('test/sim/cluster.ts');
+const replica = patch('test/sim/replica.ts');
+const wires = patch('test/sim/wires.ts');
+
+/** The first fence of an epoch forgets everything that was loaded before it, which hides most mistakes about epochs. */
+const FIRST_FENCE_KEEPS_LOADS = listener(
+  'filter(subject => !lease.trusts(subject))',
+  'filter(subject => receiver.proven && !lease.trusts(subject))',
+);
+/** A subject has one batch in flight, so that there is one flight of a key. */
+const MANY_BATCHES = loader('if (inFlight || known.size', 'if (known.size');
+const EPOCH_CHECK = 'epoch === null ||\n            epoch !== lease.epoch ||';
+const FRESH =
+  'return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs && wallElapsedMs >= 0 && wallElapsedMs <= leaseMs;';
+const PROVE = '        proof = sent;';
+const END_EPOCH = '      epoch = null;';
+const DOUBTED = '  let doubted = false;';
+
+/** What was served was not so: which promise it breaks first is chance. */
+const STALE: readonly ViolationKind[] = ['G1', 'G2', 'G3', 'rest'];
+
+/** In the order of PROTOCOL.md; then our own. */
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: '1',
+    mistake: 'the epoch is bumped at down, so that the time without one counts as part of the next',
+    patches: [
+      lease('    get epoch() {\n      return epoch;', '    get epoch() {\n      return epochs;'),
+      lease('      epoch = ++epochs;', '      epoch = epochs;'),
+      lease(END_EPOCH, `${END_EPOCH}\n      epochs += 1;`),
+    ],
+    without: [FIRST_FENCE_KEEPS_LOADS],
+    profile: 'reconnects',
+    seed: 3,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '2',
+    mistake: 'whether there is an epoch is looked at when a fact is stored, not when its load is sent',
+    patches: [cache(EPOCH_CHECK, 'lease.epoch === null ||')],
+    without: [FIRST_FENCE_KEEPS_LOADS],
+    profile: 'reconnects',
+    seed: 3,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '3',
+    mistake: 'epochs are not compared at all',
+    patches: [cache(EPOCH_CHECK, ''), lease('trusts: subject => epoch !== null && ', 'trusts: subject => ')],
+    without: [FIRST_FENCE_KEEPS_LOADS],
+    profile: 'reconnects',
+    seed: 3,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '4',
+    mistake: 'a LISTEN that was sent counts as in place',
+    patches: [
+      wires(
+        '      this.#timeline.after(this.#delayMs() + this.#delayMs(), () => {\n        const server = this.#cluster.primary;',
+        `      this.#machine.receive(() => {
+        stopWaiting();
+        resolve({
+          backend: { processId: connection.processId, mark: '' },
+          send: () => undefined,
+          close: () => connection.close(),
+        });
+      });
+      this.#timeline.after(this.#delayMs() + this.#delayMs(), () => {
+        const server = this.#cluster.primary;`,
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: ['rates'],
+  },
+  {
+    name: '5',
+    mistake: 'an invalidation does not forget flights',
+    patches: [cache('    flights.delete(text);\n    return', '    return'), cache('    flights.clear();\n', '')],
+    profile: 'calm',
+    seed: 4,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: '6',
+    mistake: 'the guard is the presence of the key, not the identity of the flight',
+    patches: [
+      cache('flights.get(ticket.text) === ticket && flights.delete(ticket.text)', 'flights.delete(ticket.text)'),
+    ],
+    without: [MANY_BATCHES],
+    profile: 'calm',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '7',
+    mistake: 'the end of a flight deletes a newer one of the same key',
+    patches: [
+      cache(
+        'flights.get(ticket.text) === ticket && flights.delete(ticket.text)',
+        '[flights.get(ticket.text) === ticket, flights.delete(ticket.text)][0]!',
+      ),
+    ],
+    without: [MANY_BATCHES],
+    profile: 'calm',
+    seed: 1,
+    seeds: 40,
+    expects: ['rates'],
+  },
+  {
+    name: '8',
+    mistake: 'a signal of a whole subject skips flights',
+    patches: [
+      cache(
+        "    if (signal.type === 'flush' || signal.keys === null) {",
+        `    if (signal.type === 'change' && signal.keys === null) {
+      entries.clear();
+      absences.clear();
+    } else if (signal.type === 'flush') {`,
+      ),
+    ],
+    profile: 'loads',
+    seed: 3,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '9',
+    mistake: 'the flush of a malformed payload keeps flights',
+    patches: [
+      cache(
+        "    if (signal.type === 'flush' || signal.keys === null) {",
+        `    if (signal.type === 'flush' && signal.cause === 'malformed') {
+      entries.clear();
+      absences.clear();
+    } else if (signal.type === 'flush' || signal.keys === null) {`,
+      ),
+    ],
+    profile: 'loads',
+    seed: 2,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '10',
+    mistake: 'nothing is flushed when the connection is given up',
+    patches: [listener("    bus.emit({ type: 'flush', cause: 'down' });\n", '')],
+    without: [FIRST_FENCE_KEEPS_LOADS],
+    profile: 'reconnects',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '11',
+    mistake: 'a proof is stamped when its echo comes',
+    patches: [listener('lease.prove(fence.sent);', 'lease.prove(clock.now());')],
+    profile: 'stalls',
+    seed: 58,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '12',
+    mistake: 'the lease is never checked',
+    patches: [lease(FRESH, 'return true;')],
+    profile: 'stalls',
+    seed: 1,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: '13',
+    mistake: 'the lease runs out by a timer',
+    patches: [
+      lease(DOUBTED, `${DOUBTED}\n  let holds = false;\n  let timer = new AbortController();`),
+      lease(FRESH, 'return holds;'),
+      lease(END_EPOCH, `${END_EPOCH}\n      timer.abort();\n      holds = false;`),
+      lease(
+        PROVE,
+        `${PROVE}
+        timer.abort();
+        const own = new AbortController();
+        timer = own;
+        holds = true;
+        void clock.sleep(leaseMs, own.signal).then(() => {
+          holds &&= own.signal.aborted;
+        });`,
+      ),
+    ],
+    profile: 'sleeps',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '14',
+    mistake: 'the wall clock is not looked at',
+    patches: [lease(FRESH, 'return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs;')],
+    profile: 'sleeps',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '15',
+    mistake: 'the wall clock is looked at by a timer',
+    patches: [
+      lease(DOUBTED, `${DOUBTED}\n  let holds = false;\n  let timer = new AbortController();`),
+      lease(FRESH, 'return holds && monoElapsedMs >= 0 && monoElapsedMs <= leaseMs;'),
+      lease(END_EPOCH, `${END_EPOCH}\n      timer.abort();\n      holds = false;`),
+      lease(
+        PROVE,
+        `${PROVE}
+        timer.abort();
+        const own = new AbortController();
+        timer = own;
+        holds = true;
+        void (async () => {
+          while (!own.signal.aborted) {
+            await clock.sleep(100, own.signal);
+            holds &&= clock.now().wallMs - sent.wallMs <= leaseMs;
+          }
+        })();`,
+      ),
+    ],
+    profile: 'sleeps',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '16',
+    mistake: 'a fence that was in flight when the clock was stepped proves',
+    patches: [listener('if (Math.abs(now.wallMs - fence.sent.wallMs - rttMs) > CLOCK_JUMP_MS) {', 'if (false) {')],
+    profile: 'stepped',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '17',
+    mistake: 'a step of the clock is noticed when the fence has been taken for answered: nothing follows it',
+    patches: [listener("failFence(receiver, fence, 'clock_jump');", 'receiver.inFlight = null;')],
+    profile: 'stepped',
+    seed: 1,
+    seeds: 40,
+    expects: ['rest', 'rates'],
+  },
+  {
+    name: '18',
+    mistake: 'a strong read joins a fence in flight',
+    patches: [
+      listener(
+        '    waiting ??= createFence();\n    wake',
+        '    if (attempt.inFlight !== null) {\n      return attempt.inFlight.promise;\n    }\n    waiting ??= createFence();\n    wake',
+      ),
+    ],
+    profile: 'halves',
+    seed: 3,
+    seeds: 60,
+    expects: ['G3'],
+  },
+  {
+    name: '19',
+    mistake: 'strong reads that wait for a fence hang when the connection is given up',
+    patches: [listener('    waiting?.settle(null);\n    waiting = null;', '    waiting = null;')],
+    without: [
+      reader(
+        'const timedOut = clock.sleep(strongWaitMs, deadline.signal).then(() => null);',
+        'const timedOut = new Promise<null>(() => undefined);',
+      ),
+    ],
+    profile: 'reconnects',
+    seed: 2,
+    seeds: 40,
+    expects: ['rest'],
+  },
+  {
+    name: '20',
+    mistake: 'a read that nothing proves joins a batch that was sent',
+    patches: [cache('lease.serves(subject, clock.now()) ? flights.get(text) : undefined;', 'flights.get(text);')],
+    profile: 'network',
+    seed: 2,
+    seeds: 40,
+    expects: ['rates'],
+  },
+  {
+    name: '21',
+    mistake: 'what was loaded for a request is no evidence for it',
+    patches: [reader('if (loaded.sentAt > arrivedAt) {', 'if (false) {')],
+    profile: 'network',
+    seed: 1,
+    seeds: 20,
+    expects: ['rates'],
+  },
+  {
+    name: '22',
+    mistake: 'what was loaded before a strong request arrived is evidence for it',
+    patches: [reader('if (loaded.sentAt > arrivedAt) {', 'if (true) {')],
+    profile: 'joins',
+    seed: 3,
+    seeds: 40,
+    expects: ['G3'],
+  },
+  {
+    name: '23',
+    mistake: 'invalidations are deferred, fences are not',
+    patches: [
+      listener(
+        '        bus.emit(message);\n        observe({ event:',
+        '        clock.defer(() => {\n          bus.emit(message);\n        });\n        observe({ event:',
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '24',
+    mistake: 'a fence overtakes what is before it in the queue',
+    patches: [
+      wires(
+        '    const queuedAt = this.#parts.tap.onQueued();\n',
+        `    const queuedAt = this.#parts.tap.onQueued();
+    if (payload.includes('"f"')) {
+      this.#parts.machine.receive(() => {
+        this.#parts.events.onMessage(payload, processId);
+      });
+      return;
+    }
+`,
+      ),
+    ],
+    profile: 'stalls',
+    seed: 1,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '25',
+    mistake: 'a cache whose handler throws is not flushed',
+    patches: [bus('          cache.flush();\n', '')],
+    without: [
+      cache(
+        '    let forgotten = 0;\n',
+        "    let forgotten = 0;\n    if (signal.type === 'change' && signal.keys?.[0]?.[0] === 'u1') {\n      throw new Error('a cache that throws');\n    }\n",
+      ),
+    ],
+    profile: 'network',
+    seed: 1,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: '26',
+    mistake: 'a trigger emits nothing',
+    patches: [cluster('if (keys.length > 0 && triggers', "if (subject !== 'grant' && keys.length > 0 && triggers")],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: '27',
+    mistake: 'loads share the snapshot of a transaction that stays open',
+    patches: [
+      wires(
+        '  #readsInFlight = 0;\n',
+        '  #readsInFlight = 0;\n  #snapshot: { of: Server; server: Server; untilMs: number } | null = null;\n',
+      ),
+      wires(
+        '  #read(server: Server, subject: Subject, keys: readonly Key[]): Reading | Error {\n',
+        `  #read(now: Server, subject: Subject, keys: readonly Key[]): Reading | Error {
+    if (this.#snapshot === null || this.#snapshot.of !== now || this.#timeline.nowMs > this.#snapshot.untilMs) {
+      this.#snapshot = { of: now, server: { ...now, rows: new Map(now.rows) }, untilMs: this.#timeline.nowMs + 20 };
+    }
+    const { server } = this.#snapshot;
+`,
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: '28',
+    mistake: 'the pool may read from an old primary',
+    patches: [
+      cache('(lease.origin === null || lease.origin === reading.origin)', 'true'),
+      listener("if (receipt.listener === 'absent') {", 'if (false) {'),
+      listener('if (lease.origin !== null && lease.origin !== receipt.origin) {', 'if (false) {'),
+      lease('doubted ||= isCertain || everProven;', ''),
+    ],
+    profile: 'leftBehind',
+    seed: 2,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: '29',
+    mistake: "Postgres' clock is counted from when its answer came",
+    patches: [
+      listener('serverClock.observe(fence.sent, ', 'serverClock.observe(clock.now(), '),
+      loader('serverClock.observe(sent, ', 'serverClock.observe(clock.now(), '),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: ['P7', 'G4'],
+  },
+  {
+    name: '30',
+    mistake:
+      "Postgres' clock is counted on the monotonic clock alone, which stands still while the machine is suspended",
+    patches: [
+      lease(
+        'Math.max(now.monoMs - sample.sent.monoMs, now.wallMs - sample.sent.wallMs, 0)',
+        'now.monoMs - sample.sent.monoMs',
+      ),
+    ],
+    profile: 'sleeps',
+    seed: 2,
+    seeds: 40,
+    expects: ['P7', 'G4'],
+  },
+  {
+    name: '31',
+    mistake: 'an error of an old connection ends the new epoch',
+    patches: [
+      listener(
+        'onLost: error => {\n            endAttempt(opened, ',
+        'onLost: error => {\n            endAttempt(attempt ?? opened, ',
+      ),
+    ],
+    profile: 'network',
+    seed: 2,
+    seeds: 40,
+    expects: ['rates'],
+  },
+  {
+    name: '32',
+    mistake: 'a second caller of a waiting key takes the place of the first',
+    patches: [
+      loader(
+        'if (waiting !== undefined) {\n            return waiting;',
+        'if (waiting !== undefined && false) {\n            return waiting;',
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: ['rest'],
+  },
+  {
+    name: '33',
+    mistake: 'a flight that failed stays',
+    patches: [cache('onFailed: endFlight,', 'onFailed: () => undefined,')],
+    profile: 'hostile',
+    seed: 3,
+    seeds: 40,
+    expects: ['rates'],
+  },
+  {
+    name: '34-nonce',
+    mistake: 'a fence is proven by any nonce',
+    patches: [listener('fence !== null && fence.nonce === message.nonce && ', 'fence !== null && ')],
+    profile: 'echoes',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '34',
+    mistake: "a fence is proven by anybody's message",
+    patches: [
+      listener('fence !== null && fence.nonce === message.nonce && ', 'fence !== null && '),
+      listener('fence.echoes.includes(receipt.processId)', 'fence.echoes.length > 0'),
+    ],
+    profile: 'echoes',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '35',
+    mistake: 'a proof goes backwards',
+    patches: [lease('(proof === null || sent.monoMs >= proof.monoMs)', 'true')],
+    without: [
+      listener('  let failures = 0;\n', '  let failures = 0;\n  let earlier: Instant | null = null;\n'),
+      listener(
+        '    lease.prove(fence.sent);\n',
+        '    lease.prove(fence.sent);\n    lease.prove(earlier ?? fence.sent);\n    earlier = fence.sent;\n',
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: ['rates'],
+  },
+  {
+    name: '36',
+    mistake: 'an expired grant counts as missing',
+    patches: [
+      decide(
+        "    return answer(refuse('expired_grant', app));",
+        "    lacks.push({ subject: 'grant', key: [credential.userId, app.id] });\n    return { lacks };",
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: ['rates'],
+  },
+  {
+    name: '37',
+    mistake: "a trigger's text of a key is not the load's",
+    patches: [
+      cluster(
+        '{ v: 1, s: subject, k: keys }',
+        "{ v: 1, s: subject, k: keys.map(key => key.map(part => '\\\\x' + part)) }",
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: STALE,
+  },
+  {
+    name: '37-load',
+    mistake: "a load's text of a key is not the one that was asked for",
+    patches: [
+      replica("key: row => row['key'] as Key", "key: row => (row['key'] as Key).map(part => part.toUpperCase())"),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: ['rates'],
+  },
+  {
+    name: '38',
+    mistake: 'use extends the life of what is cached',
+    patches: [
+      cache(
+        '      if (entry.value === null) {\n        stats.absentHits',
+        '      Object.assign(entry, { sentMonoMs: now.monoMs });\n      if (entry.value === null) {\n        stats.absentHits',
+      ),
+    ],
+    profile: 'slips',
+    seed: 13,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: 'age-ignored',
+    mistake: 'what is cached never grows too old',
+    patches: [cache(' || now.monoMs - entry.sentMonoMs > maxAgeMs', '')],
+    profile: 'slips',
+    seed: 2,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: 'half-a-transaction',
+    mistake: 'a strong answer may rest on facts that were loaded after its fence was sent',
+    patches: [reader('!outcome.strong || fenced.newestAt < fence.sentAt', 'true')],
+    profile: 'halves',
+    seed: 14,
+    seeds: 40,
+    expects: ['G3'],
+  },
+  {
+    name: 'one-reading',
+    mistake: 'without a fence, a strong answer is not confirmed',
+    patches: [reader('if (before.size <= 1) {', 'if (before.size >= 0) {')],
+    profile: 'strong',
+    seed: 1,
+    seeds: 100,
+    expects: ['G3'],
+  },
+  {
+    name: 'trust-kept',
+    mistake: 'an epoch begins with the trust of the last one',
+    patches: [lease('      trusted = new Set();\n', '')],
+    profile: 'flickers',
+    seed: 13,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'touched-trigger',
+    mistake: 'a trigger that was disabled and enabled goes unnoticed',
+    patches: [listener('unheard.has(subject) || before !== fingerprint', 'unheard.has(subject)')],
+    profile: 'ddl',
+    seed: 2,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: 'disabled-trigger',
+    mistake: 'a disabled trigger is trusted',
+    patches: [listener('      if (watch.problem === null) {', '      if (watch.problem !== undefined) {')],
+    profile: 'ddl',
+    seed: 1,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: 'data-error',
+    mistake: 'a value that Postgres refuses fails its whole batch',
+    patches: [loader('if (tickets.length > 1 && isDataError) {', 'if (tickets.length > 1 && false) {')],
+    profile: 'loads',
+    seed: 2,
+    seeds: 40,
+    expects: ['G6'],
+  },
+  {
+    name: 'overdue-first',
+    mistake: 'a fence is overdue before the sockets were read',
+    patches: [listener('const POLL_TURNS_MAX = 100;', 'const POLL_TURNS_MAX = 0;')],
+    profile: 'pauses',
+    seed: 16,
+    seeds: 40,
+    expects: ['rates'],
+  },
+  {
+    name: 'standby-read',
+    mistake: 'what a standby answers is believed',
+    patches: [cache('if (!reading.inRecovery && (', 'if ((')],
+    profile: 'servers',
+    seed: 8,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'no-doubt',
+    mistake: 'what the pool reads is believed though it was found on another server',
+    patches: [lease('doubted ||= isCertain || everProven;', '')],
+    profile: 'leftBehind',
+    seed: 6,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: 'absent-ignored',
+    mistake: 'a fence that was sent on another server than the listener is on tells nothing',
+    patches: [listener("if (receipt.listener === 'absent') {", 'if (false) {')],
+    profile: 'leftBehind',
+    seed: 5,
+    seeds: 40,
+    expects: STALE,
+  },
+  {
+    name: 'barrier-unheard',
+    mistake: 'a barrier is not answered',
+    patches: [listener('        void answerBarrier(receiver, message.id);\n', '')],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: ['rates'],
+  },
+  {
+    name: 'barrier-at-once',
+    mistake: 'a barrier is answered before a fence has seen the triggers',
+    patches: [listener('const outcome = await requestFence();', 'const outcome = await Promise.resolve();')],
+    profile: 'ddl',
+    seed: 20,
+    seeds: 60,
+    expects: ['G2'],
+  },
+  {
+    name: 'hooks-first',
+    mistake: 'the bus tells subscribers before caches',
+    patches: [
+      bus(
+        '      for (const cache of caches) {\n',
+        `      for (const { subject, handler } of subscriptions) {
+        if (signal.type === 'change' && signal.subject === subject) {
+          handler(signal);
+        }
+      }
+      for (const cache of caches) {
+`,
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: ['G1', 'G2'],
+  },
+  {
+    name: 'handler-throws',
+    mistake: 'a subscriber that throws harms others',
+    patches: [bus("observe({ event: 'handler_failed', subject, handler: 'subscriber', error });", 'throw error;')],
+    profile: 'hostile',
+    seed: 6,
+    seeds: 60,
+    expects: ['G6'],
+  },
+  {
+    name: 'malformed-ignored',
+    mistake: 'a message that is not understood is ignored',
+    patches: [listener("        bus.emit({ type: 'flush', cause: 'malformed' });\n", '')],
+    profile: 'hostile',
+    seed: 3,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: 'slots',
+    mistake: 'loads may take the whole pool',
+    patches: [loader(' && slotsUsed < limits.slotsMax', '')],
+    profile: 'calm',
+    seed: 1,
+    seeds: 20,
+    expects: ['G5'],
+  },
+  {
+    name: 'batch-size',
+    mistake: 'a batch has no bound',
+    patches: [loader('take(unknown, limits.batchKeysMax, batch);', 'take(unknown, Infinity, batch);')],
+    profile: 'floods',
+    seed: 1,
+    seeds: 20,
+    expects: ['G5'],
+  },
+  {
+    name: 'queue-size',
+    mistake: 'any number of keys may wait to be loaded',
+    patches: [loader('if (lane.size >= ', 'if (lane.size >= 1e6 * ')],
+    profile: 'floods',
+    seed: 1,
+    seeds: 20,
+    expects: ['G5'],
+  },
+  {
+    name: 'one-lane',
+    mistake: 'made-up keys wait among real ones',
+    patches: [
+      loader('const lane = isKnown ? known : unknown;', 'const lane = known;'),
+      loader('(isKnown ? 1 : UNKNOWN_SHARE)', '1'),
+    ],
+    profile: 'floods',
+    seed: 3,
+    seeds: 40,
+    expects: ['G5'],
+  },
+  {
+    name: 'one-room',
+    mistake: 'absences take the room of facts',
+    patches: [cache('(value === null ? absences : entries).set', 'entries.set')],
+    profile: 'floods',
+    seed: 7,
+    seeds: 40,
+    expects: ['rates', 'G5'],
+  },
+  {
+    name: 'absences',
+    mistake: 'any number of absences is remembered',
+    patches: [cache('{ max: absencesMax', '{ max: 1e6')],
+    profile: 'floods',
+    seed: 2,
+    seeds: 20,
+    expects: ['G5'],
+  },
+  {
+    name: 'ghost',
+    mistake: 'a connection that is given up stays open',
+    patches: [listener('    ending.abort.abort();\n', ''), listener('    ending.subscription?.close();\n', '')],
+    profile: 'servers',
+    seed: 1,
+    seeds: 60,
+    expects: ['G5'],
+  },
+  {
+    name: 'no-backoff',
+    mistake: 'a new connection is tried at once, for ever',
+    patches: [listener('await clock.sleep(retryMs, stop);', 'await clock.sleep(0, stop);')],
+    profile: 'reconnects',
+    seed: 3,
+    seeds: 20,
+    expects: ['rates'],
+  },
+  {
+    name: 'no-pause',
+    mistake: 'a fence follows the other without a pause',
+    patches: [listener('        await clock.sleep(Math.max(0, dueInMs), wake.signal);\n', '')],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: ['rates'],
+  },
+];

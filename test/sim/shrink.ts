@@ -1,0 +1,42 @@
+/**
+ * Finds a smaller story of a violation: the same seed, with as much of what was planned left out as can be while the same kind of promise is
+ * broken. Delta debugging (Zeller and Hildebrandt, 2002): leaves out halves, then quarters, and so on down to single events.
+ */
+import type { Lives } from './lives.js';
+import type { Outcome } from './world.js';
+
+/** The smallest failing life found within the time. @param failed a life with a violation @param limitMs of real time */
+export async function shrink(lives: Lives, failed: Outcome, limitMs: number): Promise<Outcome> {
+  const { profile, seed, violation } = failed;
+  const endMs = performance.now() + limitMs;
+  let smallest = failed;
+  const attempt = async (names: readonly string[]): Promise<boolean> => {
+    const outcome = await lives.live(profile, seed, { only: new Set(names) });
+    const fails = outcome.violation?.kind === violation?.kind;
+    if (fails && names.length < smallest.plan.length) {
+      smallest = outcome;
+    }
+    return fails;
+  };
+  // What was to happen afterwards has nothing to do with it.
+  const before = failed.plan.filter(({ atMs }) => atMs <= violation!.atMs).map(({ id }) => id);
+  let names: readonly string[] = (await attempt(before)) ? before : failed.plan.map(({ id }) => id);
+  let size = Math.ceil(names.length / 2);
+  while (performance.now() < endMs) {
+    let isSmaller = false;
+    for (let from = 0; from < names.length && performance.now() < endMs;) {
+      const rest = [...names.slice(0, from), ...names.slice(from + size)];
+      if (await attempt(rest)) {
+        names = rest;
+        isSmaller = true;
+      } else {
+        from += size;
+      }
+    }
+    if (size === 1 && !isSmaller) {
+      break;
+    }
+    size = isSmaller && size === 1 ? 1 : Math.ceil(size / 2);
+  }
+  return lives.live(profile, seed, { only: new Set(smallest.plan.map(({ id }) => id)), tracing: true });
+}
