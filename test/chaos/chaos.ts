@@ -48,6 +48,8 @@ export interface Result {
 const SETTLE_MS = 300;
 const CALM_AFTER_MS = 700;
 const RECOVER_MS = 30_000;
+/** Beyond the time for which a nemesis is to be in force. */
+const NOTICE_MS = 10_000;
 const POLL_MS = 50;
 /** Longer than anything takes besides being in force; a nemesis that takes longer hangs, or made something hang. */
 const OVERHEAD_MS = 120_000;
@@ -96,6 +98,25 @@ async function awaitExpected(nemesis: Nemesis, cluster: Cluster, ms: number, sig
       }
       await sleep(POLL_MS, undefined, { signal });
     }
+  }
+}
+
+/** Waits until every replica has noticed it, for on a busy machine that takes a while. Returns who has not. */
+async function awaitNoticed(
+  { name: nemesis, leaves }: Nemesis,
+  members: readonly Member[],
+  linesBefore: readonly number[],
+  signal: AbortSignal,
+): Promise<string[]> {
+  const deadlineMs = performance.now() + NOTICE_MS;
+  for (;;) {
+    const unmoved = members.filter(
+      (member, index) => leaves !== undefined && !member.lines.slice(linesBefore[index]).some(leaves),
+    );
+    if (unmoved.length === 0 || performance.now() > deadlineMs) {
+      return unmoved.map(({ name }) => `${name} has not noticed anything: it was no ${nemesis}`);
+    }
+    await sleep(POLL_MS, undefined, { signal });
   }
 }
 
@@ -160,6 +181,7 @@ async function face(
   cluster.onStop(async () => stop?.());
   const inForceMs = Math.max(seconds, nemesis.leastSeconds ?? 0) * 1_000;
   const [unmet] = await Promise.all([awaitExpected(nemesis, cluster, inForceMs, signal), pause(inForceMs)]);
+  const unmoved = await awaitNoticed(nemesis, members, linesBefore, signal);
   await stop();
   stop = null;
   const stoppedMs = performance.now();
@@ -174,10 +196,6 @@ async function face(
   const { told, ...judged } = judgeAnswers(answers, cluster, checker);
   const isMeanwhile = (answer: Answer): boolean =>
     !isUnavailable(answer) && answer.answeredMs > startedMs && answer.sentMs < recoveredMs;
-  const { leaves } = nemesis;
-  const unmoved = members
-    .filter((member, index) => leaves !== undefined && !member.lines.slice(linesBefore[index]).some(leaves))
-    .map(({ name }) => `${name} has not noticed anything: it was no ${nemesis.name}`);
   return {
     nemesis: nemesis.name,
     does: nemesis.does,
