@@ -12,7 +12,7 @@ export { systemClock, systemRandom } from './coherence/clock.js';
 export type { Clock, Instant, Random } from './coherence/clock.js';
 export { UnavailableError } from './coherence/errors.js';
 export type { UnavailableCause } from './coherence/errors.js';
-export type { FactQuery, FactSource, Reading, ReadPurpose, Row } from './coherence/loader.js';
+export type { FactQuery, FactSource, Reading, ReadPart, ReadPurpose, Row } from './coherence/loader.js';
 export type {
   FenceReceipt,
   ListeningBackend,

@@ -62,6 +62,8 @@ export interface CacheOptions<V> extends CacheLimits {
 /** See the head of the file. */
 export interface Cache<V> {
   readonly subject: string;
+  /** How its facts are read. */
+  readonly query: FactQuery<V>;
   readonly stats: Readonly<CacheStats>;
   readonly size: number;
   readonly absences: number;
@@ -81,9 +83,7 @@ export interface Held<V> extends Entry<V>, Member {
 }
 
 /** The auditor's side of a cache. */
-export interface AuditedCache<V> {
-  readonly subject: string;
-  readonly query: FactQuery<V>;
+export interface AuditedCache<V> extends Pick<Cache<V>, 'subject' | 'query'> {
   /** Some entries, drawn at random, whether the fact exists or not. None counts as used by this. */
   draw(count: number, random: Random): readonly Held<V>[];
   /** Whether this very entry is still there. */
@@ -97,14 +97,10 @@ export interface CacheDeps {
   readonly bus: SignalBus;
   readonly clock: Clock;
   readonly observe: Observe;
-  /** Called when a load was answered by another server than the one that is listened to, or by a standby. */
-  readonly onForeignReading: () => void;
 }
 
 const ENTRIES_MAX = 100_000;
 const ABSENCES_MAX = 10_000;
-/** What was read waits so long to learn which server is listened to: a round trip, when nothing is wrong. */
-const ORIGIN_WAIT_MS = 1_000;
 const MAX_AGE_MS = 3_600_000;
 
 /** Creates a cache and subscribes it to the bus. */
@@ -169,23 +165,6 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
       const endFlight = (ticket: Ticket<V>): boolean =>
         flights.get(ticket.text) === ticket && flights.delete(ticket.text);
       return {
-        async accepts(reading) {
-          const pending = lease.originPending;
-          if (pending !== null) {
-            await clock.sleep(ORIGIN_WAIT_MS, pending);
-          }
-          if (lease.doubtsReadings || lease.originPending !== null) {
-            return false;
-          }
-          if (!reading.inRecovery && (lease.origin === null || lease.origin === reading.origin)) {
-            return true;
-          }
-          // A load that is older than the epoch says nothing against the server that is listened to now.
-          if (epoch !== null && epoch === lease.epoch) {
-            deps.onForeignReading();
-          }
-          return false;
-        },
         onLoaded(ticket, { value, receivedAt }) {
           if (value !== null) {
             known.set(ticket.text, true);

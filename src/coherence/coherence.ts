@@ -2,6 +2,7 @@
  * Puts the parts together: one lease, one bus, one listener, one loader, and a cache for each subject. This is what a
  * program holds; it knows nothing of what the facts are about.
  */
+import { createAcceptance } from './acceptance.js';
 import { createAuditor, type AuditTotals } from './audit.js';
 import { createBus, type ChangeHandler } from './bus.js';
 import { createCache, type AuditedCache, type Cache, type CacheOptions } from './cache.js';
@@ -107,6 +108,13 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     clock,
     sequence,
     serverClock,
+    acceptance: createAcceptance({
+      lease,
+      clock,
+      onForeignReading: () => {
+        listener.distrust('foreign_reading');
+      },
+    }),
     observe,
     limits: { slotsMax: loadsMax, batchKeysMax, waitingKeysMax },
   });
@@ -129,6 +137,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       sequence,
       lease,
       serverClock,
+      loader,
       fence: () => listener.fence(),
       strongWaitMs: leaseMs / 2,
     });
@@ -163,9 +172,6 @@ export function createCoherence(options: CoherenceOptions): Coherence {
         bus,
         clock,
         observe,
-        onForeignReading: () => {
-          listener.distrust('foreign_reading');
-        },
       });
       const answers = reader<{ fact: V }>({ fact: cache });
       caches.push(cache);

@@ -7,6 +7,7 @@
  * Keys never seen as existing wait in a lane of their own, so that a flood of made-up hosts or tokens cannot starve
  * the keys of real users (P18).
  */
+import type { Acceptance } from './acceptance.js';
 import type { Clock, Instant, Sequence } from './clock.js';
 import { UnavailableError } from './errors.js';
 import type { ServerClock } from './lease.js';
@@ -41,9 +42,18 @@ export interface Reading {
 /** What facts are read for: to answer, or to compare with what is cached. */
 export type ReadPurpose = 'load' | 'audit';
 
+/** Facts of one subject, as part of a reading of several. */
+export interface ReadPart {
+  readonly subject: string;
+  readonly text: string;
+  readonly keys: readonly Key[];
+}
+
 /** Reads facts from Postgres; rejects when it cannot, within bounded time. */
 export interface FactSource {
   read(subject: string, text: string, keys: readonly Key[], purpose: ReadPurpose): Promise<Reading>;
+  /** The same for several subjects, all in one snapshot; the readings come in the order of the parts. */
+  readTogether(parts: readonly ReadPart[]): Promise<readonly Reading[]>;
   /** Whether the error is about the data asked for, so that other keys may still load. */
   isDataError(error: unknown): boolean;
 }
@@ -76,8 +86,6 @@ export interface BatchOwner<V> {
 
 /** Closes over the state of the cache as of when a batch was sent. */
 export interface BatchGuard<V> {
-  /** Whether an answer of this server may be believed at all; it may take a round trip to know. */
-  accepts(reading: Reading): Promise<boolean>;
   /** Stores the fact if nothing has happened to its key since. */
   onLoaded(ticket: Ticket<V>, loaded: Loaded<V>): void;
   onFailed(ticket: Ticket<V>): void;
@@ -92,9 +100,22 @@ export interface LoadQueue<V> {
   enqueue(key: Key, text: string, known: boolean): Ticket<V>;
 }
 
+/** One of several facts that are read together. */
+export interface Wanted {
+  readonly subject: string;
+  readonly query: FactQuery<unknown>;
+  readonly key: Key;
+}
+
 /** See the head of the file. */
 export interface Loader {
   queue<V>(owner: BatchOwner<V>): LoadQueue<V>;
+  /**
+   * Reads these facts as they all are at one moment after this call, past every cache. Those who ask while a reading is under way
+   * share the next.
+   * @throws UnavailableError (as a rejection)
+   */
+  readTogether(wanted: readonly Wanted[]): Promise<readonly Loaded<unknown>[]>;
   /**
    * Runs the task, as soon as it can, in a slot that no load misses: while another slot is free, or nothing is under way. Null
    * if the signal was aborted before that.
@@ -112,6 +133,8 @@ export interface LoaderLimits {
   readonly waitingKeysMax: number;
 }
 
+/** Questions that may wait for the next snapshot. */
+const TOGETHER_WAITING_MAX = 2_000;
 /** Share of a queue, and of a batch when both lanes are full, that unknown keys may take. */
 const UNKNOWN_SHARE = 0.25;
 
@@ -132,8 +155,37 @@ function rejectAll<V>(tickets: readonly Ticket<V>[], error: unknown): void {
   }
 }
 
-function unavailable<V>(owner: BatchOwner<V>, cause: unknown): UnavailableError {
-  return new UnavailableError('database', `facts of ${owner.subject} could not be loaded`, cause);
+function unavailable(what: string, cause: unknown): UnavailableError {
+  return new UnavailableError('database', `${what} could not be loaded`, cause);
+}
+
+function foreign(what: string): UnavailableError {
+  return new UnavailableError('foreign_reading', `${what} were read from another server, or a standby`);
+}
+
+/** A question whose facts are to be read together. */
+interface Together {
+  readonly wanted: readonly Wanted[];
+  readonly resolve: (loaded: readonly Loaded<unknown>[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Facts that one query of a snapshot reads, by the text of their keys. */
+interface Part {
+  readonly subject: string;
+  readonly query: FactQuery<unknown>;
+  readonly keys: Map<string, Key>;
+}
+
+/** What the questions want, each fact once. */
+function partsOf(questions: readonly Together[]): Part[] {
+  const parts = new Map<FactQuery<unknown>, Part>();
+  for (const { subject, query, key } of questions.flatMap(({ wanted }) => wanted)) {
+    const part = parts.get(query) ?? { subject, query, keys: new Map<string, Key>() };
+    parts.set(query, part);
+    part.keys.set(keyText(key), key);
+  }
+  return [...parts.values()];
 }
 
 /**
@@ -178,10 +230,11 @@ export function createLoader(deps: {
   readonly clock: Clock;
   readonly sequence: Sequence;
   readonly serverClock: ServerClock;
+  readonly acceptance: Acceptance;
   readonly observe: Observe;
   readonly limits: LoaderLimits;
 }): Loader {
-  const { source, clock, sequence, serverClock, observe, limits } = deps;
+  const { source, clock, sequence, serverClock, acceptance, observe, limits } = deps;
   const departures: (() => boolean)[] = [];
   /** Tasks that wait for a spare slot, oldest first. */
   const spares = new Set<() => Promise<unknown>>();
@@ -226,6 +279,7 @@ export function createLoader(deps: {
     const sent = clock.now();
     const sentAt = sequence.next();
     const guard = owner.onSent(tickets, sent);
+    const accepts = acceptance.begin();
     let reading: Reading;
     try {
       reading = await source.read(
@@ -247,10 +301,10 @@ export function createLoader(deps: {
         if (await load(owner, tickets.slice(0, middle))) {
           return load(owner, rest);
         }
-        rejectAll(rest, unavailable(owner, error));
+        rejectAll(rest, unavailable(`facts of ${owner.subject}`, error));
         return false;
       }
-      rejectAll(tickets, unavailable(owner, error));
+      rejectAll(tickets, unavailable(`facts of ${owner.subject}`, error));
       return isDataError;
     }
     const receivedAt = sequence.next();
@@ -260,15 +314,11 @@ export function createLoader(deps: {
       keys: tickets.length,
       durationMs: clock.now().monoMs - sent.monoMs,
     });
-    if (!(await guard.accepts(reading))) {
-      const foreign = new UnavailableError(
-        'foreign_reading',
-        `facts of ${owner.subject} were read from another server, or a standby`,
-      );
+    if (!(await accepts(reading))) {
       for (const ticket of tickets) {
         guard.onFailed(ticket);
       }
-      rejectAll(tickets, foreign);
+      rejectAll(tickets, foreign(`facts of ${owner.subject}`));
       return false;
     }
     serverClock.observe(sent, reading.serverTimeMs);
@@ -295,7 +345,107 @@ export function createLoader(deps: {
     return true;
   }
 
+  const together: Together[] = [];
+  let isReadingTogether = false;
+
+  /** How many of the questions that wait fit into one snapshot: at least one. */
+  const countTogether = (): number => {
+    const keys = new Map<FactQuery<unknown>, Set<string>>();
+    for (const [count, { wanted }] of together.entries()) {
+      for (const { query, key } of wanted) {
+        const texts = keys.get(query) ?? new Set();
+        keys.set(query, texts.add(keyText(key)));
+        if (count > 0 && texts.size > limits.batchKeysMax) {
+          return count;
+        }
+      }
+    }
+    return together.length;
+  };
+
+  departures.push(() => {
+    if (isReadingTogether || together.length === 0) {
+      return false;
+    }
+    const questions = together.splice(0, countTogether());
+    isReadingTogether = true;
+    occupy(
+      readTogether(questions).finally(() => {
+        isReadingTogether = false;
+      }),
+    );
+    return true;
+  });
+
+  /** Answers the questions from one snapshot, or from several if one of them asks for what cannot be read (P6). */
+  async function readTogether(questions: readonly Together[]): Promise<void> {
+    const sent = clock.now();
+    const sentAt = sequence.next();
+    const accepts = acceptance.begin();
+    const parts = partsOf(questions);
+    const reject = (error: unknown): void => {
+      for (const question of questions) {
+        question.reject(error);
+      }
+    };
+    let readings: readonly Reading[];
+    try {
+      readings = await source.readTogether(
+        parts.map(({ subject, query, keys }) => ({ subject, text: query.text, keys: [...keys.values()] })),
+      );
+    } catch (error) {
+      for (const { subject, keys } of parts) {
+        observe({ event: 'load_failed', subject, keys: keys.size, error });
+      }
+      if (questions.length > 1 && source.isDataError(error)) {
+        const middle = questions.length >> 1;
+        await readTogether(questions.slice(0, middle));
+        await readTogether(questions.slice(middle));
+      } else {
+        reject(unavailable('facts that are wanted together', error));
+      }
+      return;
+    }
+    const receivedAt = sequence.next();
+    const durationMs = clock.now().monoMs - sent.monoMs;
+    for (const { subject, keys } of parts) {
+      observe({ event: 'load_batch', subject, keys: keys.size, durationMs });
+    }
+    for (const reading of readings) {
+      if (!(await accepts(reading))) {
+        reject(foreign('facts that are wanted together'));
+        return;
+      }
+      serverClock.observe(sent, reading.serverTimeMs);
+    }
+    const facts = new Map(
+      parts.map(({ subject, query, keys }, index) => [
+        query,
+        understand(subject, query, [...keys.keys()], readings[index]!.rows),
+      ]),
+    );
+    for (const question of questions) {
+      try {
+        question.resolve(
+          question.wanted.map(({ query, key }) => ({ value: facts.get(query)!(keyText(key)), sentAt, receivedAt })),
+        );
+      } catch (error) {
+        question.reject(unavailable('facts that are wanted together', error));
+      }
+    }
+  }
+
   return {
+    readTogether(wanted) {
+      return new Promise((resolve, reject) => {
+        if (together.length >= TOGETHER_WAITING_MAX) {
+          reject(new UnavailableError('queue_full', 'too many questions wait for facts that are read together'));
+          return;
+        }
+        together.push({ wanted, resolve, reject });
+        requestPump();
+      });
+    },
     queue<V>(owner: BatchOwner<V>): LoadQueue<V> {
       const known = new Map<string, Ticket<V>>();
       const unknown = new Map<string, Ticket<V>>();

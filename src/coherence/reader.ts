@@ -7,16 +7,15 @@
  *
  * A strong answer sees every commit acknowledged before the request arrived: all its facts were loaded before a fence that
  * was sent after the request arrived, and are still in the cache after the fence came back; so they were all
- * true at one moment (P19). If no fence can be had, every fact is read from Postgres twice: what a second reading confirms was so
- * all the time since the first, so the facts of an answer, each read by a statement of its own, were true at one moment.
+ * true at one moment (P19). If no fence can be had, all its facts are read from Postgres in one snapshot. (To read them one by
+ * one and then again does not do: what is the same both times may have been another in between.)
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { Cache } from './cache.js';
 import type { Clock, Instant, Sequence } from './clock.js';
 import { UnavailableError } from './errors.js';
 import type { Lease, ServerClock } from './lease.js';
 import type { FenceOutcome } from './listener.js';
-import type { Loaded } from './loader.js';
+import type { Loaded, Loader, Wanted } from './loader.js';
 import { keyText, type Key } from './signal.js';
 
 /** A fact that an answer needs and that is not there. */
@@ -57,6 +56,7 @@ export interface ReaderDeps {
   readonly sequence: Sequence;
   readonly lease: Lease;
   readonly serverClock: ServerClock;
+  readonly loader: Pick<Loader, 'readTogether'>;
   readonly fence: () => Promise<FenceOutcome>;
   /** How long a strong answer waits for fences, in milliseconds, before it reads Postgres instead. */
   readonly strongWaitMs: number;
@@ -66,7 +66,7 @@ export interface ReaderDeps {
 const ROUNDS_MAX = 12;
 /** Most fences for one strong answer. */
 const FENCES_MAX = 8;
-/** Most readings of Postgres for one strong answer without a fence; the second confirms, unless a fact has changed. */
+/** Most snapshots for one strong answer without a fence: one a step from fact to fact is usual. */
 const READINGS_MAX = 8;
 
 type Evidence = Map<string, Loaded<unknown>>;
@@ -119,7 +119,7 @@ function evidenceText(subject: string, key: Key): string {
 
 /** Creates a reader over caches. */
 export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Reader<Types> {
-  const { clock, sequence, lease, serverClock, strongWaitMs } = deps;
+  const { clock, sequence, lease, serverClock, loader, strongWaitMs } = deps;
 
   const pass = (cached: boolean, evidence: Evidence | null): Pass<Types> =>
     new Pass(caches, serverClock, clock.now(), cached, evidence);
@@ -136,15 +136,14 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     );
   };
 
-  /** Asks over evidence, and over the cache unless told not to, until nothing is lacking. */
+  /** Asks over evidence and the cache, until nothing is lacking. */
   async function settle<T>(
     question: Question<T, Types>,
     arrivedAt: number,
     evidence: Evidence,
-    cached: boolean,
   ): Promise<{ answer: T; strong: boolean }> {
     for (let round = 0; round < ROUNDS_MAX; round++) {
-      const outcome = question(pass(cached, evidence));
+      const outcome = question(pass(true, evidence));
       if ('answer' in outcome) {
         return outcome;
       }
@@ -177,29 +176,35 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     } finally {
       deadline.abort();
     }
-    return settleConfirmed(question, arrivedAt, evidence);
+    return settleTogether(question, evidence);
   }
 
-  /** Answers from Postgres alone, once two readings in a row agree. One fact alone was true at one moment anyway. */
-  async function settleConfirmed<T>(question: Question<T, Types>, arrivedAt: number, before: Evidence): Promise<T> {
-    const { answer } = await settle(question, arrivedAt, before, false);
-    if (before.size <= 1) {
-      return answer;
-    }
-    for (let reading = 1; reading < READINGS_MAX; reading++) {
-      const evidence: Evidence = new Map();
-      const confirmed = await settle(question, sequence.next(), evidence, false);
-      if ([...evidence].every(([name, { value }]) => isDeepStrictEqual(before.get(name)?.value, value))) {
-        return confirmed.answer;
+  /**
+   * Answers from one snapshot of Postgres. Which facts the question needs may depend on facts; so it is read again, with what was
+   * found to be lacking, until nothing is.
+   */
+  async function settleTogether<T>(question: Question<T, Types>, before: Evidence): Promise<T> {
+    const wanted = new Map<string, Wanted>();
+    // One fact alone was true at one moment anyway.
+    let evidence: Evidence = before.size === 1 ? before : new Map();
+    for (let reading = 0; reading <= READINGS_MAX; reading++) {
+      const outcome = question(pass(false, evidence));
+      if ('answer' in outcome) {
+        return outcome.answer;
       }
-      before = evidence;
+      for (const { subject, key } of outcome.lacks) {
+        const cache = caches[subject];
+        wanted.set(evidenceText(subject, key), { subject: cache.subject, query: cache.query, key });
+      }
+      const loaded = await loader.readTogether([...wanted.values()]);
+      evidence = new Map([...wanted.keys()].map((name, index) => [name, loaded[index]!]));
     }
     throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${READINGS_MAX} readings`);
   }
 
   async function readSlowly<T>(question: Question<T, Types>, arrivedAt: number): Promise<T> {
     const evidence: Evidence = new Map();
-    const settled = await settle(question, arrivedAt, evidence, true);
+    const settled = await settle(question, arrivedAt, evidence);
     return settled.strong ? settleStrong(question, arrivedAt, evidence) : settled.answer;
   }
 

@@ -5,7 +5,7 @@
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
 import type { FenceReceipt, SendFence } from '../coherence/listener.js';
-import type { FactSource } from '../coherence/loader.js';
+import type { FactSource, Reading, ReadPart } from '../coherence/loader.js';
 
 /** How to reach Postgres. */
 export interface DatabaseOptions {
@@ -127,6 +127,30 @@ interface ReadingRow extends pg.QueryResultRow {
   gatebell_found: boolean | null;
 }
 
+type Query = Database['query'];
+
+/** Reads facts, and which server has answered when. */
+async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'subject'>): Promise<Reading> {
+  const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
+  const rows = await run<ReadingRow>(
+    name,
+    `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
+       o.server_time_ms as gatebell_server_time_ms, f.*
+     from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`,
+    parts,
+  );
+  const [first] = rows;
+  if (first === undefined) {
+    throw new Error('the view gatebell.origin returned no row');
+  }
+  return {
+    origin: first.gatebell_origin,
+    inRecovery: first.gatebell_in_recovery,
+    serverTimeMs: first.gatebell_server_time_ms,
+    rows: rows.filter(row => row.gatebell_found === true),
+  };
+}
+
 /** Opens nothing yet: connections are made when they are needed. */
 export function createDatabase(options: DatabaseOptions): Database {
   const {
@@ -163,34 +187,37 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   };
 
-  const query = async <R extends pg.QueryResultRow>(
-    name: string,
-    text: string,
-    values: readonly unknown[] = [],
-  ): Promise<R[]> => {
-    options.observe?.({ event: 'query', query: name });
+  /** One connection for some statements; it is not used again if any of them fails. */
+  const onConnection = async <T>(work: (run: Query) => Promise<T>): Promise<T> => {
     const client = await acquire();
     try {
-      const result = await client.query<R>(text, [...values]);
+      const result = await work(
+        async <R extends pg.QueryResultRow>(name: string, text: string, values: readonly unknown[] = []) => {
+          options.observe?.({ event: 'query', query: name });
+          return (await client.query<R>(text, [...values])).rows;
+        },
+      );
       client.release();
-      return result.rows;
+      return result;
     } catch (error) {
       client.release(true);
       throw error;
     }
   };
 
+  const query: Query = (name, text, values) => onConnection(run => run(name, text, values));
+
   /** A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time. */
-  const queryTwice: typeof query = async (name, text, values) => {
+  const readTwice = async <T>(read: (run: Query) => Promise<T>): Promise<T> => {
     const startedMs = performance.now();
     try {
-      return await query(name, text, values);
+      return await onConnection(read);
     } catch (error) {
       const state = sqlState(error);
       if ((state !== null && !state.startsWith(ADMINISTRATOR)) || performance.now() - startedMs > timeoutMs / 2) {
         throw error;
       }
-      return query(name, text, values);
+      return onConnection(read);
     }
   };
 
@@ -205,26 +232,17 @@ export function createDatabase(options: DatabaseOptions): Database {
       generation += 1;
     },
     source: {
-      async read(subject, text, keys, purpose) {
-        const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
-        const rows = await queryTwice<ReadingRow>(
-          `${purpose}_${subject}`,
-          `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
-             o.server_time_ms as gatebell_server_time_ms, f.*
-           from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`,
-          parts,
-        );
-        const [first] = rows;
-        if (first === undefined) {
-          throw new Error('the view gatebell.origin returned no row');
-        }
-        return {
-          origin: first.gatebell_origin,
-          inRecovery: first.gatebell_in_recovery,
-          serverTimeMs: first.gatebell_server_time_ms,
-          rows: rows.filter(row => row.gatebell_found === true),
-        };
-      },
+      read: (subject, text, keys, purpose) => readTwice(run => readFacts(run, `${purpose}_${subject}`, { text, keys })),
+      readTogether: parts =>
+        readTwice(async run => {
+          await run('begin', 'begin isolation level repeatable read read only');
+          const readings: Reading[] = [];
+          for (const part of parts) {
+            readings.push(await readFacts(run, `load_${part.subject}`, part));
+          }
+          await run('commit', 'commit');
+          return readings;
+        }),
       isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
     },
     async sendFence(nonce, listener) {

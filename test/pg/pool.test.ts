@@ -87,6 +87,33 @@ test('renewed, each connection is closed before it is used again, and never more
   expect(before).not.toContain(row?.pid);
 });
 
+test('what is read together is read in one snapshot', async () => {
+  await database.sql(`create table pair (key text primary key, value int); insert into pair values ('a', 1), ('b', 1)`);
+  const holder = await database.connect();
+  await holder.query('select pg_advisory_lock(7)');
+  const text = 'select key, value from pair where key = any ($1::text[])';
+  const reading = pool.source.readTogether([
+    { subject: 'pair', text, keys: [['a']] },
+    // Stands still between the two.
+    {
+      subject: 'pair',
+      text: `select 'lock' as key, pg_advisory_lock_shared(7)::text as value where $1::text[] is not null`,
+      keys: [['lock']],
+    },
+    { subject: 'pair', text, keys: [['b']] },
+  ]);
+  let isWaiting = false;
+  while (!isWaiting) {
+    isWaiting = (await database.sql(`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0;
+  }
+  await database.sql('update pair set value = 2');
+  await holder.query('select pg_advisory_unlock(7)');
+  const [first, , last] = await reading;
+  expect([first?.rows[0]?.['value'], last?.rows[0]?.['value']]).toEqual([1, 1]);
+  const [afterwards] = await pool.source.readTogether([{ subject: 'pair', text, keys: [['b']] }]);
+  expect(afterwards?.rows[0]?.['value']).toBe(2);
+});
+
 test('a connection that breaks under a statement fails that statement only', async () => {
   const failed = expect(
     pool.query('suicide', 'select pg_terminate_backend(pg_backend_pid()), pg_sleep(5)'),

@@ -82,11 +82,17 @@ export const network = {
     }
   },
   /** Cut, and for a while nobody can listen; meanwhile what is read takes long, and changes. */
-  cutWhileLoading: ({ timeline, dice, write }, { wires }) => {
+  cutWhileLoading: ({ timeline, dice, write }, replica) => {
+    const { wires } = replica;
     const downMs = dice.between(20, 700);
     wires.weather.loadsSlowUntilMs = timeline.nowMs + downMs;
     wires.weather.listenRefusedUntilMs = timeline.nowMs + downMs;
     wires.listening?.cut();
+    for (let asked = 0; asked < 6; asked++) {
+      timeline.after(dice.between(0, downMs), () => {
+        replica.request({ app: dice.pick(['a1', 'a2']), credential: dice.pick(['c1', 'c2']), strong: false });
+      });
+    }
     for (const subject of SUBJECTS) {
       timeline.after(dice.between(0, downMs), () => {
         write(subject);

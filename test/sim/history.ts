@@ -77,19 +77,13 @@ export class History {
     return spans.some(({ text }, index) => text === fact.text && (spans[index + 1]?.order ?? Infinity) > order);
   }
 
-  /**
-   * Whether all the facts were so at one moment between the two. An absence that came back counts as if it had lasted: two readings of
-   * Postgres in a row cannot tell, and without a fence a strong answer has nothing else.
-   */
+  /** Whether all the facts were so at one moment between the two. */
   wereHeldTogether(facts: readonly Held[], fromMs: number, toMs: number): boolean {
     let together: (readonly [number, number])[] = [[fromMs, toMs]];
     for (const fact of facts) {
       const intervals = this.#intervals(fact, fromMs, toMs);
-      const [newest, oldest] = [intervals[0], intervals.at(-1)];
-      const lasting: typeof intervals =
-        fact.text === ABSENT && newest !== undefined && oldest !== undefined ? [[oldest[0], newest[1]]] : intervals;
       together = together.flatMap(([from, to]) =>
-        lasting
+        intervals
           .map(([begin, end]) => [Math.max(from, begin), Math.min(to, end)] as const)
           .filter(([begin, end]) => begin <= end + EXACT_MS),
       );

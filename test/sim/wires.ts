@@ -3,7 +3,7 @@
  * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
  */
 import type { FenceReceipt, OpenSubscription, SendFence, SubscriptionEvents } from '../../src/coherence/listener.js';
-import type { FactSource, Reading } from '../../src/coherence/loader.js';
+import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/loader.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { ViolationKind } from './checker.js';
 import type { Backend, Cluster, Server, Subject } from './cluster.js';
@@ -220,43 +220,63 @@ export class Wires {
   };
 
   readonly source: FactSource = {
-    read: (subject, _text, keys, purpose) => {
-      if (purpose === 'audit') {
-        this.audits += 1;
-      } else {
-        this.reads += 1;
+    read: async (subject, _text, keys, purpose) => {
+      const [reading] = await this.#readParts([{ subject, keys }], purpose);
+      return reading!;
+    },
+    readTogether: parts => this.#readParts(parts, 'load'),
+    isDataError: error => error instanceof DataError,
+  };
+
+  /** All in one snapshot, which is older than the answer. */
+  async #readParts(
+    parts: readonly { readonly subject: string; readonly keys: readonly Key[] }[],
+    purpose: ReadPurpose,
+  ): Promise<readonly Reading[]> {
+    if (purpose === 'audit') {
+      this.audits += 1;
+    } else {
+      this.reads += parts.length;
+      for (const { subject, keys } of parts) {
         this.#tap.onLoad(subject, keys);
         this.keysRead += keys.length;
       }
-      this.#readsInFlight += 1;
-      if (this.#readsInFlight > this.#loadsMax) {
-        this.#tap.onViolation('G5', 'has too many loads in flight');
+    }
+    this.#readsInFlight += 1;
+    if (this.#readsInFlight > this.#loadsMax) {
+      this.#tap.onViolation('G5', 'has too many loads in flight');
+    }
+    const slowMs = this.#timeline.nowMs < this.weather.loadsSlowUntilMs ? this.#dice.between(0, 1_500) : 0;
+    const beforeMs = slowMs === 0 ? 0 : this.#dice.between(0, slowMs);
+    const names = parts.flatMap(({ subject, keys }) => keys.map(key => `${subject}[${key.join(', ')}]`));
+    const snapshot = (server: Server): readonly Reading[] | Error => {
+      const readings: Reading[] = [];
+      for (const { subject, keys } of parts) {
+        const reading = this.#read(server, subject as Subject, keys);
+        if (reading instanceof Error) {
+          return reading;
+        }
+        readings.push(reading);
       }
-      const slowMs = this.#timeline.nowMs < this.weather.loadsSlowUntilMs ? this.#dice.between(0, 1_500) : 0;
-      return this.#ask<Reading>(
-        `${purpose} of ${keys.map(key => `${subject}[${key.join(', ')}]`).join(' ')}`,
-        (server, answer) => {
-          const read = (): void => {
-            answer(this.#read(server, subject as Subject, keys));
-          };
-          if (slowMs === 0) {
-            read();
-          } else {
-            const beforeMs = this.#dice.between(0, slowMs);
-            this.#timeline.after(beforeMs, () => {
-              const reading = this.#read(server, subject as Subject, keys);
-              this.#timeline.after(slowMs - beforeMs, () => {
-                answer(reading);
-              });
-            });
-          }
-        },
-      ).finally(() => {
-        this.#readsInFlight -= 1;
+      return readings;
+    };
+    try {
+      return await this.#ask<readonly Reading[]>(`${purpose} of ${names.join(' ')}`, (server, answer) => {
+        if (slowMs === 0) {
+          answer(snapshot(server));
+          return;
+        }
+        this.#timeline.after(beforeMs, () => {
+          const readings = snapshot(server);
+          this.#timeline.after(slowMs - beforeMs, () => {
+            answer(readings);
+          });
+        });
       });
-    },
-    isDataError: error => error instanceof DataError,
-  };
+    } finally {
+      this.#readsInFlight -= 1;
+    }
+  }
 
   #read(server: Server, subject: Subject, keys: readonly Key[]): Reading | Error {
     return keys.some(key => key.includes('poison'))

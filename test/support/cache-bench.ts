@@ -1,4 +1,5 @@
 /** Caches and their loader on a bench: Postgres, time and the lease are the test's to move. */
+import { createAcceptance } from '../../src/coherence/acceptance.js';
 import { createBus, type SignalBus } from '../../src/coherence/bus.js';
 import { createCache, type Cache, type CacheLimits } from '../../src/coherence/cache.js';
 import { createSequence, type Sequence } from '../../src/coherence/clock.js';
@@ -21,8 +22,8 @@ export interface CacheBench {
   readonly log: ObservationLog;
   readonly source: FakeSource;
   readonly loader: Loader;
-  /** The subjects whose cache has called for the listener to be distrusted, one each time. */
-  readonly foreignReadings: readonly string[];
+  /** How often a reading has called for the listener to be distrusted. */
+  readonly foreignReadings: number;
   cache(subject: string, limits?: CacheLimits, query?: FactQuery<string>): Cache<string>;
   /** An epoch begins and is proven as of now, with these subjects trusted. */
   goLive(...subjects: string[]): void;
@@ -44,15 +45,22 @@ export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench
   const log = createObservationLog();
   const bus = createBus(log.observe);
   const source = createFakeSource();
+  let foreignReadings = 0;
   const loader = createLoader({
     source,
     clock,
     sequence,
     serverClock,
+    acceptance: createAcceptance({
+      lease,
+      clock,
+      onForeignReading: () => {
+        foreignReadings += 1;
+      },
+    }),
     observe: log.observe,
     limits: { slotsMax: 3, batchKeysMax: 500, waitingKeysMax: 20_000, ...limits },
   });
-  const foreignReadings: string[] = [];
   return {
     clock,
     sequence,
@@ -62,7 +70,9 @@ export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench
     log,
     source,
     loader,
-    foreignReadings,
+    get foreignReadings() {
+      return foreignReadings;
+    },
     cache: (subject, cacheLimits = {}, query = fakeQuery()) =>
       createCache(
         { subject, load: query, entriesMax: 1_000, absencesMax: 1_000, ...cacheLimits },
@@ -72,9 +82,6 @@ export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench
           bus,
           clock,
           observe: log.observe,
-          onForeignReading: () => {
-            foreignReadings.push(subject);
-          },
         },
       ),
     goLive(...subjects) {

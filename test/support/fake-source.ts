@@ -2,7 +2,7 @@
  * Postgres as the loader sees it: a table of facts a subject. A read takes its snapshot when it is sent; while `hold` is
  * on, its answer waits until the test lets it go.
  */
-import type { FactQuery, FactSource, Reading } from '../../src/coherence/loader.js';
+import type { FactQuery, FactSource, Reading, ReadPart } from '../../src/coherence/loader.js';
 import { keyText, type Key } from '../../src/coherence/signal.js';
 import { ORIGIN } from './fake-fences.js';
 
@@ -20,6 +20,8 @@ export interface FakeSource extends FactSource {
   /** All reads, oldest first. */
   readonly reads: readonly HeldRead[];
   readonly newest: HeldRead;
+  /** What was read together, oldest first; its parts are among the reads. */
+  readonly snapshots: readonly (readonly ReadPart[])[];
   /** Whether reads wait for the test. */
   hold: boolean;
   /** What a reading says of its server; may be changed while a test runs. */
@@ -38,8 +40,10 @@ export function createFakeSource(): FakeSource {
     return found;
   };
   const reads: HeldRead[] = [];
+  const snapshots: (readonly ReadPart[])[] = [];
   const source: FakeSource = {
     reads,
+    snapshots,
     hold: false,
     server: { origin: ORIGIN, inRecovery: false, serverTimeMs: 5_000 },
     fault: () => undefined,
@@ -57,6 +61,10 @@ export function createFakeSource(): FakeSource {
       table(subject).delete(keyText(key));
     },
     isDataError: error => error instanceof DataError,
+    readTogether: parts => {
+      snapshots.push(parts);
+      return Promise.all(parts.map(({ subject, text, keys }) => source.read(subject, text, keys, 'load')));
+    },
     read: (subject, _text, keys) =>
       new Promise((resolve, reject) => {
         const rows = keys.flatMap(key => table(subject).get(keyText(key)) ?? []);

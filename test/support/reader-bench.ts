@@ -38,6 +38,7 @@ export function createReaderBench(): ReaderBench {
       sequence,
       lease,
       serverClock,
+      loader: bench.loader,
       strongWaitMs: STRONG_WAIT_MS,
       fence: () =>
         new Promise<FenceOutcome>(resolve => {
@@ -55,5 +56,5 @@ export function createReaderBench(): ReaderBench {
         }),
     },
   );
-  return { ...bench, reader, users, grants, fences };
+  return Object.assign(bench, { reader, users, grants, fences });
 }

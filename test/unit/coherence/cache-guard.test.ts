@@ -4,7 +4,6 @@ import { createCache, type Cache } from '../../../src/coherence/cache.js';
 import type { BatchOwner, Loaded, Ticket } from '../../../src/coherence/loader.js';
 import { keyText, type Key } from '../../../src/coherence/signal.js';
 import { createCacheBench, type CacheBench } from '../../support/cache-bench.js';
-import { ORIGIN } from '../../support/fake-fences.js';
 import { fakeQuery } from '../../support/fake-source.js';
 
 const KEY: Key = ['7', '12'];
@@ -202,9 +201,7 @@ describe('with batches that overlap', () => {
   function playLoader(): {
     readonly cache: Cache<string>;
     readonly owner: BatchOwner<string>;
-    readonly distrusted: readonly true[];
   } {
-    const distrusted: true[] = [];
     const owners: BatchOwner<string>[] = [];
     const cache = createCache<string>(
       { subject: 'grant', load: fakeQuery() },
@@ -213,9 +210,6 @@ describe('with batches that overlap', () => {
         bus: bench.bus,
         clock: bench.clock,
         observe: bench.log.observe,
-        onForeignReading: () => {
-          distrusted.push(true);
-        },
         loader: {
           queue: <V>(owner: BatchOwner<V>) => {
             // The cache under test is the only one that asks, and its facts are strings.
@@ -227,7 +221,7 @@ describe('with batches that overlap', () => {
         },
       },
     );
-    return { cache, owner: owners[0]!, distrusted };
+    return { cache, owner: owners[0]! };
   }
 
   function ticketOf<V>(key: Key, text: string): Ticket<V> {
@@ -274,24 +268,5 @@ describe('with batches that overlap', () => {
     olderGuard.onLoaded(older, loaded('old'));
 
     expect(bench.served(cache, KEY)).toBe('new');
-  });
-
-  test('an answer of the server that is listened to is believed, one of another or of a standby is not', async () => {
-    const { owner, distrusted } = playLoader();
-    const guard = owner.onSent([ticket()], bench.clock.now());
-    const reading = { origin: ORIGIN, inRecovery: false, serverTimeMs: 0, rows: [] };
-    expect(await guard.accepts(reading)).toBe(true);
-    expect(await guard.accepts({ ...reading, origin: 'primary/2' })).toBe(false);
-    expect(await guard.accepts({ ...reading, inRecovery: true })).toBe(false);
-    expect(distrusted).toHaveLength(2);
-  });
-
-  test('an answer that was asked for before this epoch is refused without distrusting the listener of this one', async () => {
-    const { owner, distrusted } = playLoader();
-    const guard = owner.onSent([ticket()], bench.clock.now());
-    bench.goDown();
-    bench.goLive('grant');
-    expect(await guard.accepts({ origin: 'primary/2', inRecovery: false, serverTimeMs: 0, rows: [] })).toBe(false);
-    expect(distrusted).toEqual([]);
   });
 });

@@ -223,7 +223,7 @@ describe('an answer from elsewhere', () => {
   ])('is refused at once when it is %s, and the listener is distrusted', async (_what, server) => {
     bench.source.server = server;
     await expect(bench.loaded(grants, KEY)).rejects.toMatchObject({ code: 'unavailable', reason: 'foreign_reading' });
-    expect(bench.foreignReadings).toEqual(['grant']);
+    expect(bench.foreignReadings).toBe(1);
     expect(grants.size).toBe(0);
     expect(bench.serverClock.nowMs(bench.clock.now())).toBe(-Infinity);
   });
@@ -238,7 +238,7 @@ describe('an answer from elsewhere', () => {
     bench.lease.endEpoch();
     bench.source.server = elsewhere;
     expect(await bench.loaded(grants, KEY)).toBe('admin');
-    expect(bench.foreignReadings).toEqual([]);
+    expect(bench.foreignReadings).toBe(0);
     expect(grants.size).toBe(0);
   });
 
@@ -246,7 +246,7 @@ describe('an answer from elsewhere', () => {
     bench.lease.doubtReadings(true);
     bench.lease.endEpoch();
     await expect(bench.loaded(grants, KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
-    expect(bench.foreignReadings).toEqual([]);
+    expect(bench.foreignReadings).toBe(0);
     bench.goLive('grant');
     expect(await bench.loaded(grants, KEY)).toBe('admin');
   });
@@ -278,7 +278,7 @@ describe('an answer from elsewhere', () => {
       const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
       await bench.clock.advance(1_000);
       await refused;
-      expect(bench.foreignReadings).toEqual([]);
+      expect(bench.foreignReadings).toBe(0);
     });
 
     test('is refused if the pool is found to be elsewhere meanwhile', async () => {

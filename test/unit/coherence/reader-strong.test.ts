@@ -1,6 +1,7 @@
 /** Strong answers: they see every commit acknowledged before the request arrived, at one moment (G3, P19). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Question } from '../../../src/coherence/reader.js';
+import { DataError } from '../../support/fake-source.js';
 import { createReaderBench, STRONG_WAIT_MS, type ReaderBench, type Types } from '../../support/reader-bench.js';
 
 let bench: ReaderBench;
@@ -139,11 +140,11 @@ describe('without a fence', () => {
     bench.source.set('grant', ['1'], 'guest');
   });
 
-  test('reads every fact from Postgres afresh, and once more to confirm it', async () => {
+  test('reads every fact from Postgres afresh, all in one snapshot', async () => {
     const asking = await ask();
     await bench.fences[0]!.fail();
     expect(asking.answer).toBe('alice: guest');
-    expect(loads()).toBe(4);
+    expect(bench.source.snapshots.map(parts => parts.map(({ subject }) => subject))).toEqual([['user', 'grant']]);
     expect(bench.fences).toHaveLength(1);
   });
 
@@ -153,7 +154,7 @@ describe('without a fence', () => {
     expect(asking.answer).toBeUndefined();
     await bench.clock.advance(1);
     expect(asking.answer).toBe('alice: guest');
-    expect(loads()).toBe(4);
+    expect(bench.source.snapshots).toHaveLength(1);
   });
 
   test('never mixes what was read before a transaction with what was read after it', async () => {
@@ -173,14 +174,58 @@ describe('without a fence', () => {
     expect(asking.answer).toBe('bob: guest');
   });
 
-  test('fails closed when no two readings agree', async () => {
-    const asking = await ask();
-    let readings = 0;
-    bench.source.fault = () => {
-      bench.source.set('grant', ['1'], `guest ${++readings}`);
-    };
-    bench.source.set('grant', ['1'], 'guest 0');
+  test('a step from fact to fact is a snapshot of its own, of all facts so far', async () => {
+    const asking = await ask(facts =>
+      facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
+    );
     await bench.fences[0]!.fail();
+    expect(asking.answer).toBe('alice: guest');
+    expect(bench.source.snapshots.map(parts => parts.map(({ subject }) => subject))).toEqual([
+      ['user'],
+      ['user', 'grant'],
+    ]);
+  });
+
+  test('those who ask while a snapshot is read share the next', async () => {
+    const first = await ask();
+    bench.source.hold = true;
+    await bench.fences[0]!.fail();
+    const others = await Promise.all([ask(), ask(), ask()]);
+    await Promise.all(bench.fences.slice(1).map(fence => fence.fail()));
+    bench.source.hold = false;
+    for (const read of bench.source.reads.slice(-2)) {
+      read.answer();
+    }
+    await bench.clock.settle();
+    expect([first, ...others].map(({ answer }) => answer)).toEqual(Array(4).fill('alice: guest'));
+    expect(bench.source.snapshots).toHaveLength(2);
+  });
+
+  test('a key that cannot be read fails only who asked for it', async () => {
+    bench.source.fault = keys => {
+      if (keys.some(([key]) => key === 'poison')) {
+        throw new DataError('invalid input');
+      }
+    };
+    const asking = await ask();
+    const poisoned = await ask(facts =>
+      facts.get('user', ['poison']) === undefined
+        ? { lacks: [{ subject: 'user', key: ['poison'] }] }
+        : { answer: '', strong: true },
+    );
+    await Promise.all(bench.fences.map(fence => fence.fail()));
+    expect(asking.answer).toBe('alice: guest');
+    expect(poisoned.error).toMatchObject({ reason: 'database' });
+  });
+
+  test('fails closed when each snapshot leads to yet another fact', async () => {
+    const asking = await ask(facts => {
+      let step = 0;
+      while (facts.get('user', [`${step}`]) !== undefined) {
+        step += 1;
+      }
+      return { lacks: [{ subject: 'user', key: [`${step}`] }] };
+    });
     expect(asking.error).toMatchObject({ code: 'unavailable', reason: 'rounds_exhausted' });
   });
 
