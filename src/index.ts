@@ -12,7 +12,7 @@ export { systemClock, systemRandom } from './coherence/clock.js';
 export type { Clock, Instant, Random } from './coherence/clock.js';
 export { UnavailableError } from './coherence/errors.js';
 export type { UnavailableCause } from './coherence/errors.js';
-export type { FactQuery, FactSource, Reading, ReadPart, ReadPurpose, Row } from './coherence/loader.js';
+export type { FactQuery, FactSource, Reading, ReadPart, ReadPurpose, Row } from './coherence/source.js';
 export type {
   FenceReceipt,
   ListeningBackend,
@@ -20,13 +20,13 @@ export type {
   SendFence,
   Subscription,
   SubscriptionEvents,
-  WatchState,
 } from './coherence/listener.js';
 export type { CoherenceObservation, ListenerState, Observe } from './coherence/observation.js';
 export type { Caches, FactRef, Facts, Outcome, Question, Reader } from './coherence/reader.js';
 export { keyText, parseMessage } from './coherence/signal.js';
 export type { Change, Flush, Key, Message, Signal } from './coherence/signal.js';
 export { createSubscriptionOpener } from './coherence/subscriber.js';
+export type { WatchState } from './coherence/watches.js';
 export { createAuthHandler } from './auth/handler.js';
 export type { AuthHandler, AuthObservation, AuthOptions } from './auth/handler.js';
 export { createFactReader } from './store/facts.js';

@@ -2,9 +2,9 @@
  * Whether what the pool has read may be believed: only if it was read from the server that is listened to, and that is no standby
  * (P5). While nothing is listened to, a primary is believed, unless the pool was found to be elsewhere.
  */
-import type { Clock } from './clock.js';
+import { sleep, type Clock } from './clock.js';
 import type { Freshness } from './lease.js';
-import type { Reading } from './loader.js';
+import type { Reading } from './source.js';
 
 /** See the head of the file. */
 export interface Acceptance {
@@ -28,7 +28,7 @@ export function createAcceptance(deps: {
       return async ({ origin, inRecovery }) => {
         const pending = lease.originPending;
         if (pending !== null) {
-          await clock.sleep(ORIGIN_WAIT_MS, pending);
+          await sleep(clock, ORIGIN_WAIT_MS, pending);
         }
         if (lease.doubtsReadings || lease.originPending !== null) {
           return false;

@@ -12,18 +12,19 @@
  * Then signals were evidently missed, and nobody knows how many: all facts of the subject are forgotten.
  *
  * A reading of another server, of a standby, or one that may not be believed (P5) counts for nothing; so does one of a subject whose
- * triggers are not known to be in place, because nothing of it is served. An audit goes through a slot of the loader that no load
+ * triggers are not known to be in place, because nothing of it is served. An audit goes through a slot that no load
  * wants, is one query of at most 100 keys, and is never two at once. Values are compared as plain data.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { SignalBus } from './bus.js';
 import type { AuditedCache, Held } from './cache.js';
-import type { Clock, Random, Sequence } from './clock.js';
+import { sleep, type Clock, type Random, type Sequence } from './clock.js';
 import type { Freshness } from './lease.js';
 import type { FenceOutcome } from './listener.js';
-import { understand, type FactSource, type Loader, type Reading } from './loader.js';
 import type { Observe } from './observation.js';
 import { keyText } from './signal.js';
+import type { Slots } from './slots.js';
+import { understand, type FactSource, type Reading } from './source.js';
 
 /** What audits of one subject have found so far. */
 export interface AuditTotals {
@@ -43,7 +44,7 @@ export interface AuditorDeps {
   /** From one audit to the next, in milliseconds, on average; 0: never. */
   readonly intervalMs: number;
   readonly lease: Freshness;
-  readonly loader: Pick<Loader, 'inSpareSlot'>;
+  readonly slots: Pick<Slots, 'inSpareSlot'>;
   readonly source: FactSource;
   readonly bus: SignalBus;
   readonly clock: Clock;
@@ -162,8 +163,8 @@ export function createAuditor(deps: AuditorDeps): Auditor {
   const run = async (): Promise<void> => {
     const { signal } = stopping;
     while (!signal.aborted) {
-      await clock.sleep(intervalMs * (0.5 + random.uniform()), signal);
-      const suspicion = await deps.loader.inSpareSlot(suspect, signal);
+      await sleep(clock, intervalMs * (0.5 + random.uniform()), signal);
+      const suspicion = await deps.slots.inSpareSlot(suspect, signal);
       if (suspicion !== null && !signal.aborted) {
         await confirm(suspicion);
       }

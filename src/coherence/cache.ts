@@ -15,10 +15,11 @@ import { LRUCache } from 'lru-cache';
 import type { SignalBus } from './bus.js';
 import type { Clock, Instant, Random } from './clock.js';
 import type { Freshness } from './lease.js';
-import type { FactQuery, Loaded, Loader, Ticket } from './loader.js';
+import type { Loaded, Loader, Ticket } from './loader.js';
 import type { Observe } from './observation.js';
 import { createRoster, type Member } from './roster.js';
 import { keyText, type Key, type Signal } from './signal.js';
+import type { FactQuery } from './source.js';
 
 /** One cached fact; `value` is null if the row does not exist. */
 export interface Entry<V> {
@@ -67,6 +68,8 @@ export interface Cache<V> {
   readonly stats: Readonly<CacheStats>;
   readonly size: number;
   readonly absences: number;
+  /** Whether the fact was lately seen to exist. */
+  knows(key: Key): boolean;
   /** The fact, if it may be served at this instant. */
   lookup(key: Key, now: Instant): Entry<V> | undefined;
   /**
@@ -201,6 +204,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
     get absences() {
       return absences.size;
     },
+    knows: key => known.has(keyText(key)),
     lookup(key, now) {
       if (!lease.serves(subject, now)) {
         stats.unproven += 1;

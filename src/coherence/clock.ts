@@ -16,8 +16,8 @@ export interface Instant {
 /** Source of time. */
 export interface Clock {
   now(): Instant;
-  /** Resolves after `ms` milliseconds, or at once when the signal is (or becomes) aborted; it never rejects. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls back after `ms` milliseconds. Returns what cancels it; that may be called at any time. */
+  startTimer(ms: number, fire: () => void): () => void;
   /** Runs the task in a later turn, after the sockets were read. */
   defer(task: () => void): void;
 }
@@ -33,24 +33,46 @@ export interface Random {
 /** The clocks of this machine. */
 export const systemClock: Clock = {
   now: () => ({ monoMs: performance.now(), wallMs: Date.now() }),
-  sleep: (ms, signal) =>
-    new Promise(resolve => {
-      if (signal?.aborted === true) {
-        resolve();
-        return;
-      }
-      const wake = (): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      signal?.addEventListener('abort', wake);
-    }),
+  startTimer: (ms, fire) => {
+    const timer = setTimeout(fire, ms);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
   defer: task => {
     setImmediate(task);
   },
 };
+
+/** A wait that can be cut short. */
+export interface Nap {
+  /** Resolves when the time has passed, or `wake` was called. */
+  readonly over: Promise<void>;
+  readonly wake: () => void;
+}
+
+/** Waits for `ms` milliseconds. */
+export function nap(clock: Clock, ms: number): Nap {
+  let wake!: () => void;
+  const over = new Promise<void>(resolve => {
+    const cancel = clock.startTimer(ms, resolve);
+    wake = () => {
+      cancel();
+      resolve();
+    };
+  });
+  return { over, wake };
+}
+
+/** Resolves after `ms` milliseconds, or at once when the signal is (or becomes) aborted; it never rejects. */
+export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) {
+    const { over, wake } = nap(clock, ms);
+    signal.addEventListener('abort', wake);
+    await over;
+    signal.removeEventListener('abort', wake);
+  }
+}
 
 /** Chance from the operating system. */
 export const systemRandom: Random = {

@@ -1,5 +1,5 @@
 /**
- * Puts the parts together: one lease, one bus, one listener, one loader, and a cache for each subject. This is what a
+ * Puts the parts together: one lease, one bus, one listener, one loader, one set of slots, and a cache for each subject. This is what a
  * program holds; it knows nothing of what the facts are about.
  */
 import { createAcceptance } from './acceptance.js';
@@ -9,10 +9,13 @@ import { createCache, type AuditedCache, type Cache, type CacheOptions } from '.
 import { createSequence, type Clock, type Random } from './clock.js';
 import { createLease, createServerClock } from './lease.js';
 import { createListener, type OpenSubscription, type SendFence } from './listener.js';
-import { createLoader, type FactSource } from './loader.js';
+import { createLoader } from './loader.js';
 import type { ListenerState, Observe } from './observation.js';
 import { createReader, type Caches, type Reader } from './reader.js';
 import type { Key } from './signal.js';
+import { createSlots } from './slots.js';
+import { createSnapshots } from './snapshots.js';
+import type { FactSource } from './source.js';
 
 /** What a coherence needs. All times are in milliseconds. */
 export interface CoherenceOptions {
@@ -103,8 +106,10 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     sendFence: options.sendFence,
     renewPool: options.renewPool,
   });
-  const loader = createLoader({
+  const slots = createSlots(clock, loadsMax);
+  const reading = {
     source: options.source,
+    slots,
     clock,
     sequence,
     serverClock,
@@ -116,13 +121,15 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       },
     }),
     observe,
-    limits: { slotsMax: loadsMax, batchKeysMax, waitingKeysMax },
-  });
+    limits: { batchKeysMax, waitingKeysMax },
+  };
+  const loader = createLoader(reading);
+  const snapshots = createSnapshots(reading);
   const auditor = createAuditor({
     caches,
     intervalMs: options.auditIntervalMs ?? AUDIT_INTERVAL_MS,
     lease,
-    loader,
+    slots,
     source: options.source,
     bus,
     clock,
@@ -137,7 +144,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       sequence,
       lease,
       serverClock,
-      loader,
+      snapshots,
       fence: () => listener.fence(),
       strongWaitMs: leaseMs / 2,
     });

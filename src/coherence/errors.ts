@@ -14,3 +14,13 @@ export class UnavailableError extends Error {
     this.reason = reason;
   }
 }
+
+/** @param what in the plural, as the beginning of a sentence */
+export function notLoaded(what: string, cause: unknown): UnavailableError {
+  return new UnavailableError('database', `${what} could not be loaded`, cause);
+}
+
+/** @param what in the plural, as the beginning of a sentence */
+export function foreignReading(what: string): UnavailableError {
+  return new UnavailableError('foreign_reading', `${what} were read from another server, or a standby`);
+}

@@ -28,10 +28,11 @@
  */
 import { backoffMs } from './backoff.js';
 import type { SignalBus } from './bus.js';
-import type { Clock, Instant, Random, Sequence } from './clock.js';
+import { nap, sleep, type Clock, type Instant, type Nap, type Random, type Sequence } from './clock.js';
 import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from './observation.js';
 import { parseMessage } from './signal.js';
+import { createWatches, type WatchState } from './watches.js';
 
 /** A backend that listens, as others on its server can find it. */
 export interface ListeningBackend {
@@ -64,15 +65,6 @@ export type OpenSubscription = (
   events: SubscriptionEvents,
   signal: AbortSignal,
 ) => Promise<Subscription>;
-
-/** State of one watched table. */
-export interface WatchState {
-  readonly subject: string;
-  /** What is wrong, or null. */
-  readonly problem: string | null;
-  /** Changes whenever a trigger was touched. */
-  readonly fingerprint: string;
-}
 
 /** What the statement that sent a fence has read in the same breath. */
 export interface FenceReceipt {
@@ -181,7 +173,6 @@ interface Attempt {
   proven: boolean;
   messages: number;
   inFlight: Fence | null;
-  readonly fingerprints: Map<string, string>;
   readonly barriers: Set<string>;
 }
 
@@ -200,11 +191,12 @@ export function createListener(deps: ListenerDeps): Listener {
   let waiting: Fence | null = null;
   let stopped: AbortController | null = null;
   let running: Promise<void> = Promise.resolve();
-  let wake = new AbortController();
+  /** The pause before the next fence. */
+  let pause: Nap | null = null;
   let failures = 0;
   let noted: ListenerState = 'down';
   let problem: string | null = 'not started';
-  let watchProblems: ReadonlyMap<string, string> = new Map();
+  const watches = createWatches(deps);
 
   const state = (): ListenerState => {
     if (attempt === null) {
@@ -255,7 +247,7 @@ export function createListener(deps: ListenerDeps): Listener {
     }
     waiting?.settle(null);
     waiting = null;
-    wake.abort();
+    pause?.wake();
     ending.abort.abort();
     ending.subscription?.close();
     noteState();
@@ -363,7 +355,7 @@ export function createListener(deps: ListenerDeps): Listener {
       return;
     }
     receiver.inFlight = null;
-    settleTrust(receiver, receipt.watches);
+    watches.settle(receipt.watches);
     serverClock.observe(fence.sent, receipt.serverTimeMs);
     lease.prove(fence.sent);
     receiver.proven = true;
@@ -375,48 +367,6 @@ export function createListener(deps: ListenerDeps): Listener {
     }
     noteState();
     fence.settle({ sentAt: fence.sentAt, epoch: receiver.epoch! });
-  };
-
-  /**
-   * A subject whose triggers were touched since the last fence, or were not in place then, may have changed unheard: it
-   * starts from nothing. So do the loads that are under way: they may be older than the triggers.
-   */
-  const settleTrust = (receiver: Attempt, watches: readonly WatchState[]): void => {
-    const trusted = new Set<string>();
-    const problems = new Map<string, string>();
-    const found = new Map<string, string>();
-    for (const watch of watches) {
-      found.set(watch.subject, `${found.get(watch.subject) ?? ''}/${watch.fingerprint}/${watch.problem ?? ''}`);
-      if (watch.problem === null) {
-        trusted.add(watch.subject);
-      } else {
-        problems.set(watch.subject, watch.problem);
-      }
-    }
-    for (const subject of problems.keys()) {
-      trusted.delete(subject);
-    }
-    for (const subject of receiver.fingerprints.keys()) {
-      if (!found.has(subject)) {
-        problems.set(subject, 'the table is no longer watched');
-      }
-    }
-    const unheard = new Set([...trusted].filter(subject => !lease.trusts(subject)));
-    lease.settleTrust(trusted);
-    for (const [subject, fingerprint] of found) {
-      const before = receiver.fingerprints.get(subject) ?? fingerprint;
-      if (unheard.has(subject) || before !== fingerprint) {
-        bus.emit({ type: 'change', subject, keys: null });
-      }
-      receiver.fingerprints.set(subject, fingerprint);
-    }
-    for (const subject of new Set([...problems.keys(), ...watchProblems.keys()])) {
-      const now = problems.get(subject) ?? null;
-      if (now !== (watchProblems.get(subject) ?? null)) {
-        observe({ event: 'watch_changed', subject, problem: now });
-      }
-    }
-    watchProblems = problems;
   };
 
   const isOverdue = async (sender: Attempt, fence: Fence): Promise<boolean> => {
@@ -431,10 +381,8 @@ export function createListener(deps: ListenerDeps): Listener {
   };
 
   const sendFence = async (sender: Attempt, fence: Fence): Promise<FenceOutcome> => {
-    const settled = new AbortController();
-    void fence.promise.then(() => {
-      settled.abort();
-    });
+    const overdue = nap(clock, times.fenceOverdueMs);
+    void fence.promise.then(overdue.wake);
     sender.inFlight = fence;
     fence.nonce = random.nonce();
     fence.sentAt = sequence.next();
@@ -451,7 +399,7 @@ export function createListener(deps: ListenerDeps): Listener {
         }
       },
     );
-    await clock.sleep(times.fenceOverdueMs, settled.signal);
+    await overdue.over;
     if (sender.inFlight === fence && (await isOverdue(sender, fence))) {
       const { receipt } = fence;
       const isHeardElsewhere = receipt !== null && receipt.channel !== channel;
@@ -472,11 +420,11 @@ export function createListener(deps: ListenerDeps): Listener {
         return;
       }
       if (outcome === null) {
-        await clock.sleep(FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
+        await sleep(clock, FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
       } else if (waiting === null) {
-        wake = new AbortController();
         const dueInMs = fence.sent.monoMs + times.fenceIntervalMs - clock.now().monoMs;
-        await clock.sleep(Math.max(0, dueInMs), wake.signal);
+        pause = nap(clock, Math.max(0, dueInMs));
+        await pause.over;
       }
       noteState();
     }
@@ -492,7 +440,6 @@ export function createListener(deps: ListenerDeps): Listener {
       proven: false,
       messages: 0,
       inFlight: null,
-      fingerprints: new Map(),
       barriers: new Set(),
     };
     attempt = opened;
@@ -517,6 +464,7 @@ export function createListener(deps: ListenerDeps): Listener {
       }
       opened.subscription = subscription;
       opened.epoch = lease.beginEpoch();
+      watches.beginEpoch();
       problem = failures === 0 ? 'waiting for the first fence' : problem;
       observe({ event: 'connection_opened' });
       noteState();
@@ -539,7 +487,7 @@ export function createListener(deps: ListenerDeps): Listener {
       if (failed !== null) {
         observe({ event: 'connection_failed', error: failed.error, retryMs });
       }
-      await clock.sleep(retryMs, stop);
+      await sleep(clock, retryMs, stop);
     }
   };
 
@@ -548,7 +496,7 @@ export function createListener(deps: ListenerDeps): Listener {
       return Promise.resolve(null);
     }
     waiting ??= createFence();
-    wake.abort();
+    pause?.wake();
     return waiting.promise;
   };
 
@@ -560,7 +508,7 @@ export function createListener(deps: ListenerDeps): Listener {
       return state() === 'live' ? null : (problem ?? 'the lease has run out, and no fence has come back since');
     },
     get watchProblems() {
-      return watchProblems;
+      return watches.problems;
     },
     start() {
       if (stopped === null) {

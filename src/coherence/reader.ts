@@ -11,12 +11,13 @@
  * one and then again does not do: what is the same both times may have been another in between.)
  */
 import type { Cache } from './cache.js';
-import type { Clock, Instant, Sequence } from './clock.js';
+import { nap, type Clock, type Instant, type Sequence } from './clock.js';
 import { UnavailableError } from './errors.js';
 import type { Lease, ServerClock } from './lease.js';
 import type { FenceOutcome } from './listener.js';
-import type { Loaded, Loader, Wanted } from './loader.js';
+import type { Loaded } from './loader.js';
 import { keyText, type Key } from './signal.js';
+import type { Snapshots, Wanted } from './snapshots.js';
 
 /** A fact that an answer needs and that is not there. */
 export interface FactRef<Types> {
@@ -56,7 +57,7 @@ export interface ReaderDeps {
   readonly sequence: Sequence;
   readonly lease: Lease;
   readonly serverClock: ServerClock;
-  readonly loader: Pick<Loader, 'readTogether'>;
+  readonly snapshots: Snapshots;
   readonly fence: () => Promise<FenceOutcome>;
   /** How long a strong answer waits for fences, in milliseconds, before it reads Postgres instead. */
   readonly strongWaitMs: number;
@@ -119,7 +120,7 @@ function evidenceText(subject: string, key: Key): string {
 
 /** Creates a reader over caches. */
 export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Reader<Types> {
-  const { clock, sequence, lease, serverClock, loader, strongWaitMs } = deps;
+  const { clock, sequence, lease, serverClock, snapshots, strongWaitMs } = deps;
 
   const pass = (cached: boolean, evidence: Evidence | null): Pass<Types> =>
     new Pass(caches, serverClock, clock.now(), cached, evidence);
@@ -153,8 +154,8 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   }
 
   async function settleStrong<T>(question: Question<T, Types>, arrivedAt: number, evidence: Evidence): Promise<T> {
-    const deadline = new AbortController();
-    const timedOut = clock.sleep(strongWaitMs, deadline.signal).then(() => null);
+    const deadline = nap(clock, strongWaitMs);
+    const timedOut = deadline.over.then(() => null);
     try {
       for (let round = 0; round < FENCES_MAX; round++) {
         const fence = await Promise.race([deps.fence(), timedOut]);
@@ -174,7 +175,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
         }
       }
     } finally {
-      deadline.abort();
+      deadline.wake();
     }
     return settleTogether(question, evidence);
   }
@@ -185,6 +186,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
    */
   async function settleTogether<T>(question: Question<T, Types>, before: Evidence): Promise<T> {
     const wanted = new Map<string, Wanted>();
+    let isKnown = true;
     // One fact alone was true at one moment anyway.
     let evidence: Evidence = before.size === 1 ? before : new Map();
     for (let reading = 0; reading <= READINGS_MAX; reading++) {
@@ -195,8 +197,9 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
       for (const { subject, key } of outcome.lacks) {
         const cache = caches[subject];
         wanted.set(evidenceText(subject, key), { subject: cache.subject, query: cache.query, key });
+        isKnown &&= cache.knows(key);
       }
-      const loaded = await loader.readTogether([...wanted.values()]);
+      const loaded = await snapshots.read([...wanted.values()], isKnown);
       evidence = new Map([...wanted.keys()].map((name, index) => [name, loaded[index]!]));
     }
     throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${READINGS_MAX} readings`);

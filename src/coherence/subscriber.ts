@@ -10,7 +10,7 @@
 import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';
 import pgListen from 'pg-listen';
-import { systemClock, systemRandom } from './clock.js';
+import { nap, systemClock, systemRandom } from './clock.js';
 import type { OpenSubscription } from './listener.js';
 
 // Under NodeNext the CommonJS default export is one level down.
@@ -106,8 +106,8 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
     const listen = async (): Promise<number> => {
       await subscriber.connect();
       await subscriber.listenTo(channel);
-      const waiting = new AbortController();
-      const missing = systemClock.sleep(ECHO_TIMEOUT_MS, waiting.signal).then(() => {
+      const waiting = nap(systemClock, ECHO_TIMEOUT_MS);
+      const missing = waiting.over.then(() => {
         throw new Error(
           'what the listening connection sends to itself does not arrive: it goes through a transaction-mode pooler, which cannot deliver notifications (set GATEBELL_LISTEN_URL to a direct connection), or the server is very slow',
         );
@@ -117,7 +117,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
         const [, processId] = await Promise.all([send(greeting), Promise.race([identified, missing])]);
         return processId;
       } finally {
-        waiting.abort();
+        waiting.wake();
       }
     };
 

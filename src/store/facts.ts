@@ -6,7 +6,7 @@
  */
 import type { CacheOptions } from '../coherence/cache.js';
 import type { Coherence } from '../coherence/coherence.js';
-import type { Row } from '../coherence/loader.js';
+import type { Row } from '../coherence/source.js';
 import type { Reader } from '../coherence/reader.js';
 import { compileHeaders, TemplateError, type HeaderTemplate } from './header-template.js';
 

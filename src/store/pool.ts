@@ -5,7 +5,7 @@
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
 import type { FenceReceipt, SendFence } from '../coherence/listener.js';
-import type { FactSource, Reading, ReadPart } from '../coherence/loader.js';
+import type { FactSource, Reading, ReadPart } from '../coherence/source.js';
 
 /** How to reach Postgres. */
 export interface DatabaseOptions {

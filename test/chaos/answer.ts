@@ -1,5 +1,5 @@
 /** What an answer says about the facts that it was decided by. */
-import type { Held } from '../sim/history.js';
+import { factName, type Held } from '../sim/history.js';
 import { APP, versionOfEmail, type Route, type Subject } from './people.js';
 
 /** One question and its answer, as seen by the one who asked. Times are those of this process' monotonic clock. */
@@ -34,7 +34,12 @@ export const isStrong = ({ route }: Answer): boolean => route === 'strong';
 /** The facts; or what is wrong with an answer that no facts could give. A denial for one reason tells what was checked before, too. */
 export function factsOf(answer: Answer): { readonly facts: readonly Held[] } | { readonly problem: string } {
   const { person, route, status, reason, user, app, role, email } = answer;
-  const held = (subject: Subject, text: string): Held => ({ subject, key: [person], text });
+  const held = (subject: Subject, text: string): Held => ({
+    subject,
+    key: [person],
+    name: factName(subject, [person]),
+    text,
+  });
   if (STATUSES[reason] !== status) {
     return { problem: `status ${status} with reason '${reason}'` };
   }

@@ -10,7 +10,6 @@
  */
 import { judge } from '../sim/checker.js';
 import type { Held, History } from '../sim/history.js';
-import { factName } from '../sim/history.js';
 import { factsOf, isAllow, isStrong, type Answer } from './answer.js';
 
 /** What is wrong with an answer, in words that tell the story. */
@@ -37,11 +36,11 @@ class Shown {
   readonly #ordinals = new Map<string, number>();
 
   of(fact: Held): number {
-    return this.#ordinals.get(factName(fact.subject, fact.key)) ?? 0;
+    return this.#ordinals.get(fact.name) ?? 0;
   }
 
   raise(fact: Held, ordinal: number): void {
-    this.#ordinals.set(factName(fact.subject, fact.key), Math.max(ordinal, this.of(fact)));
+    this.#ordinals.set(fact.name, Math.max(ordinal, this.of(fact)));
   }
 }
 
@@ -77,7 +76,7 @@ export function createChecker(history: History, leaseMs: number): Checker {
       history.describe(subject, key, sentMs - leaseMs - 1_000, answeredMs);
     const invented = read.facts.find(fact => history.lastHeldMs(fact, answeredMs) === null);
     if (invented !== undefined) {
-      const name = factName(invented.subject, invented.key);
+      const { name } = invented;
       return violation(
         isAllow(answer) ? 'G4' : 'G1',
         `${name} was never ${invented.text} until then; the truth: ${truth(invented)}`,
@@ -107,7 +106,7 @@ export function createChecker(history: History, leaseMs: number): Checker {
       ? null
       : violation(
           'G2',
-          `${factName(older.subject, older.key)} was ${older.text} after a newer version had been shown; the truth: ${truth(older)}`,
+          `${older.name} was ${older.text} after a newer version had been shown; the truth: ${truth(older)}`,
         );
   };
 

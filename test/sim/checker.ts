@@ -3,7 +3,7 @@
  * since the newest change of it that the replica had already been told of (G2); a strong one only as all of its facts were at one
  * moment since the request arrived (G3).
  */
-import { ABSENT, factName, type Held, type History } from './history.js';
+import { ABSENT, type Held, type History } from './history.js';
 import type { Answered } from './replica.js';
 
 /**
@@ -33,7 +33,7 @@ export function judge(
 ): string | null {
   const { arrivedMs, decidedMs, facts, floors, expiry } = answer;
   for (const fact of facts) {
-    const name = factName(fact.subject, fact.key);
+    const { name } = fact;
     const floorMs = floors.get(name) ?? -Infinity;
     const since = (fromMs: number): string =>
       `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ${history.describe(fact.subject, fact.key, fromMs, decidedMs)}`;
@@ -49,8 +49,8 @@ export function judge(
   }
   if (answer.isStrong && !history.wereHeldTogether(facts, arrivedMs - EXACT_MS, decidedMs)) {
     const values = facts.map(
-      ({ subject, key, text }) =>
-        `${factName(subject, key)} = ${text} (truth: ${history.describe(subject, key, arrivedMs, decidedMs)})`,
+      ({ subject, key, name, text }) =>
+        `${name} = ${text} (truth: ${history.describe(subject, key, arrivedMs, decidedMs)})`,
     );
     return `G3: strong, and its facts were never true together: ${values.join('; ')}`;
   }
@@ -69,7 +69,7 @@ export function judge(
 /** Whether an answer rests on a fact of which the replica had heard that it was no longer so (G2). */
 export function judgeHeard({ facts, floorOrders }: Answered, history: History): string | null {
   for (const fact of facts) {
-    const name = factName(fact.subject, fact.key);
+    const { name } = fact;
     if (!history.wasHeldSince(fact, floorOrders.get(name) ?? -1)) {
       return `G2: resurrected ${name} as ${fact.text}, after it had heard of a change of it`;
     }

@@ -4,7 +4,8 @@
  *
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
-import type { FenceReceipt, ListeningBackend, WatchState } from '../../src/coherence/listener.js';
+import type { FenceReceipt, ListeningBackend } from '../../src/coherence/listener.js';
+import type { WatchState } from '../../src/coherence/watches.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { Dice } from './dice.js';
 import { ABSENT, factName, type History } from './history.js';

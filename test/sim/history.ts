@@ -2,6 +2,8 @@
 export interface Held {
   readonly subject: string;
   readonly key: readonly string[];
+  /** See `factName`. */
+  readonly name: string;
   /** The value as text; no two versions of a row have the same. */
   readonly text: string;
 }
@@ -107,11 +109,7 @@ export class History {
   }
 
   #spansOf(fact: Held): readonly Span[] {
-    return (
-      this.#spans.get(factName(fact.subject, fact.key)) ?? [
-        { fromMs: -Infinity, toMs: Infinity, order: 0, text: ABSENT },
-      ]
-    );
+    return this.#spans.get(fact.name) ?? [{ fromMs: -Infinity, toMs: Infinity, order: 0, text: ABSENT }];
   }
 
   #intervals(fact: Held, fromMs: number, toMs: number): (readonly [number, number])[] {

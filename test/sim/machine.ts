@@ -43,20 +43,7 @@ export class Machine {
     this.#wallOffsetMs = WALL_EPOCH_MS + dice.between(-1e6, 1e6);
     this.clock = {
       now: () => ({ monoMs: this.#monoMs, wallMs: timeline.nowMs + this.#wallOffsetMs }),
-      sleep: (ms, signal) =>
-        new Promise(resolve => {
-          if (signal?.aborted === true) {
-            resolve();
-            return;
-          }
-          const wake = (): void => {
-            cancel();
-            signal?.removeEventListener('abort', wake);
-            resolve();
-          };
-          const cancel = this.startTimer(ms, wake);
-          signal?.addEventListener('abort', wake);
-        }),
+      startTimer: (ms, fire) => this.startTimer(ms, fire),
       defer: task => {
         this.#deferred.push(task);
         this.#plan();

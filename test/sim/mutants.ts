@@ -35,19 +35,22 @@ const cache = patch('src/coherence/cache.ts');
 const lease = patch('src/coherence/lease.ts');
 const listener = patch('src/coherence/listener.ts');
 const loader = patch('src/coherence/loader.ts');
+const queue = patch('src/coherence/queue.ts');
 const reader = patch('src/coherence/reader.ts');
+const slots = patch('src/coherence/slots.ts');
+const watches = patch('src/coherence/watches.ts');
 const decide = patch('src/auth/decide.ts');
 const cluster = patch('test/sim/cluster.ts');
 const replica = patch('test/sim/replica.ts');
 const wires = patch('test/sim/wires.ts');
 
 /** The first fence of an epoch forgets everything that was loaded before it, which hides most mistakes about epochs. */
-const FIRST_FENCE_KEEPS_LOADS = listener(
+const FIRST_FENCE_KEEPS_LOADS = watches(
   'filter(subject => !lease.trusts(subject))',
-  'filter(subject => receiver.proven && !lease.trusts(subject))',
+  'filter(subject => fingerprints.size > 0 && !lease.trusts(subject))',
 );
 /** A subject has one batch in flight, so that there is one flight of a key. */
-const MANY_BATCHES = loader('if (inFlight || known.size', 'if (known.size');
+const MANY_BATCHES = slots('inFlight ? null : depart();', 'depart();');
 const EPOCH_CHECK = 'epoch === null ||\n            epoch !== lease.epoch ||';
 const FRESH =
   'return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs && wallElapsedMs >= 0 && wallElapsedMs <= leaseMs;';
@@ -219,18 +222,16 @@ export const MUTANTS: readonly Mutant[] = [
     name: '13',
     mistake: 'the lease runs out by a timer',
     patches: [
-      lease(DOUBTED, `${DOUBTED}\n  let holds = false;\n  let timer = new AbortController();`),
+      lease(DOUBTED, `${DOUBTED}\n  let holds = false;\n  let cancel = (): void => undefined;`),
       lease(FRESH, 'return holds;'),
-      lease(END_EPOCH, `${END_EPOCH}\n      timer.abort();\n      holds = false;`),
+      lease(END_EPOCH, `${END_EPOCH}\n      cancel();\n      holds = false;`),
       lease(
         PROVE,
         `${PROVE}
-        timer.abort();
-        const own = new AbortController();
-        timer = own;
+        cancel();
         holds = true;
-        void clock.sleep(leaseMs, own.signal).then(() => {
-          holds &&= own.signal.aborted;
+        cancel = clock.startTimer(leaseMs, () => {
+          holds = false;
         });`,
       ),
     ],
@@ -252,22 +253,19 @@ export const MUTANTS: readonly Mutant[] = [
     name: '15',
     mistake: 'the wall clock is looked at by a timer',
     patches: [
-      lease(DOUBTED, `${DOUBTED}\n  let holds = false;\n  let timer = new AbortController();`),
+      lease(DOUBTED, `${DOUBTED}\n  let holds = false;\n  let cancel = (): void => undefined;`),
       lease(FRESH, 'return holds && monoElapsedMs >= 0 && monoElapsedMs <= leaseMs;'),
-      lease(END_EPOCH, `${END_EPOCH}\n      timer.abort();\n      holds = false;`),
+      lease(END_EPOCH, `${END_EPOCH}\n      cancel();\n      holds = false;`),
       lease(
         PROVE,
         `${PROVE}
-        timer.abort();
-        const own = new AbortController();
-        timer = own;
+        cancel();
         holds = true;
-        void (async () => {
-          while (!own.signal.aborted) {
-            await clock.sleep(100, own.signal);
-            holds &&= clock.now().wallMs - sent.wallMs <= leaseMs;
-          }
-        })();`,
+        const look = (): void => {
+          holds &&= clock.now().wallMs - sent.wallMs <= leaseMs;
+          cancel = clock.startTimer(100, look);
+        };
+        cancel = clock.startTimer(100, look);`,
       ),
     ],
     profile: 'sleeps',
@@ -298,8 +296,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'a strong read joins a fence in flight',
     patches: [
       listener(
-        '    waiting ??= createFence();\n    wake',
-        '    if (attempt.inFlight !== null) {\n      return attempt.inFlight.promise;\n    }\n    waiting ??= createFence();\n    wake',
+        '    waiting ??= createFence();\n    pause',
+        '    if (attempt.inFlight !== null) {\n      return attempt.inFlight.promise;\n    }\n    waiting ??= createFence();\n    pause',
       ),
     ],
     profile: 'halves',
@@ -313,7 +311,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [listener('    waiting?.settle(null);\n    waiting = null;', '    waiting = null;')],
     without: [
       reader(
-        'const timedOut = clock.sleep(strongWaitMs, deadline.signal).then(() => null);',
+        'const timedOut = deadline.over.then(() => null);',
         'const timedOut = new Promise<null>(() => undefined);',
       ),
     ],
@@ -494,8 +492,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'a second caller of a waiting key takes the place of the first',
     patches: [
       loader(
-        'if (waiting !== undefined) {\n            return waiting;',
-        'if (waiting !== undefined && false) {\n            return waiting;',
+        'if (joined !== undefined) {\n            return joined;',
+        'if (joined !== undefined && false) {\n            return joined;',
       ),
     ],
     profile: 'calm',
@@ -646,7 +644,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'touched-trigger',
     mistake: 'a trigger that was disabled and enabled goes unnoticed',
-    patches: [listener('unheard.has(subject) || before !== fingerprint', 'unheard.has(subject)')],
+    patches: [watches('unheard.has(subject) || before !== fingerprint', 'unheard.has(subject)')],
     profile: 'ddl',
     seed: 2,
     seeds: 20,
@@ -655,7 +653,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'disabled-trigger',
     mistake: 'a disabled trigger is trusted',
-    patches: [listener('      if (watch.problem === null) {', '      if (watch.problem !== undefined) {')],
+    patches: [watches('        if (problem === null) {', '        if (problem !== undefined) {')],
     profile: 'ddl',
     seed: 1,
     seeds: 20,
@@ -765,7 +763,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'slots',
     mistake: 'loads may take the whole pool',
-    patches: [loader(' && slotsUsed < limits.slotsMax', '')],
+    patches: [slots('if (used >= slotsMax) {', 'if (false) {')],
     profile: 'calm',
     seed: 1,
     seeds: 20,
@@ -774,7 +772,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'batch-size',
     mistake: 'a batch has no bound',
-    patches: [loader('take(unknown, limits.batchKeysMax, batch);', 'take(unknown, Infinity, batch);')],
+    patches: [loader('waiting.take(limits.batchKeysMax)', 'waiting.take(Infinity)')],
     profile: 'floods',
     seed: 1,
     seeds: 20,
@@ -783,7 +781,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'queue-size',
     mistake: 'any number of keys may wait to be loaded',
-    patches: [loader('if (lane.size >= ', 'if (lane.size >= 1e6 * ')],
+    patches: [loader('createFairQueue<Ticket<V>>(limits.waitingKeysMax)', 'createFairQueue<Ticket<V>>(1e6)')],
     profile: 'floods',
     seed: 1,
     seeds: 20,
@@ -793,8 +791,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'one-lane',
     mistake: 'made-up keys wait among real ones',
     patches: [
-      loader('const lane = isKnown ? known : unknown;', 'const lane = known;'),
-      loader('(isKnown ? 1 : UNKNOWN_SHARE)', '1'),
+      queue('const half = isKnown ? known : unknown;', 'const half = known;'),
+      queue('(isKnown ? 1 : UNKNOWN_SHARE)', '1'),
     ],
     profile: 'floods',
     seed: 3,
@@ -831,7 +829,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no-backoff',
     mistake: 'a new connection is tried at once, for ever',
-    patches: [listener('await clock.sleep(retryMs, stop);', 'await clock.sleep(0, stop);')],
+    patches: [listener('await sleep(clock, retryMs, stop);', 'await sleep(clock, 0, stop);')],
     profile: 'reconnects',
     seed: 3,
     seeds: 20,
@@ -840,7 +838,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no-pause',
     mistake: 'a fence follows the other without a pause',
-    patches: [listener('        await clock.sleep(Math.max(0, dueInMs), wake.signal);\n', '')],
+    patches: [listener('        await pause.over;\n', '')],
     profile: 'calm',
     seed: 1,
     seeds: 10,

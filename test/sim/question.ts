@@ -7,7 +7,7 @@ import type { FactRef, Facts, Question } from '../../src/coherence/reader.js';
 import type { AppFact, FactTypes } from '../../src/store/facts.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { Fact, Subject } from './cluster.js';
-import { ABSENT, type Held } from './history.js';
+import { ABSENT, factName, type Held } from './history.js';
 
 export type SimulatedTypes = { readonly [S in Subject]: Fact };
 
@@ -42,6 +42,8 @@ export interface Asking {
   isStrong: boolean;
   /** What the newest pass lacked. */
   lacks: readonly FactRef<SimulatedTypes>[];
+  /** Credentials that were asked of Postgres since. */
+  readonly sent: Set<string>;
 }
 
 /** The question for a reader; `asking` is kept up to date while it is asked. */
@@ -56,7 +58,13 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
       if (fact === undefined) {
         lacks.push({ subject, key });
       } else {
-        used.push({ subject, key, text: fact?.text ?? ABSENT, expiresAtMs: fact?.expiresAtMs ?? null });
+        used.push({
+          subject,
+          key,
+          name: factName(subject, key),
+          text: fact?.text ?? ABSENT,
+          expiresAtMs: fact?.expiresAtMs ?? null,
+        });
       }
       return fact;
     };

@@ -50,8 +50,8 @@ export interface ReplicaWatcher {
   onAnswer(answer: Answered): void;
   onRefusal(refusal: Refused): void;
   onViolation(kind: ViolationKind, problem: string): void;
-  /** A fact was loaded again though nothing had been heard of it. */
-  onReload(replica: string, subject: string, key: Key): void;
+  /** A fact was loaded again though nothing had been heard of it since it was loaded before. */
+  onReload(replica: string, subject: string, key: Key, loadedMs: number): void;
   trace(line: () => string): void;
 }
 
@@ -71,16 +71,17 @@ export const ABSENCES_MAX = 6;
 /** A floor for all facts of a subject. */
 const WHOLE = '*';
 
+const wholeName = (subject: string): string => factName(subject, [WHOLE]);
+
 function floorsOf(
   facts: readonly Held[],
   heard: ReadonlyMap<string, QueuedAt>,
 ): Pick<Answered, 'floors' | 'floorOrders'> {
   const floors = new Map<string, number>();
   const floorOrders = new Map<string, number>();
-  for (const { subject, key } of facts) {
-    const name = factName(subject, key);
+  for (const { subject, name } of facts) {
     const ofKey = heard.get(name);
-    const ofAll = heard.get(factName(subject, [WHOLE]));
+    const ofAll = heard.get(wholeName(subject));
     floors.set(name, Math.max(ofKey?.atMs ?? -Infinity, ofAll?.atMs ?? -Infinity));
     floorOrders.set(name, Math.max(ofKey?.order ?? -1, ofAll?.order ?? -1));
   }
@@ -108,11 +109,12 @@ export class Replica {
   readonly #reader: Reader<SimulatedTypes>;
   /** Facts that existed in an answer of this replica. */
   readonly #known = new Set<string>();
-  /** Loads of each key, sent while live, since it was heard to have changed, or all was flushed. */
+  /** When each key was loaded, while live, since it was heard to have changed, or all was flushed. */
   readonly #loads = new Map<string, number>();
   readonly #waiting = new Set<Asking>();
   #proofs = 0;
-  readonly #floors = new Map<string, QueuedAt>();
+  /** When what was heard of each fact was queued. Never changed, but replaced: answers that are under way keep theirs. */
+  #floors: ReadonlyMap<string, QueuedAt> = new Map();
   /** When barriers were queued. */
   readonly #barriers = new Map<string, QueuedAt>();
 
@@ -210,8 +212,8 @@ export class Replica {
 
   answer(asked: Asked): void {
     const arrivedMs = this.#timeline.nowMs;
-    const floors = new Map(this.#floors);
-    const asking: Asking = { passes: 0, isStrong: false, lacks: [] };
+    const floors = this.#floors;
+    const asking: Asking = { passes: 0, isStrong: false, lacks: [], sent: new Set() };
     const proofs = this.coherence.stalenessBoundMs === null ? this.#proofs : null;
     this.#waiting.add(asking);
     if (this.#waiting.size > WAITING_KEYS_MAX) {
@@ -220,14 +222,18 @@ export class Replica {
     const listeningSince = this.#listeningSince();
     const settle = (verdict: Verdict): void => {
       this.#waiting.delete(asking);
-      for (const { subject, key, text } of verdict.facts) {
+      for (const { name, text } of verdict.facts) {
         if (text !== ABSENT) {
-          this.#known.add(factName(subject, key));
+          this.#known.add(name);
         }
       }
       this.strong += Number(verdict.isStrong);
+      const ofFacts = floorsOf(verdict.facts, floors);
       this.#watcher.onAnswer({
-        ...verdict,
+        facts: verdict.facts,
+        isStrong: verdict.isStrong,
+        decision: verdict.decision,
+        expiry: verdict.expiry,
         replica: this.name,
         asked,
         arrivedMs,
@@ -236,7 +242,8 @@ export class Replica {
         rounds: Math.max(0, asking.passes - 2),
         wasStrong: asking.isStrong,
         wasUnproven: proofs === this.#proofs && this.coherence.stalenessBoundMs === null,
-        ...floorsOf(verdict.facts, floors),
+        floors: ofFacts.floors,
+        floorOrders: ofFacts.floorOrders,
         listened: listeningSince !== null && listeningSince === this.#listeningSince(),
       });
     };
@@ -270,13 +277,15 @@ export class Replica {
 
   #checkQueues(): void {
     const lacking = new Set<string>();
-    for (const { lacks } of this.#waiting) {
+    for (const { lacks, sent } of this.#waiting) {
       for (const { key } of lacks.filter(({ subject }) => subject === 'credential')) {
-        lacking.add(keyText(key));
+        const text = keyText(key);
+        if (!sent.has(text)) {
+          lacking.add(text);
+        }
       }
     }
-    // Those that wait for a batch, and those in the batch that is under way.
-    if (lacking.size > WAITING_KEYS_MAX + BATCH_KEYS_MAX) {
+    if (lacking.size > WAITING_KEYS_MAX) {
       this.#watcher.onViolation('G5', `${this.name} lets ${lacking.size} credentials wait to be loaded`);
     }
   }
@@ -297,9 +306,9 @@ export class Replica {
   #noteHeard(payload: string, queuedAt: QueuedAt): void {
     const message = parseMessage(payload);
     if (message.type === 'change') {
-      for (const key of message.keys ?? [[WHOLE]]) {
-        const name = factName(message.subject, key);
-        this.#floors.set(name, queuedAt);
+      const names = (message.keys ?? [[WHOLE]]).map(key => factName(message.subject, key));
+      this.#raiseFloors(names, queuedAt);
+      for (const name of names) {
         this.#loads.delete(name);
       }
     }
@@ -317,13 +326,16 @@ export class Replica {
     const barrierAt = message.type === 'acknowledgement' ? this.#barriers.get(message.id) : undefined;
     if (barrierAt !== undefined) {
       this.acknowledged += 1;
-      for (const subject of SUBJECTS) {
-        const name = factName(subject, [WHOLE]);
-        if ((this.#floors.get(name)?.order ?? -1) < barrierAt.order) {
-          this.#floors.set(name, barrierAt);
-        }
-      }
+      const names = SUBJECTS.map(wholeName);
+      this.#raiseFloors(
+        names.filter(name => (this.#floors.get(name)?.order ?? -1) < barrierAt.order),
+        barrierAt,
+      );
     }
+  }
+
+  #raiseFloors(names: readonly string[], queuedAt: QueuedAt): void {
+    this.#floors = new Map([...this.#floors, ...names.map(name => [name, queuedAt] as const)]);
   }
 
   /** What is loaded while live is remembered: once is enough until it changes, but for strong requests that find no fence. */
@@ -331,13 +343,20 @@ export class Replica {
     if (keys.length > BATCH_KEYS_MAX) {
       this.#watcher.onViolation('G5', `${this.name} loads ${keys.length} facts at once`);
     }
+    if (subject === 'credential') {
+      for (const { sent } of this.#waiting) {
+        for (const key of keys) {
+          sent.add(keyText(key));
+        }
+      }
+    }
     if (this.coherence.stalenessBoundMs !== null && ![...this.#waiting].some(({ isStrong }) => isStrong)) {
       for (const key of keys) {
         const name = factName(subject, key);
-        const loads = (this.#loads.get(name) ?? 0) + 1;
-        this.#loads.set(name, loads);
-        if (loads > 1) {
-          this.#watcher.onReload(this.name, subject, key);
+        const loadedMs = this.#loads.get(name);
+        this.#loads.set(name, this.#timeline.nowMs);
+        if (loadedMs !== undefined) {
+          this.#watcher.onReload(this.name, subject, key, loadedMs);
         }
       }
     }

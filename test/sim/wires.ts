@@ -3,7 +3,7 @@
  * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
  */
 import type { FenceReceipt, OpenSubscription, SendFence, SubscriptionEvents } from '../../src/coherence/listener.js';
-import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/loader.js';
+import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/source.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { ViolationKind } from './checker.js';
 import type { Backend, Cluster, Server, Subject } from './cluster.js';

@@ -176,10 +176,12 @@ class World {
         onViolation: (kind, problem) => {
           this.#violate(kind, problem);
         },
-        onReload: (replica, subject, key) => {
+        onReload: (replica, subject, key, loadedMs) => {
+          const name = factName(subject, key);
+          const absence = { subject, key, name, text: ABSENT };
           // Room for absences is small, so they may go and come again.
-          if (this.#profile.isFrugal && this.#history.now(subject, key) !== ABSENT) {
-            this.#violate('rates', `${replica} loaded ${factName(subject, key)} again, of which it had heard nothing`);
+          if (this.#profile.isFrugal && !this.#history.wasHeld(absence, loadedMs, this.#timeline.nowMs)) {
+            this.#violate('rates', `${replica} loaded ${name} again, of which it had heard nothing`);
           }
         },
         onRefusal: refused => {
@@ -246,7 +248,7 @@ class World {
   #judgeAnswer(answer: Answered): void {
     this.answers += 1;
     this.strongAnswers += Number(answer.isStrong);
-    const { replica, asked, arrivedMs, facts, isStrong, rounds } = answer;
+    const { replica, asked, arrivedMs, decidedMs, facts, isStrong, rounds, floors, expiry } = answer;
     const asking = (): string => `${replica}, asked ${JSON.stringify(asked)} at ${arrivedMs.toFixed(3)}`;
     this.#trace(
       () =>
@@ -258,10 +260,15 @@ class World {
     const mayKnow = answer.listened || !isLeftBehind;
     const leaseMs = mayKnow ? this.#times.leaseMs : Infinity;
     const problem =
-      judge({ ...answer, isStrong: isStrong && mayKnow && !slips }, this.#history, clockMs, {
-        staleMs: isCalm ? DELIVERY_MS : leaseMs + (slips ? maxAgeMs : 0),
-        clockAheadMs: isCalm ? ROUND_TRIP_MS : null,
-      }) ??
+      judge(
+        { arrivedMs, decidedMs, facts, floors, expiry, isStrong: isStrong && mayKnow && !slips },
+        this.#history,
+        clockMs,
+        {
+          staleMs: isCalm ? DELIVERY_MS : leaseMs + (slips ? maxAgeMs : 0),
+          clockAheadMs: isCalm ? ROUND_TRIP_MS : null,
+        },
+      ) ??
       judgeHeard(answer, this.#history) ??
       judgeAdmission(answer, clockMs);
     if (problem !== null) {

@@ -4,8 +4,11 @@ import { createBus, type SignalBus } from '../../src/coherence/bus.js';
 import { createCache, type Cache, type CacheLimits } from '../../src/coherence/cache.js';
 import { createSequence, type Sequence } from '../../src/coherence/clock.js';
 import { createLease, createServerClock, type Lease, type ServerClock } from '../../src/coherence/lease.js';
-import { createLoader, type FactQuery, type Loader, type LoaderLimits } from '../../src/coherence/loader.js';
+import { createLoader, type LoaderLimits } from '../../src/coherence/loader.js';
 import type { Key } from '../../src/coherence/signal.js';
+import { createSlots, type Slots } from '../../src/coherence/slots.js';
+import { createSnapshots, type Snapshots } from '../../src/coherence/snapshots.js';
+import type { FactQuery } from '../../src/coherence/source.js';
 import { ORIGIN } from './fake-fences.js';
 import { createFakeSource, fakeQuery, type FakeSource } from './fake-source.js';
 import { createObservationLog, type ObservationLog } from './observation-log.js';
@@ -21,7 +24,8 @@ export interface CacheBench {
   readonly bus: SignalBus;
   readonly log: ObservationLog;
   readonly source: FakeSource;
-  readonly loader: Loader;
+  readonly slots: Slots;
+  readonly snapshots: Snapshots;
   /** How often a reading has called for the listener to be distrusted. */
   readonly foreignReadings: number;
   cache(subject: string, limits?: CacheLimits, query?: FactQuery<string>): Cache<string>;
@@ -37,7 +41,11 @@ export interface CacheBench {
   loaded(cache: Cache<string>, key: Key): Promise<string | null>;
 }
 
-export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench {
+/** @param limits and `slotsMax`: readings under way at once; default 3 */
+export function createCacheBench({
+  slotsMax = 3,
+  ...limits
+}: Partial<LoaderLimits & { readonly slotsMax: number }> = {}): CacheBench {
   const clock = createSimulatedClock();
   const sequence = createSequence();
   const lease = createLease(clock, LEASE_MS);
@@ -46,8 +54,10 @@ export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench
   const bus = createBus(log.observe);
   const source = createFakeSource();
   let foreignReadings = 0;
-  const loader = createLoader({
+  const slots = createSlots(clock, slotsMax);
+  const reading = {
     source,
+    slots,
     clock,
     sequence,
     serverClock,
@@ -59,8 +69,9 @@ export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench
       },
     }),
     observe: log.observe,
-    limits: { slotsMax: 3, batchKeysMax: 500, waitingKeysMax: 20_000, ...limits },
-  });
+    limits: { batchKeysMax: 500, waitingKeysMax: 20_000, ...limits },
+  };
+  const loader = createLoader(reading);
   return {
     clock,
     sequence,
@@ -69,7 +80,8 @@ export function createCacheBench(limits: Partial<LoaderLimits> = {}): CacheBench
     bus,
     log,
     source,
-    loader,
+    slots,
+    snapshots: createSnapshots(reading),
     get foreignReadings() {
       return foreignReadings;
     },

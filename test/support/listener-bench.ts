@@ -2,7 +2,8 @@
 import { createBus, type SignalBus } from '../../src/coherence/bus.js';
 import { createSequence } from '../../src/coherence/clock.js';
 import { createLease, createServerClock, type Lease, type ServerClock } from '../../src/coherence/lease.js';
-import { createListener, type FenceReceipt, type Listener, type WatchState } from '../../src/coherence/listener.js';
+import { createListener, type FenceReceipt, type Listener } from '../../src/coherence/listener.js';
+import type { WatchState } from '../../src/coherence/watches.js';
 import type { Signal } from '../../src/coherence/signal.js';
 import { CHANNEL, createFakeFences, FENCE_PROCESS, type FakeFences } from './fake-fences.js';
 import { createFakeSubscriptions, type FakeSubscriptions } from './fake-subscription.js';

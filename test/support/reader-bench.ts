@@ -38,7 +38,7 @@ export function createReaderBench(): ReaderBench {
       sequence,
       lease,
       serverClock,
-      loader: bench.loader,
+      snapshots: bench.snapshots,
       strongWaitMs: STRONG_WAIT_MS,
       fence: () =>
         new Promise<FenceOutcome>(resolve => {

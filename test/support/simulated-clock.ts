@@ -1,5 +1,5 @@
 /**
- * A `Clock` whose two hands the test moves. Nothing happens by itself: sleepers wake when `advance` passes their hour,
+ * A `Clock` whose two hands the test moves. Nothing happens by itself: timers fire when `advance` passes their hour,
  * deferred tasks run when a turn is taken. No real time is involved; `setImmediate` only lets pending promises settle.
  */
 import type { Clock, Random } from '../../src/coherence/clock.js';
@@ -7,15 +7,15 @@ import type { Clock, Random } from '../../src/coherence/clock.js';
 export interface SimulatedClock extends Clock {
   /** Tasks that wait for their turn. */
   readonly deferred: number;
-  /** Sleepers that wait for their hour. */
-  readonly sleepers: number;
+  /** Timers that wait for their hour. */
+  readonly timers: number;
   /** Lets every promise settle that can, without running deferred tasks. */
   drain(): Promise<void>;
   /** One turn of the event loop: runs the tasks deferred so far, then lets promises settle. */
   turn(): Promise<void>;
   /** Takes turns until nothing is deferred. */
   settle(): Promise<void>;
-  /** Moves both clocks, waking sleepers at their hour and settling each time. */
+  /** Moves both clocks, firing timers at their hour and settling each time. */
   advance(ms: number): Promise<void>;
   /** A paused process: both clocks move at once, then late timers fire; the sockets were not read yet. */
   pause(ms: number): Promise<void>;
@@ -25,9 +25,9 @@ export interface SimulatedClock extends Clock {
   stepMono(ms: number): void;
 }
 
-interface Sleeper {
+interface Timer {
   readonly dueMs: number;
-  readonly wake: () => void;
+  readonly fire: () => void;
 }
 
 const TURNS_MAX = 10_000;
@@ -43,14 +43,14 @@ export function createSimulatedClock(): SimulatedClock {
   let monoMs = 1_000;
   let wallMs = 1_700_000_000_000;
   let tasks: (() => void)[] = [];
-  const sleepers = new Set<Sleeper>();
+  const timers = new Set<Timer>();
 
   const move = (ms: number): void => {
     monoMs += ms;
     wallMs += ms;
   };
-  const nextDue = (endMs: number): Sleeper | undefined =>
-    [...sleepers].filter(({ dueMs }) => dueMs <= endMs).sort((one, other) => one.dueMs - other.dueMs)[0];
+  const nextDue = (endMs: number): Timer | undefined =>
+    [...timers].filter(({ dueMs }) => dueMs <= endMs).sort((one, other) => one.dueMs - other.dueMs)[0];
   const turn = async (): Promise<void> => {
     const due = tasks;
     tasks = [];
@@ -71,29 +71,27 @@ export function createSimulatedClock(): SimulatedClock {
 
   return {
     now: () => ({ monoMs, wallMs }),
-    sleep: (ms, signal) =>
-      new Promise(resolve => {
-        if (signal?.aborted === true) {
-          resolve();
-          return;
-        }
-        const wake = (): void => {
-          sleepers.delete(sleeper);
-          signal?.removeEventListener('abort', wake);
-          resolve();
-        };
-        const sleeper: Sleeper = { dueMs: monoMs + ms, wake };
-        sleepers.add(sleeper);
-        signal?.addEventListener('abort', wake);
-      }),
+    startTimer(ms, fire) {
+      const timer: Timer = {
+        dueMs: monoMs + ms,
+        fire: () => {
+          timers.delete(timer);
+          fire();
+        },
+      };
+      timers.add(timer);
+      return () => {
+        timers.delete(timer);
+      };
+    },
     defer: task => {
       tasks.push(task);
     },
     get deferred() {
       return tasks.length;
     },
-    get sleepers() {
-      return sleepers.size;
+    get timers() {
+      return timers.size;
     },
     drain: drainMicrotasks,
     turn,
@@ -101,12 +99,12 @@ export function createSimulatedClock(): SimulatedClock {
     async advance(ms) {
       const endMs = monoMs + ms;
       await settle();
-      for (let due = nextDue(endMs), woken = 0; due !== undefined; due = nextDue(endMs), woken++) {
-        if (woken > TURNS_MAX) {
-          throw new Error('the sleepers do not come to an end');
+      for (let due = nextDue(endMs), fired = 0; due !== undefined; due = nextDue(endMs), fired++) {
+        if (fired > TURNS_MAX) {
+          throw new Error('the timers do not come to an end');
         }
         move(Math.max(0, due.dueMs - monoMs));
-        due.wake();
+        due.fire();
         await settle();
       }
       move(endMs - monoMs);
@@ -115,7 +113,7 @@ export function createSimulatedClock(): SimulatedClock {
     async pause(ms) {
       move(ms);
       for (let due = nextDue(monoMs); due !== undefined; due = nextDue(monoMs)) {
-        due.wake();
+        due.fire();
       }
       await drainMicrotasks();
     },

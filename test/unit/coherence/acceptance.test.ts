@@ -78,7 +78,7 @@ describe('after a reconnect', () => {
     lease.settleOrigin(ORIGIN);
     await clock.settle();
     expect(judged).toBe(true);
-    expect(clock.sleepers).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   test('it is refused if that is another one', async () => {

@@ -39,12 +39,12 @@ function start(random = createFixedRandom(0.5), slotsMax = SLOTS): void {
       changes.push(change);
     });
   }
-  const { clock, lease, loader, source, bus, sequence, log } = bench;
+  const { clock, lease, slots, source, bus, sequence, log } = bench;
   auditor = createAuditor({
     caches,
     intervalMs: INTERVAL_MS,
     lease,
-    loader,
+    slots,
     source,
     bus,
     clock,
@@ -387,7 +387,7 @@ describe('audits cost little:', () => {
 describe('stop() leaves nothing behind', () => {
   test('while the next audit is waited for', async () => {
     await Promise.all([auditor.stop(), bench.clock.settle()]);
-    expect(bench.clock.sleepers).toBe(0);
+    expect(bench.clock.timers).toBe(0);
   });
 
   test('while it waits for a slot', async () => {
@@ -404,7 +404,7 @@ describe('stop() leaves nothing behind', () => {
     }
     await bench.clock.advance(INTERVAL_MS);
     expect(bench.source.reads).toHaveLength(before);
-    expect(bench.clock.sleepers).toBe(0);
+    expect(bench.clock.timers).toBe(0);
   });
 
   test('while it reads: waits for the answer, and asks for no fence', async () => {
@@ -420,16 +420,16 @@ describe('stop() leaves nothing behind', () => {
     bench.source.newest.answer();
     await stopping;
     expect(fences).toEqual([]);
-    expect(bench.clock.sleepers).toBe(0);
+    expect(bench.clock.timers).toBe(0);
   });
 
   test('before it was started, and twice', async () => {
-    const { clock, lease, loader, source, bus, sequence, log } = bench;
+    const { clock, lease, slots, source, bus, sequence, log } = bench;
     const off = createAuditor({
       caches,
       intervalMs: 0,
       lease,
-      loader,
+      slots,
       source,
       bus,
       clock,
@@ -438,9 +438,9 @@ describe('stop() leaves nothing behind', () => {
       observe: log.observe,
       fence: () => Promise.resolve(null),
     });
-    const before = clock.sleepers;
+    const before = clock.timers;
     off.start();
-    expect(clock.sleepers).toBe(before);
+    expect(clock.timers).toBe(before);
     await off.stop();
     await Promise.all([auditor.stop(), auditor.stop(), clock.settle()]);
   });

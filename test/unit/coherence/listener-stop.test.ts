@@ -18,7 +18,7 @@ async function stopped(): Promise<void> {
   expect(resolved).toBe(true);
   expect(bench.listener.state).toBe('down');
   expect(bench.lease.epoch).toBeNull();
-  expect(bench.clock.sleepers).toBe(0);
+  expect(bench.clock.timers).toBe(0);
 
   const [connections, fences] = [bench.subscriptions.connections.length, bench.fences.sent.length];
   await bench.clock.advance(2 * RETRY_MS);

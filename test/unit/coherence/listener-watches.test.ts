@@ -1,6 +1,6 @@
 /** Trust in the triggers, which every fence reads again (P11). */
 import { beforeEach, expect, test } from 'vitest';
-import type { WatchState } from '../../../src/coherence/listener.js';
+import type { WatchState } from '../../../src/coherence/watches.js';
 import type { Signal } from '../../../src/coherence/signal.js';
 import { createListenerBench, RETRY_MS, type ListenerBench } from '../../support/listener-bench.js';
 

@@ -81,7 +81,7 @@ describe('a burst', () => {
     expect(batches()).toEqual([]);
     await bench.clock.turn();
     expect(batches()).toEqual([1]);
-    expect(bench.clock.sleepers).toBe(0);
+    expect(bench.clock.timers).toBe(0);
   });
 });
 

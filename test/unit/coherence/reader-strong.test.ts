@@ -128,9 +128,9 @@ describe('with a fence', () => {
 
   test('leaves no timer behind', async () => {
     await ask();
-    expect(bench.clock.sleepers).toBe(1);
+    expect(bench.clock.timers).toBe(1);
     await bench.fences[0]!.prove();
-    expect(bench.clock.sleepers).toBe(0);
+    expect(bench.clock.timers).toBe(0);
   });
 });
 
@@ -275,6 +275,6 @@ describe('without a fence', () => {
     await bench.fences[0]!.fail();
     expect(asking.answer).toBeUndefined();
     expect(asking.error).toMatchObject({ code: 'unavailable', reason: 'database' });
-    expect(bench.clock.sleepers).toBe(0);
+    expect(bench.clock.timers).toBe(0);
   });
 });

@@ -1,0 +1,54 @@
+/**
+ * A bounded queue in two halves: what was lately seen to exist, and what was not. The second may take a quarter of the room, and of each
+ * batch when both have something, so that a flood of made-up hosts or tokens cannot starve the keys of real users (P18).
+ */
+
+/** See the head of the file. */
+export interface FairQueue<T> {
+  readonly size: number;
+  get(name: string): T | undefined;
+  /** False, and nothing is done, if there is no room. */
+  add(name: string, item: T, isKnown: boolean): boolean;
+  /** Takes so many out at most, the oldest first. */
+  take(count: number): T[];
+}
+
+const UNKNOWN_SHARE = 0.25;
+
+/** Creates an empty queue. @param sizeMax room for what is known; a quarter of it is the room for what is not */
+export function createFairQueue<T>(sizeMax: number): FairQueue<T> {
+  const known = new Map<string, T>();
+  const unknown = new Map<string, T>();
+
+  const move = (half: Map<string, T>, count: number, taken: T[]): void => {
+    for (const [name, item] of half) {
+      if (taken.length >= count) {
+        break;
+      }
+      half.delete(name);
+      taken.push(item);
+    }
+  };
+
+  return {
+    get size() {
+      return known.size + unknown.size;
+    },
+    get: name => known.get(name) ?? unknown.get(name),
+    add(name, item, isKnown) {
+      const half = isKnown ? known : unknown;
+      if (half.size >= Math.ceil(sizeMax * (isKnown ? 1 : UNKNOWN_SHARE))) {
+        return false;
+      }
+      half.set(name, item);
+      return true;
+    },
+    take(count) {
+      const reserved = Math.min(unknown.size, Math.floor(count * UNKNOWN_SHARE));
+      const taken: T[] = [];
+      move(known, count - reserved, taken);
+      move(unknown, count, taken);
+      return taken;
+    },
+  };
+}
