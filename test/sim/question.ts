@@ -42,6 +42,8 @@ export interface Asking {
   isStrong: boolean;
   /** What the newest pass lacked. */
   lacks: readonly FactRef<SimulatedTypes>[];
+  /** Names of all facts that any pass lacked. */
+  readonly lacked: Set<string>;
   /** Credentials that were asked of Postgres since. */
   readonly sent: Set<string>;
 }
@@ -57,6 +59,7 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
       const fact = facts.get(subject, key);
       if (fact === undefined) {
         lacks.push({ subject, key });
+        asking.lacked.add(factName(subject, key));
       } else {
         used.push({
           subject,

@@ -213,7 +213,7 @@ export class Replica {
   answer(asked: Asked): void {
     const arrivedMs = this.#timeline.nowMs;
     const floors = this.#floors;
-    const asking: Asking = { passes: 0, isStrong: false, lacks: [], sent: new Set() };
+    const asking: Asking = { passes: 0, isStrong: false, lacks: [], lacked: new Set(), sent: new Set() };
     const proofs = this.coherence.stalenessBoundMs === null ? this.#proofs : null;
     this.#waiting.add(asking);
     if (this.#waiting.size > WAITING_KEYS_MAX) {
@@ -250,7 +250,7 @@ export class Replica {
     const fail = (error: unknown): void => {
       this.#waiting.delete(asking);
       if (error instanceof UnavailableError) {
-        const wasKnown = asking.lacks.every(({ subject, key }) => this.#known.has(factName(subject, key)));
+        const wasKnown = [...asking.lacked].every(name => this.#known.has(name));
         this.#watcher.onRefusal({ replica: this.name, asked, asking, error, wasKnown });
       } else {
         this.#watcher.onViolation('G6', `${this.name}: an answer failed with ${String(error)}`);
