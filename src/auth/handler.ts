@@ -8,10 +8,11 @@ import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
+import { createCredentialReader } from './credential.js';
 import { decide, refuse, type Decision, type Reason, type Status } from './decide.js';
 import { forwardDialect } from './dialect-forward.js';
 import { nginxDialect } from './dialect-nginx.js';
-import { sendReply, type Dialect } from './reply.js';
+import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
 
 /** What happens in here. */
@@ -60,6 +61,8 @@ const OUTCOMES: Readonly<Record<Status, 'allow' | 'deny' | 'error'>> = {
 export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { reader, cookieName, loginUrl, trustedProxies, observe } = options;
   const trusted = new WeakMap<Socket, boolean>();
+  const readCredential = createCredentialReader(cookieName);
+  const sendReply = createReplySender(loginUrl);
 
   const isTrusted = (socket: Socket): boolean => {
     let known = trusted.get(socket);
@@ -90,7 +93,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     const reply = (decision: Decision, request: AuthRequest | null): void => {
       let outcome = OUTCOMES[decision.status];
       try {
-        sendReply(response, dialect, decision, request, loginUrl);
+        sendReply(response, dialect, decision, request);
       } catch (error) {
         // An answer that cannot be written must not let the proxy wait, nor harm other requests.
         outcome = 'error';
@@ -119,7 +122,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         reply(refuse('untrusted_proxy'), null);
         return;
       }
-      const parsed = parseRequest(message, dialect.readTarget, cookieName);
+      const parsed = parseRequest(message, dialect.readTarget, readCredential);
       if ('problem' in parsed) {
         observe({ event: 'bad_request', dialect: dialect.name, problem: parsed.problem });
         reply(refuse('bad_request'), null);

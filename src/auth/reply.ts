@@ -3,6 +3,7 @@
  * tell, so that a proxy that copies them also removes what the client made up (CVE-2026-30851). A denial never tells who was asked about.
  */
 import type { ServerResponse } from 'node:http';
+import { LRUCache } from 'lru-cache';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from '../store/header-template.js';
 import type { Decision, Status } from './decide.js';
 import type { AuthRequest, ReadTarget } from './request.js';
@@ -30,9 +31,14 @@ function loginLocation(loginUrl: string, decision: Decision, request: AuthReques
   return `${loginUrl}${loginUrl.includes('?') ? '&' : '?'}rd=${encodeURIComponent(target)}`;
 }
 
-function identityHeaders({ app, route, user, grant }: Decision): string[] {
+/** Headers of a 200: those of the identity, of the templates, and the reason. */
+function allowHeaders({ app, route, user, grant, reason }: Decision): readonly string[] {
   const groups = user?.groups.join(',') ?? '';
   const headers = [
+    'X-Gatebell-Reason',
+    reason,
+    'Cache-Control',
+    'no-store',
     'Remote-User',
     encodeHeaderValue(user?.name ?? ''),
     'Remote-Name',
@@ -61,25 +67,76 @@ function identityHeaders({ app, route, user, grant }: Decision): string[] {
   for (const template of templates.values()) {
     headers.push(template.name, renderHeader(template, values));
   }
+  headers.push('Content-Length', '0');
   return headers;
 }
 
-/** Writes the answer. `request` is null if it could not be parsed. */
-export function sendReply(
+/** What an allow was rendered from, and what it came to. */
+interface Rendered {
+  readonly decision: Decision;
+  readonly headers: readonly string[];
+}
+
+/** Allows whose headers are remembered: a fact in memory never changes, so they are those of the very same facts. */
+const RENDERED_MAX = 10_000;
+
+function isSame(one: Decision, other: Decision): boolean {
+  return (
+    one.grant === other.grant &&
+    one.user === other.user &&
+    one.route === other.route &&
+    one.app === other.app &&
+    one.reason === other.reason
+  );
+}
+
+function createRenderer(): (decision: Decision) => readonly string[] {
+  const rendered = new LRUCache<object, Rendered>({ max: RENDERED_MAX });
+  return decision => {
+    const owner = decision.grant ?? decision.user ?? decision.route ?? decision.app;
+    const known = owner === null ? undefined : rendered.get(owner);
+    if (known !== undefined && isSame(known.decision, decision)) {
+      return known.headers;
+    }
+    const headers = allowHeaders(decision);
+    if (owner !== null) {
+      rendered.set(owner, { decision, headers });
+    }
+    return headers;
+  };
+}
+
+/** Writes an answer. `request` is null if it could not be parsed. */
+export type SendReply = (
+  response: ServerResponse,
+  dialect: Dialect,
+  decision: Decision,
+  request: AuthRequest | null,
+) => void;
+
+/** Creates a writer of answers. @param loginUrl where browsers are sent to sign in; null: they get 401 */
+export function createReplySender(loginUrl: string | null): SendReply {
+  const render = createRenderer();
+  return (response, dialect, decision, request) => {
+    if (decision.status === 200) {
+      // Node reads the array and does not keep it.
+      response.writeHead(dialect.status(200), render(decision) as string[]);
+      response.end();
+    } else {
+      sendRefusal(response, dialect, decision, request, loginUrl);
+    }
+  };
+}
+
+function sendRefusal(
   response: ServerResponse,
   dialect: Dialect,
   decision: Decision,
   request: AuthRequest | null,
   loginUrl: string | null,
 ): void {
-  const headers = ['X-Gatebell-Reason', decision.reason, 'Cache-Control', 'no-store'];
   let status = dialect.status(decision.status);
-  if (decision.status === 200) {
-    headers.push(...identityHeaders(decision), 'Content-Length', '0');
-    response.writeHead(status, headers);
-    response.end();
-    return;
-  }
+  const headers = ['X-Gatebell-Reason', decision.reason, 'Cache-Control', 'no-store'];
   if (decision.status === 401) {
     const location = loginUrl === null || request === null ? null : loginLocation(loginUrl, decision, request);
     if (location !== null) {

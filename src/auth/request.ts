@@ -3,12 +3,9 @@
  * here; where each proxy puts them is in one file a dialect, and no endpoint tries several.
  */
 import type { IncomingMessage } from 'node:http';
+import type { PresentedCredential, ReadCredential } from './credential.js';
+import { singleHeaders, type HeaderName, type SingleHeaders } from './headers.js';
 import { pathReadings } from './path.js';
-import { hashToken, isWellFormedToken, looksLikeToken } from './token.js';
-
-/** What the client presents. A public route never looks at it. */
-export type PresentedCredential =
-  { readonly kind: 'none' } | { readonly kind: 'bad' } | { readonly kind: 'token'; readonly hash: string };
 
 /** One request to an app, as told by a proxy. */
 export interface AuthRequest {
@@ -44,43 +41,21 @@ export interface RequestTarget {
 /** A dialect's reader of the target: all four parts, or what is wrong. */
 export type ReadTarget = (headers: SingleHeaders) => RequestTarget | BadRequest;
 
-/** Headers by lower-case name; a name that came twice is in `repeated`. Underscores are not hyphens (CVE-2026-39858). */
-export interface SingleHeaders {
-  readonly values: ReadonlyMap<string, string>;
-  readonly repeated: ReadonlySet<string>;
-}
-
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`, 'i');
 const HOST_CHARACTERS_MAX = 253;
 const URI_CHARACTERS_MAX = 8_192;
+const NOT_ASCII = /[\x80-\xff]/;
 const METHOD = /^[A-Z][A-Z-]{0,31}$/;
-const BEARER = /^bearer +(\S+) *$/i;
-/** Headers whose repetition would let two parties read two different requests (CVE-2021-32777). */
 const CREDENTIAL_HEADERS = ['authorization', 'cookie'] as const;
 
-/** Reads raw headers, keeping in mind which came twice: Node would join them with a comma. */
-export function singleHeaders(rawHeaders: readonly string[]): SingleHeaders {
-  const values = new Map<string, string>();
-  const repeated = new Set<string>();
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase();
-    if (values.has(name)) {
-      repeated.add(name);
-    } else {
-      values.set(name, rawHeaders[i + 1]!);
-    }
-  }
-  return { values, repeated };
-}
-
 /** A header that must be there once. */
-export function requireHeader({ values, repeated }: SingleHeaders, name: string): string | BadRequest {
-  const value = values.get(name);
+export function requireHeader(headers: SingleHeaders, name: HeaderName): string | BadRequest {
+  const value = headers.get(name);
   if (value === undefined || value === '') {
     return { problem: `header ${name} is missing` };
   }
-  return repeated.has(name) ? { problem: `header ${name} came more than once` } : value;
+  return headers.isRepeated(name) ? { problem: `header ${name} came more than once` } : value;
 }
 
 /** The canonical form of a host, and its port; null if it is not a host name. */
@@ -107,59 +82,28 @@ function parseProto(proto: string): 'http' | 'https' | null {
   }
 }
 
-function readCookie(header: string | undefined, name: string): PresentedCredential {
-  const values = new Set<string>();
-  for (const pair of header?.split(';') ?? []) {
-    const equals = pair.indexOf('=');
-    if (equals > 0 && pair.slice(0, equals).trim() === name) {
-      values.add(
-        pair
-          .slice(equals + 1)
-          .trim()
-          .replace(/^"(.*)"$/, '$1'),
-      );
-    }
-  }
-  if (values.size === 0) {
-    return { kind: 'none' };
-  }
-  // Two cookies of one name come from two hosts of one domain: neither is to be preferred.
-  const [value] = values;
-  return values.size === 1 && value !== undefined && isWellFormedToken(value)
-    ? { kind: 'token', hash: hashToken(value) }
-    : { kind: 'bad' };
-}
-
-/** A bearer of our form wins; else the cookie; a foreign bearer is the app's own business where there is a cookie. */
-function readCredential({ values }: SingleHeaders, cookieName: string): PresentedCredential {
-  const bearer = BEARER.exec(values.get('authorization') ?? '')?.[1];
-  if (bearer !== undefined && looksLikeToken(bearer)) {
-    return isWellFormedToken(bearer) ? { kind: 'token', hash: hashToken(bearer) } : { kind: 'bad' };
-  }
-  const cookie = readCookie(values.get('cookie'), cookieName);
-  return cookie.kind === 'none' && bearer !== undefined ? { kind: 'bad' } : cookie;
-}
-
-function isNavigation({ values }: SingleHeaders, method: string): boolean {
-  if ((method !== 'GET' && method !== 'HEAD') || values.has('x-requested-with')) {
+function isNavigation(headers: SingleHeaders, method: string): boolean {
+  if ((method !== 'GET' && method !== 'HEAD') || headers.get('x-requested-with') !== undefined) {
     return false;
   }
-  const mode = values.get('sec-fetch-mode');
-  return mode === undefined ? (values.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
+  const mode = headers.get('sec-fetch-mode');
+  return mode === undefined ? (headers.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
 }
+
+const escapeByte = (byte: string): string => '%' + byte.charCodeAt(0).toString(16).toUpperCase();
 
 /** Parses what a proxy sent. */
 export function parseRequest(
   message: IncomingMessage,
   readTarget: ReadTarget,
-  cookieName: string,
+  readCredential: ReadCredential,
 ): AuthRequest | BadRequest {
   const headers = singleHeaders(message.rawHeaders);
   const target = readTarget(headers);
   if ('problem' in target) {
     return target;
   }
-  const repeated = CREDENTIAL_HEADERS.find(name => headers.repeated.has(name));
+  const repeated = CREDENTIAL_HEADERS.find(name => headers.isRepeated(name));
   if (repeated !== undefined) {
     return { problem: `header ${repeated} came more than once` };
   }
@@ -178,7 +122,7 @@ export function parseRequest(
     return { problem: `the URI must be at most ${URI_CHARACTERS_MAX} characters long` };
   }
   // A raw byte above 0x7F is what a browser would have escaped.
-  const uri = target.uri.replace(/[\x80-\xff]/g, byte => '%' + byte.charCodeAt(0).toString(16).toUpperCase());
+  const uri = NOT_ASCII.test(target.uri) ? target.uri.replace(/[\x80-\xff]/g, escapeByte) : target.uri;
   const query = uri.indexOf('?');
   const readings = /[\x00-\x20\x7f#]/.test(uri) ? null : pathReadings(query === -1 ? uri : uri.slice(0, query));
   if (readings === null) {
@@ -186,12 +130,13 @@ export function parseRequest(
   }
   let presented: PresentedCredential | undefined;
   return {
-    ...host,
+    host: host.host,
+    port: host.port,
     proto,
     method: target.method,
     uri,
     readings,
-    credential: () => (presented ??= readCredential(headers, cookieName)),
+    credential: () => (presented ??= readCredential(headers)),
     isNavigation: isNavigation(headers, target.method),
   };
 }

@@ -6,6 +6,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { Coherence } from '../coherence/coherence.js';
 import type { ListenerState } from '../coherence/observation.js';
 import type { Observation } from './observation.js';
+import type { Reason } from '../auth/decide.js';
 
 /** Series of one replica. */
 export interface Metrics {
@@ -15,6 +16,9 @@ export interface Metrics {
   scrape(): Promise<string>;
 }
 
+/** What a decision can come to. */
+const OUTCOMES = ['allow', 'deny', 'error'] as const;
+type Outcome = (typeof OUTCOMES)[number];
 const STATES: readonly ListenerState[] = ['down', 'connecting', 'listening', 'live', 'unproven'];
 const DECISION_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
@@ -34,11 +38,23 @@ export function createMetrics(
     registry.removeSingleMetric(name);
   }
 
-  const decisions = new Counter({
+  // Counted on every request, so in plain numbers. A reason comes with few outcomes: most with one.
+  const decided = new Map<Reason, Record<Outcome, number>>();
+  new Counter({
     name: 'gatebell_decisions_total',
     help: 'Decisions by what was decided (allow, deny, error) and why.',
     labelNames: ['decision', 'reason'],
     registers,
+    collect() {
+      this.reset();
+      for (const [reason, counts] of decided) {
+        for (const decision of OUTCOMES) {
+          if (counts[decision] > 0) {
+            this.inc({ decision, reason }, counts[decision]);
+          }
+        }
+      }
+    },
   });
   const decisionDuration = new Histogram({
     name: 'gatebell_decision_duration_seconds',
@@ -191,6 +207,11 @@ export function createMetrics(
   }
   flushes.inc({ cause: 'down' }, 0);
   flushes.inc({ cause: 'malformed' }, 0);
+  const noteDecision = (decision: Outcome, reason: Reason): void => {
+    const counts = decided.get(reason) ?? { allow: 0, deny: 0, error: 0 };
+    counts[decision] += 1;
+    decided.set(reason, counts);
+  };
   const watched = new Set(coherence.caches.map(({ subject }) => subject));
 
   return {
@@ -199,7 +220,7 @@ export function createMetrics(
     observe(observation) {
       switch (observation.event) {
         case 'decision':
-          decisions.inc({ decision: observation.decision, reason: observation.reason });
+          noteDecision(observation.decision, observation.reason);
           decisionDuration.observe(observation.durationMs / 1000);
           break;
         case 'signal':

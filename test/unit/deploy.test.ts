@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { nginxDialect } from '../../src/auth/dialect-nginx.js';
 import { forwardDialect } from '../../src/auth/dialect-forward.js';
-import { sendReply } from '../../src/auth/reply.js';
+import { createReplySender } from '../../src/auth/reply.js';
 import { CONFIG_VARIABLES, readConfig } from '../../src/config.js';
 
 interface Service {
@@ -141,9 +141,10 @@ function isPinned(image: string): boolean {
 
 /** Headers of a real 200, in lower case, without those that are not the app's business. */
 async function identityHeaders(): Promise<string[]> {
+  const sendReply = createReplySender(null);
   const server = createServer((_, response) => {
     const decision = { reason: 'public', status: 200, app: null, route: null, user: null, grant: null } as const;
-    sendReply(response, forwardDialect, decision, null, null);
+    sendReply(response, forwardDialect, decision, null);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

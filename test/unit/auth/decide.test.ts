@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { decide, refuse, type Decision, type Reason, REASONS } from '../../../src/auth/decide.js';
 import { pathReadings } from '../../../src/auth/path.js';
-import type { AuthRequest, PresentedCredential } from '../../../src/auth/request.js';
+import type { PresentedCredential } from '../../../src/auth/credential.js';
+import type { AuthRequest } from '../../../src/auth/request.js';
 import { hashToken } from '../../../src/auth/token.js';
 import type { FactRef } from '../../../src/coherence/reader.js';
 import type { CredentialFact, FactTypes, GrantFact, Route } from '../../../src/store/facts.js';

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { REASONS } from '../../../src/auth/decide.js';
 import { forwardDialect } from '../../../src/auth/dialect-forward.js';
 import { nginxDialect } from '../../../src/auth/dialect-nginx.js';
-import { singleHeaders, type BadRequest, type RequestTarget } from '../../../src/auth/request.js';
+import { singleHeaders } from '../../../src/auth/headers.js';
+import type { BadRequest, RequestTarget } from '../../../src/auth/request.js';
 
 const FORWARD = {
   'X-Forwarded-Method': 'GET',

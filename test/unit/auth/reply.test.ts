@@ -97,6 +97,27 @@ describe('an allowed request carries the whole identity, empty where there is no
   });
 });
 
+test('what is remembered of an answer is of no use once any fact is another', async () => {
+  const allowed = async (uri = '/x'): Promise<readonly (string | undefined)[]> =>
+    identity(await forward(plain, { uri, more: BEARER }));
+  const before = await allowed();
+  expect(await allowed()).toEqual(before);
+  // The grant is the same object in all of these.
+  setUser({ email: 'alice@example.org' });
+  expect((await allowed())[2]).toBe('alice@example.org');
+  facts.set('app', [APP.host], { ...APP, name: 'notes' });
+  expect((await allowed())[4]).toBe('notes');
+  facts.set('route', [APP.id], { routes: [route('/', 'authenticated')], problem: null });
+  expect((await allowed())[5]).toBe('');
+  facts.set('route', [APP.id], {
+    routes: [route('/', 'granted', { headers: compileHeaders({ 'X-Who': '{{user.name}}' }) })],
+    problem: null,
+  });
+  expect((await forward(plain, { more: BEARER })).headers['x-who']).toBe('alice');
+  facts.set('grant', [ALICE.id, APP.id], { role: 'admin', expiresAtMs: null });
+  expect((await allowed())[5]).toBe('admin');
+});
+
 test('a refusal tells nobody', async () => {
   facts.set('grant', [ALICE.id, APP.id], null);
   const refused = [

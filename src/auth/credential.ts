@@ -1,0 +1,74 @@
+/** What the client presents: a token in the Authorization header, or in the session cookie. A public route never looks at it. */
+import { LRUCache } from 'lru-cache';
+import type { SingleHeaders } from './headers.js';
+import { hashToken, isWellFormedToken, looksLikeToken } from './token.js';
+
+/** What was presented; of a token, the hash alone. */
+export type PresentedCredential =
+  { readonly kind: 'none' } | { readonly kind: 'bad' } | { readonly kind: 'token'; readonly hash: string };
+
+/** Reads it from the headers. */
+export type ReadCredential = (headers: SingleHeaders) => PresentedCredential;
+
+const BEARER = /^bearer +(\S+) *$/i;
+/** Tokens whose checksum and hash are remembered: computing them takes longer than all the rest of a decision. */
+const TOKENS_MAX = 10_000;
+const NONE: PresentedCredential = { kind: 'none' };
+const BAD: PresentedCredential = { kind: 'bad' };
+
+const unquote = (value: string): string =>
+  value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+
+/** The value of every cookie of that name, unquoted; null if there is none, undefined if there are several that differ. */
+function readCookie(header: string, name: string): string | null | undefined {
+  let found: string | null = null;
+  for (let from = 0; from < header.length;) {
+    const semicolon = header.indexOf(';', from);
+    const end = semicolon === -1 ? header.length : semicolon;
+    const pair = header.slice(from, end);
+    const equals = pair.indexOf('=');
+    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
+      const value = unquote(pair.slice(equals + 1).trim());
+      if (found !== null && found !== value) {
+        return undefined;
+      }
+      found = value;
+    }
+    from = end + 1;
+  }
+  return found;
+}
+
+/** Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a while. */
+export function createCredentialReader(cookieName: string): ReadCredential {
+  const presented = new LRUCache<string, PresentedCredential>({ max: TOKENS_MAX });
+
+  const present = (token: string): PresentedCredential => {
+    const known = presented.get(token);
+    if (known !== undefined) {
+      return known;
+    }
+    if (!isWellFormedToken(token)) {
+      return BAD;
+    }
+    const fresh: PresentedCredential = { kind: 'token', hash: hashToken(token) };
+    presented.set(token, fresh);
+    return fresh;
+  };
+
+  return headers => {
+    // A bearer of our form wins; else the cookie; a foreign bearer is the app's own business where there is a cookie.
+    const authorization = headers.get('authorization');
+    const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+    if (bearer !== undefined && looksLikeToken(bearer)) {
+      return present(bearer);
+    }
+    const header = headers.get('cookie');
+    const cookie = header === undefined ? null : readCookie(header, cookieName);
+    if (cookie === null) {
+      return bearer === undefined ? NONE : BAD;
+    }
+    // Two cookies of one name come from two hosts of one domain: neither is to be preferred.
+    return cookie === undefined ? BAD : present(cookie);
+  };
+}

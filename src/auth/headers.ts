@@ -1,0 +1,82 @@
+/**
+ * The headers that the gate looks at, each at most once. Node would join some that came twice with a comma and drop others; here what came
+ * twice is known, because its repetition would let two parties read two different requests (CVE-2021-32777).
+ */
+
+/** All headers that are ever looked at. Underscores are not hyphens (CVE-2026-39858). */
+const NAMES = [
+  'accept',
+  'authorization',
+  'cookie',
+  'sec-fetch-mode',
+  'x-forwarded-host',
+  'x-forwarded-method',
+  'x-forwarded-proto',
+  'x-forwarded-uri',
+  'x-original-method',
+  'x-original-url',
+  'x-requested-with',
+] as const;
+
+/** One of them, in lower case. */
+export type HeaderName = (typeof NAMES)[number];
+
+/** The headers of one request. */
+export interface SingleHeaders {
+  /** The value that came first; undefined if there is none. */
+  get(name: HeaderName): string | undefined;
+  /** Whether the header came more than once. */
+  isRepeated(name: HeaderName): boolean;
+}
+
+const PLACES = new Map<string, number>(NAMES.map((name, place) => [name, place]));
+/** Places by name as proxies spell it, -1 for all other headers: proxies spell in few ways, and looking one up is cheaper than lowering it. */
+const SPELLED = new Map<string, number>();
+const SPELLED_MAX = 1_000;
+
+function placeOf(spelled: string): number {
+  const known = SPELLED.get(spelled);
+  if (known !== undefined) {
+    return known;
+  }
+  const place = PLACES.get(spelled.toLowerCase()) ?? -1;
+  if (SPELLED.size < SPELLED_MAX) {
+    SPELLED.set(spelled, place);
+  }
+  return place;
+}
+
+const NOTHING: readonly (string | undefined)[] = NAMES.map(() => undefined);
+
+class Headers implements SingleHeaders {
+  readonly #values = NOTHING.slice();
+  /** A bit a place. */
+  #repeated = 0;
+
+  constructor(rawHeaders: readonly string[]) {
+    for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+      const place = placeOf(rawHeaders[i]!);
+      if (place === -1) {
+        continue;
+      }
+      if (this.#values[place] === undefined) {
+        this.#values[place] = rawHeaders[i + 1];
+      } else {
+        this.#repeated |= 1 << place;
+      }
+    }
+  }
+
+  get(name: HeaderName): string | undefined {
+    return this.#values[PLACES.get(name)!];
+  }
+
+  isRepeated(name: HeaderName): boolean {
+    return (this.#repeated & (1 << PLACES.get(name)!)) !== 0;
+  }
+}
+
+/** Reads raw headers: names and values in turn, as Node's `rawHeaders` has them. */
+export function singleHeaders(rawHeaders: readonly string[]): SingleHeaders {
+  return new Headers(rawHeaders);
+}
