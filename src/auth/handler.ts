@@ -24,6 +24,10 @@ export type AuthObservation =
       readonly dialect: Dialect['name'];
       readonly durationMs: number;
     }
+  /** So many requests wait for facts now. */
+  | { readonly event: 'waiting'; readonly requests: number }
+  /** A request was not let wait, because too many do. */
+  | { readonly event: 'shed' }
   | { readonly event: 'bad_request'; readonly dialect: Dialect['name']; readonly problem: string }
   | { readonly event: 'decision_failed'; readonly error: unknown };
 
@@ -36,6 +40,8 @@ export interface AuthOptions {
   readonly loginUrl: string | null;
   /** Addresses of the proxies that may ask. */
   readonly trustedProxies: BlockList;
+  /** Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them. Default 10,000. */
+  readonly waitingMax?: number;
   /** Receives what happens. Must not throw. */
   readonly observe: (observation: AuthObservation) => void;
 }
@@ -57,12 +63,32 @@ const OUTCOMES: Readonly<Record<Status, 'allow' | 'deny' | 'error'>> = {
   503: 'error',
 };
 
+/** More would wait longer than proxies do; each holds a connection and a few kilobytes. */
+const WAITING_MAX = 10_000;
+
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
-  const { reader, cookieName, loginUrl, trustedProxies, observe } = options;
+  const { reader, cookieName, loginUrl, trustedProxies, waitingMax = WAITING_MAX, observe } = options;
   const trusted = new WeakMap<Socket, boolean>();
   const readCredential = createCredentialReader(cookieName);
   const sendReply = createReplySender(loginUrl);
+
+  let waiting = 0;
+
+  const noteWaiting = (change: 1 | -1): void => {
+    waiting += change;
+    observe({ event: 'waiting', requests: waiting });
+  };
+
+  /** Decides from memory alone. */
+  const decideNow: typeof decide = (request, facts) => {
+    const outcome = decide(request, facts);
+    if ('lacks' in outcome || outcome.strong) {
+      observe({ event: 'shed' });
+      throw new UnavailableError('queue_full', 'too many requests wait for facts');
+    }
+    return outcome;
+  };
 
   const isTrusted = (socket: Socket): boolean => {
     let known = trusted.get(socket);
@@ -129,13 +155,16 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         return;
       }
       request = parsed;
-      decision = reader.read(facts => decide(parsed, facts));
+      const decideOver = waiting < waitingMax ? decide : decideNow;
+      decision = reader.read(facts => decideOver(parsed, facts));
     } catch (error) {
       decision = fail(error);
     }
     if (decision instanceof Promise) {
+      noteWaiting(1);
       decision.catch(fail).then(
         settled => {
+          noteWaiting(-1);
           reply(settled, request);
         },
         (error: unknown) => {

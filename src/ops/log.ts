@@ -22,6 +22,8 @@ interface Line {
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 const REPEAT_MS = 1_000;
+/** What happens on every request, or nearly, and is for debug only. */
+const QUIET: ReadonlySet<Observation['event']> = new Set(['decision', 'query', 'waiting']);
 /** What a fault makes happen again and again. */
 const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'fence_failed',
@@ -32,6 +34,7 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'message_malformed',
   'handler_failed',
   'decision_failed',
+  'shed',
 ]);
 
 /** An error in one line. */
@@ -133,6 +136,10 @@ function describe(observation: Observation): Line {
         level: 'debug',
         message: `${observation.decision}: ${observation.reason} (${observation.dialect}, ${observation.durationMs.toFixed(3)} ms)`,
       };
+    case 'waiting':
+      return { level: 'debug', message: `${observation.requests} requests wait for facts` };
+    case 'shed':
+      return { level: 'warn', message: 'too many requests wait for facts: those that memory cannot answer get 503' };
     case 'bad_request':
       return { level: 'debug', message: `bad request (${observation.dialect}): ${observation.problem}` };
     case 'decision_failed':
@@ -172,7 +179,7 @@ export function createLog({ format, level, write, nowMs }: LogOptions): (observa
 
   return observation => {
     // Cheap first: most observations are of every request, and not logged.
-    if (least > 0 && (observation.event === 'decision' || observation.event === 'query')) {
+    if (least > 0 && QUIET.has(observation.event)) {
       return;
     }
     const line = describe(observation);

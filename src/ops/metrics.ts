@@ -62,6 +62,16 @@ export function createMetrics(
     buckets: DECISION_BUCKETS,
     registers,
   });
+  const waiting = new Gauge({
+    name: 'gatebell_requests_waiting',
+    help: 'Requests that wait for facts from Postgres.',
+    registers,
+  });
+  const shed = new Counter({
+    name: 'gatebell_requests_shed_total',
+    help: 'Requests answered 503 at once, because too many were waiting already.',
+    registers,
+  });
   new Counter({
     name: 'gatebell_cache_lookups_total',
     help: 'Look-ups of facts: hit, absent (known not to exist), miss, unproven (not looked up, because nothing may be served).',
@@ -222,6 +232,12 @@ export function createMetrics(
         case 'decision':
           noteDecision(observation.decision, observation.reason);
           decisionDuration.observe(observation.durationMs / 1000);
+          break;
+        case 'waiting':
+          waiting.set(observation.requests);
+          break;
+        case 'shed':
+          shed.inc();
           break;
         case 'signal':
           // Anyone can NOTIFY, so a subject that is not ours must not become a label.

@@ -4,8 +4,23 @@ import { createToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import type { Reader } from '../../../src/coherence/reader.js';
 import type { FactTypes } from '../../../src/store/facts.js';
-import { bytesOf, createConnection, startAuthServer, type AuthServer, type Pairs } from '../../support/auth-server.js';
-import { ALICE, APP, createMemoryReader, createWorld, TOKEN, type MemoryFacts } from '../../support/memory-facts.js';
+import {
+  bytesOf,
+  createConnection,
+  startAuthServer,
+  type Answer,
+  type AuthServer,
+  type Pairs,
+} from '../../support/auth-server.js';
+import {
+  ALICE,
+  APP,
+  createMemoryReader,
+  createWorld,
+  route,
+  TOKEN,
+  type MemoryFacts,
+} from '../../support/memory-facts.js';
 
 const servers: AuthServer[] = [];
 afterEach(() => Promise.all(servers.splice(0).map(server => server.stop())));
@@ -327,4 +342,60 @@ test('a token in a cookie of the configured name opens, of another name does not
   expect(await reason(`session=${TOKEN}`)).toBe('authenticated');
   expect(await reason(`gatebell=${TOKEN}`)).toBe('no_credential');
   expect(await reason(`session=${createToken()}`)).toBe('bad_credential');
+});
+
+describe('when too many requests wait for facts', () => {
+  /** Facts of the grant are not known until they are let come. */
+  function slowReader(): { reader: Reader<FactTypes>; facts: MemoryFacts; comes: () => void } {
+    const facts = createWorld();
+    let open!: () => void;
+    const here = new Promise<void>(resolve => {
+      open = resolve;
+    });
+    facts.forget('grant');
+    const reader: Reader<FactTypes> = {
+      read(question) {
+        const outcome = question(facts);
+        if ('answer' in outcome && !outcome.strong) {
+          return outcome.answer;
+        }
+        return here.then(() => createMemoryReader(facts).read(question));
+      },
+    };
+    const comes = (): void => {
+      facts.set('grant', [ALICE.id, APP.id], { role: 'user', expiresAtMs: null });
+      open();
+    };
+    return { reader, facts, comes };
+  }
+  const reasonOf = ({ status, headers }: Answer): string => `${status} ${headers['x-gatebell-reason']}`;
+
+  test('those beyond get 503 at once, what memory can answer is answered, and afterwards all is well', async () => {
+    const { reader, comes } = slowReader();
+    const server = await start({ reader, waitingMax: 2 });
+    const early = [
+      server.ask('/auth/forward', forward('/x', BEARER)),
+      server.ask('/auth/forward', forward('/x', BEARER)),
+    ];
+    await expect.poll(() => server.observed.at(-1)).toEqual({ event: 'waiting', requests: 2 });
+    const late = await server.ask('/auth/forward', forward('/x', BEARER));
+    expect(reasonOf(late)).toBe('503 unavailable');
+    expect(late.headers['retry-after']).toBe('1');
+    expect(server.observed).toContainEqual({ event: 'shed' });
+    expect(reasonOf(await server.ask('/auth/forward', forward('/pub')))).toBe('200 public');
+    comes();
+    expect((await Promise.all(early)).map(reasonOf)).toEqual(['200 granted', '200 granted']);
+    expect(server.observed.filter(({ event }) => event === 'waiting').at(-1)).toEqual({
+      event: 'waiting',
+      requests: 0,
+    });
+    expect(reasonOf(await server.ask('/auth/forward', forward('/x', BEARER)))).toBe('200 granted');
+  });
+
+  test('a strong answer is not given from memory either', async () => {
+    const { reader, facts } = slowReader();
+    const server = await start({ reader, waitingMax: 0 });
+    facts.set('route', [APP.id], { routes: [route('/', 'public', { strong: true })], problem: null });
+    expect(reasonOf(await server.ask('/auth/forward', forward('/x')))).toBe('503 unavailable');
+  });
 });
