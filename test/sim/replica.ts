@@ -223,7 +223,8 @@ export class Replica {
     const settle = (verdict: Verdict): void => {
       this.#waiting.delete(asking);
       for (const { name, text } of verdict.facts) {
-        if (text !== ABSENT) {
+        // What was read for a strong answer alone is not remembered as seen.
+        if (text !== ABSENT && !asking.isStrong) {
           this.#known.add(name);
         }
       }
@@ -250,7 +251,7 @@ export class Replica {
     const fail = (error: unknown): void => {
       this.#waiting.delete(asking);
       if (error instanceof UnavailableError) {
-        const wasKnown = [...asking.lacked].every(name => this.#known.has(name));
+        const wasKnown = this.#knowsAll(asking) && !(asking.isStrong && this.#isFullOfKnown());
         this.#watcher.onRefusal({ replica: this.name, asked, asking, error, wasKnown });
       } else {
         this.#watcher.onViolation('G6', `${this.name}: an answer failed with ${String(error)}`);
@@ -273,6 +274,16 @@ export class Replica {
     const { state } = this.coherence;
     const isOnPrimary = this.wires.listening?.server === this.#cluster.primary;
     return isOnPrimary && state !== 'down' && state !== 'connecting' ? this.wires.opened : null;
+  }
+
+  #knowsAll({ lacked }: Asking): boolean {
+    return [...lacked].every(name => this.#known.has(name));
+  }
+
+  /** Whether strong questions may fill the queue of those that wait for a snapshot although all of their facts are known. */
+  #isFullOfKnown(): boolean {
+    const filling = [...this.#waiting].filter(asking => asking.isStrong && this.#knowsAll(asking));
+    return filling.length >= WAITING_KEYS_MAX;
   }
 
   #checkQueues(): void {

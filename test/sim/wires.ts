@@ -80,6 +80,8 @@ export class Wires {
   audits = 0;
   keysRead = 0;
   opened = 0;
+  /** Of those, how many came to listen. */
+  connected = 0;
   fences = 0;
   /** Connections that broke by themselves. */
   lost = 0;
@@ -159,6 +161,7 @@ export class Wires {
         }
         connection.listen(server, () => {
           stopWaiting();
+          this.connected += 1;
           resolve({
             backend: { processId: connection.processId, mark: '' },
             send: payload => {

@@ -69,6 +69,7 @@ const TIMES: readonly Omit<ReplicaTimes, 'auditIntervalMs'>[] = [
 ];
 /** What is wrong must be found without audits, too. */
 const AUDIT_INTERVALS_MS = [0, 200, 700, 2_000];
+const NO_FLOORS: ReadonlyMap<string, number> = new Map();
 const APPS = ['a1', 'a2'];
 const CREDENTIALS = ['c1', 'c2', 'c3'];
 const USERS = ['u1', 'u2'];
@@ -256,12 +257,19 @@ class World {
     );
     const { isCalm, isLeftBehind, slips, maxAgeMs, isOnTime } = this.#profile;
     const clockMs = (atMs: number): number => atMs - this.#timeline.nowMs + this.#cluster.clockMs;
-    // Before it listens to a new primary, a replica cannot know that there is one; of what nothing tells, a strong answer cannot know.
+    // Unless it listens to the new primary, a replica cannot know that the pool was left behind, whatever it had heard before; of what nothing tells, a strong answer cannot know.
     const mayKnow = answer.listened || !isLeftBehind;
     const leaseMs = mayKnow ? this.#times.leaseMs : Infinity;
     const problem =
       judge(
-        { arrivedMs, decidedMs, facts, floors, expiry, isStrong: isStrong && mayKnow && !slips },
+        {
+          arrivedMs,
+          decidedMs,
+          facts,
+          floors: mayKnow ? floors : NO_FLOORS,
+          expiry,
+          isStrong: isStrong && mayKnow && !slips,
+        },
         this.#history,
         clockMs,
         {
@@ -269,7 +277,7 @@ class World {
           clockAheadMs: isCalm ? ROUND_TRIP_MS : null,
         },
       ) ??
-      judgeHeard(answer, this.#history) ??
+      (mayKnow ? judgeHeard(answer, this.#history) : null) ??
       judgeAdmission(answer, clockMs);
     if (problem !== null) {
       // It begins with its kind.
@@ -434,8 +442,9 @@ class World {
       if (this.#profile.isCalm && acknowledged < barriers) {
         this.#violate('rates', `${name} answered ${acknowledged} of ${barriers} barriers`);
       }
-      if (this.#profile.isUnbroken && wires.opened !== 1) {
-        this.#violate('rates', `${name} opened ${wires.opened} connections`);
+      // A pause may outlast the patience of an attempt.
+      if (this.#profile.isUnbroken && wires.connected !== 1) {
+        this.#violate('rates', `${name} listened on ${wires.connected} connections`);
       }
       const fencesMax = 10 + this.#timeline.nowMs / this.#times.fenceIntervalMs + 2 * strong + barriers;
       if (this.#profile.isCalm && wires.fences > fencesMax) {
