@@ -106,6 +106,7 @@ export class Replica {
   readonly #dice: Dice;
   readonly #cluster: Cluster;
   readonly #watcher: ReplicaWatcher;
+  readonly #isLeftBehind: boolean;
   readonly #reader: Reader<SimulatedTypes>;
   /** Facts that existed in an answer of this replica. */
   readonly #known = new Set<string>();
@@ -115,6 +116,10 @@ export class Replica {
   #proofs = 0;
   /** When what was heard of each fact was queued. Never changed, but replaced: answers that are under way keep theirs. */
   #floors: ReadonlyMap<string, QueuedAt> = new Map();
+  /** The same as of before the newest connection. */
+  #floorsBefore = this.#floors;
+  /** Connections, by their number, on which a fence was answered: it tells whether the pool sees the same server. */
+  readonly #toldOn = new Set<number>();
   /** When barriers were queued. */
   readonly #barriers = new Map<string, QueuedAt>();
 
@@ -127,15 +132,18 @@ export class Replica {
       readonly history: History;
       readonly times: ReplicaTimes;
       readonly maxAgeMs: number;
+      /** Whether the pool may stay with an old primary: see `#counts`. */
+      readonly isLeftBehind: boolean;
       readonly watcher: ReplicaWatcher;
     },
   ) {
-    const { cluster, history, times, maxAgeMs, watcher } = surroundings;
+    const { cluster, history, times, maxAgeMs, isLeftBehind, watcher } = surroundings;
     this.name = name;
     this.#timeline = timeline;
     this.#dice = dice;
     this.#cluster = cluster;
     this.#watcher = watcher;
+    this.#isLeftBehind = isLeftBehind;
     this.machine = new Machine(timeline, dice, error => {
       watcher.onViolation('G6', `${name} crashed: ${String(error)}`);
     });
@@ -153,6 +161,9 @@ export class Replica {
       },
       onSent: (payload: string) => {
         this.#noteSent(payload);
+      },
+      onReceipt: (connection: number) => {
+        this.#toldOn.add(connection);
       },
       onLoad: (subject: string, keys: readonly Key[]) => {
         this.#noteLoad(subject, keys);
@@ -212,7 +223,8 @@ export class Replica {
 
   answer(asked: Asked): void {
     const arrivedMs = this.#timeline.nowMs;
-    const floors = this.#floors;
+    const heardOn = this.wires.opened;
+    const [floors, floorsBefore] = [this.#floors, this.#floorsBefore];
     const asking: Asking = { passes: 0, isStrong: false, lacks: [], lacked: new Set(), sent: new Set() };
     const proofs = this.coherence.stalenessBoundMs === null ? this.#proofs : null;
     this.#waiting.add(asking);
@@ -229,7 +241,7 @@ export class Replica {
         }
       }
       this.strong += Number(verdict.isStrong);
-      const ofFacts = floorsOf(verdict.facts, floors);
+      const ofFacts = floorsOf(verdict.facts, this.#counts(heardOn) ? floors : floorsBefore);
       this.#watcher.onAnswer({
         facts: verdict.facts,
         isStrong: verdict.isStrong,
@@ -267,6 +279,14 @@ export class Replica {
     } catch (error) {
       fail(error);
     }
+  }
+
+  /**
+   * Whether what was heard on this connection is held against the replica. A connection that broke before the first fence was answered has
+   * not told whether the pool sees the same server; what is read then may be an old primary's, which is known and said.
+   */
+  #counts(connection: number): boolean {
+    return !this.#isLeftBehind || this.#toldOn.has(connection) || this.wires.listening?.number === connection;
   }
 
   /** Number of the listening connection, if its LISTEN has been acknowledged by the server that is now the primary. */
@@ -383,6 +403,10 @@ export class Replica {
     }
     if (observation.event === 'flush' || observation.event === 'watch_changed') {
       this.#loads.clear();
+    }
+    if (observation.event === 'listener_state' && observation.to === 'connecting') {
+      this.#floors = this.#counts(this.wires.opened) ? this.#floors : this.#floorsBefore;
+      this.#floorsBefore = this.#floors;
     }
     if (observation.event === 'connection_closed') {
       count(observation.cause);

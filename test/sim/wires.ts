@@ -58,6 +58,8 @@ export interface WireTap {
   onHeard(payload: string, queuedAt: QueuedAt): void;
   /** Called when the replica sends a message over its listening connection. */
   onSent(payload: string): void;
+  /** Called when a fence is answered while the listening connection is the one on which it was to come back. */
+  onReceipt(connection: number): void;
   onLoad(subject: string, keys: readonly Key[]): void;
   onViolation(kind: ViolationKind, problem: string): void;
   trace(line: () => string): void;
@@ -122,6 +124,7 @@ export class Wires {
     this.opened += 1;
     this.#checkPace();
     const connection = new ListeningConnection({
+      number: this.opened,
       processId: LISTENER_PROCESS + this.#dice.integer(1e9),
       timeline: this.#timeline,
       machine: this.#machine,
@@ -196,7 +199,8 @@ export class Wires {
   readonly sendFence: SendFence = (nonce, listener = null) => {
     this.fences += 1;
     this.weather.onFence?.();
-    return this.#ask<FenceReceipt>('fence', (server, answer) => {
+    const number = this.opened;
+    const asked = this.#ask<FenceReceipt>('fence', (server, answer) => {
       if (server.inRecovery) {
         answer(new Error('cannot notify during recovery'));
         return;
@@ -220,6 +224,15 @@ export class Wires {
         this.#timeline.after(this.#dice.between(0, 2), commit);
       }
     });
+    asked.then(
+      () => {
+        if (this.listening?.number === number) {
+          this.#tap.onReceipt(number);
+        }
+      },
+      () => undefined,
+    );
+    return asked;
   };
 
   readonly source: FactSource = {
@@ -362,6 +375,7 @@ export class Wires {
 }
 
 interface ConnectionParts {
+  readonly number: number;
   readonly processId: number;
   readonly timeline: Timeline;
   readonly machine: Machine;
@@ -393,6 +407,11 @@ export class ListeningConnection implements Backend {
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
+  }
+
+  /** Which one of the replica's it is, counted from 1. */
+  get number(): number {
+    return this.#parts.number;
   }
 
   get processId(): number {

@@ -69,7 +69,6 @@ const TIMES: readonly Omit<ReplicaTimes, 'auditIntervalMs'>[] = [
 ];
 /** What is wrong must be found without audits, too. */
 const AUDIT_INTERVALS_MS = [0, 200, 700, 2_000];
-const NO_FLOORS: ReadonlyMap<string, number> = new Map();
 const APPS = ['a1', 'a2'];
 const CREDENTIALS = ['c1', 'c2', 'c3'];
 const USERS = ['u1', 'u2'];
@@ -172,6 +171,7 @@ class World {
       history: this.#history,
       times: this.#times,
       maxAgeMs: this.#profile.maxAgeMs,
+      isLeftBehind: this.#profile.isLeftBehind,
       watcher: {
         trace: this.#trace,
         onViolation: (kind, problem) => {
@@ -257,7 +257,7 @@ class World {
     );
     const { isCalm, isLeftBehind, slips, maxAgeMs, isOnTime } = this.#profile;
     const clockMs = (atMs: number): number => atMs - this.#timeline.nowMs + this.#cluster.clockMs;
-    // Unless it listens to the new primary, a replica cannot know that the pool was left behind, whatever it had heard before; of what nothing tells, a strong answer cannot know.
+    // Before it listens to a new primary, a replica cannot know that there is one; of what nothing tells, a strong answer cannot know.
     const mayKnow = answer.listened || !isLeftBehind;
     const leaseMs = mayKnow ? this.#times.leaseMs : Infinity;
     const problem =
@@ -266,7 +266,7 @@ class World {
           arrivedMs,
           decidedMs,
           facts,
-          floors: mayKnow ? floors : NO_FLOORS,
+          floors,
           expiry,
           isStrong: isStrong && mayKnow && !slips,
         },
@@ -277,7 +277,7 @@ class World {
           clockAheadMs: isCalm ? ROUND_TRIP_MS : null,
         },
       ) ??
-      (mayKnow ? judgeHeard(answer, this.#history) : null) ??
+      judgeHeard(answer, this.#history) ??
       judgeAdmission(answer, clockMs);
     if (problem !== null) {
       // It begins with its kind.
