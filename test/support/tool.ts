@@ -1,4 +1,4 @@
-/** Programs that end-to-end tests need besides Node; a missing one is a failure that says how to install it. */
+/** Programs that end-to-end tests and measurements need besides Node; a missing one is a failure that says how to install it. */
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
@@ -14,6 +14,8 @@ const PACKAGES = {
   pgbouncer: 'pgbouncer',
   promtool: 'prometheus',
   psql: 'postgresql-client',
+  'redis-server': 'redis-server',
+  wrk: 'wrk',
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
