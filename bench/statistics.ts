@@ -22,15 +22,25 @@ export function quantile(values: readonly number[], q: number): number {
   return below + (sorted[Math.ceil(at)]! - below) * (at - Math.floor(at));
 }
 
-/** All series in short, those of one scenario and metric together, in the order in which they were first seen. */
-export function summarise({ series }: Findings): Summary[] {
-  const groups = new Map<string, Series[]>();
-  for (const one of series) {
-    if (one.rounds.length > 0) {
-      const name = JSON.stringify([one.scenario, one.metric]);
-      groups.set(name, [...(groups.get(name) ?? []), one]);
+/** The items by what `nameOf` calls them, each group in its order. */
+export function groupBy<T>(items: readonly T[], nameOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const name = nameOf(item);
+    const group = groups.get(name);
+    if (group === undefined) {
+      groups.set(name, [item]);
+    } else {
+      group.push(item);
     }
   }
+  return groups;
+}
+
+/** All series in short, those of one scenario and metric together, in the order in which they were first seen. */
+export function summarise({ series }: Findings): Summary[] {
+  const measured = series.filter(({ rounds }) => rounds.length > 0);
+  const groups = groupBy(measured, ({ scenario, metric }) => JSON.stringify([scenario, metric]));
   return [...groups.values()].flatMap(group =>
     group.map(one => {
       const first = group[0]!;

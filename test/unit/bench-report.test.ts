@@ -1,0 +1,197 @@
+/** What the measurements say is told truly: medians, spreads, ratios, bars, charts; and the command refuses what it does not know. */
+import { describe, expect, test } from 'vitest';
+import { readArguments } from '../../bench/arguments.js';
+import { atLeast, atMost } from '../../bench/bar.js';
+import { drawChart } from '../../bench/chart.js';
+import { medianRatio, seriesOf, type Experiment, type Findings, type Series } from '../../bench/experiment.js';
+import { EXPERIMENTS } from '../../bench/experiments/index.js';
+import { createPage } from '../../bench/page.js';
+import type { Result } from '../../bench/results.js';
+import { formatNumber, quantile, summarise } from '../../bench/statistics.js';
+import { formatFindings, formatVerdicts, judge } from '../../bench/table.js';
+import { UsageError } from '../support/usage.js';
+
+const series = (variant: string, rounds: readonly number[], metric = 'requests a second'): Series => ({
+  variant,
+  scenario: 'cookie, 32 connections',
+  metric,
+  unit: metric === 'p99' ? 'ms' : '1/s',
+  rounds,
+});
+
+const FINDINGS: Findings = {
+  series: [
+    series('gatebell', [80, 90, 100]),
+    series('floor', [100, 100, 200]),
+    series('gatebell', [1, 2, 3], 'p99'),
+    series('floor', [0, 0, 0], 'p99'),
+  ],
+  notes: ['3 rounds of <1 s>'],
+};
+
+const ratio = (findings: Findings): number | null =>
+  medianRatio(
+    seriesOf(findings, 'gatebell', 'cookie, 32 connections', 'requests a second'),
+    seriesOf(findings, 'floor', 'cookie, 32 connections', 'requests a second'),
+  );
+
+const EXPERIMENT: Experiment = {
+  name: 'hot-path',
+  title: 'Hot path',
+  about: 'What an answer costs.',
+  bars: [
+    atLeast('against the floor', 0.8, ratio),
+    atMost('at most half of it', 0.5, ratio),
+    atLeast('never measured', 1, () => null),
+    atLeast('nothing by nothing', 1, () => NaN),
+  ],
+  run: () => Promise.resolve(FINDINGS),
+};
+
+const RESULT: Result = {
+  experiment: 'hot-path',
+  date: '2026-01-02T03:04:05.000Z',
+  commit: '0123456789ab',
+  quick: true,
+  seconds: 12,
+  machine: {
+    cpus: 2,
+    cpuModel: 'Test CPU',
+    memoryGiB: 8,
+    system: 'Linux x64',
+    node: 'v20.19.0',
+    packages: { pg: '8.0.0' },
+  },
+  findings: FINDINGS,
+};
+
+describe('summaries', () => {
+  test('tell the median, the quartiles, and the first variant divided by each other one, round by round', () => {
+    const [gatebell, floor] = summarise(FINDINGS);
+    expect(gatebell).toMatchObject({ median: 90, quartiles: [85, 95], ratio: null });
+    expect(floor).toMatchObject({ median: 100, quartiles: [100, 150], ratio: 0.8 });
+  });
+
+  test('tell no ratio where the division says nothing', () => {
+    expect(summarise(FINDINGS)[3]).toMatchObject({ median: 0, ratio: null });
+    expect(summarise({ series: [series('a', [1]), series('b', [1, 2])], notes: [] })[1]).toMatchObject({ ratio: null });
+    expect(summarise({ series: [series('a', [])], notes: [] })).toEqual([]);
+  });
+
+  test('quantiles are interpolated, and need no order', () => {
+    expect(quantile([3, 1, 2, 4], 0.5)).toBe(2.5);
+    expect(quantile([7], 0.25)).toBe(7);
+  });
+
+  test.each([
+    [0, '0'],
+    [0.012345, '0.0123'],
+    [0.8, '0.8'],
+    [1.2345, '1.23'],
+    [12_345.6, '12,346'],
+    [Infinity, '—'],
+  ])('%d is written as %s', (value, text) => {
+    expect(formatNumber(value)).toBe(text);
+  });
+});
+
+describe('bars', () => {
+  test('are met, missed, or not measured', () => {
+    expect(judge(EXPERIMENT, FINDINGS).map(({ target, value, met }) => [target, value, met])).toEqual([
+      ['≥ 0.8', 0.8, true],
+      ['≤ 0.5', 0.8, false],
+      ['≥ 1', null, false],
+      ['≥ 1', null, false],
+    ]);
+    expect(judge(EXPERIMENT, null).every(({ value, met }) => value === null && !met)).toBe(true);
+  });
+
+  test('are printed with target, figure and verdict', () => {
+    const lines = formatVerdicts(judge(EXPERIMENT, FINDINGS)).split('\n');
+    expect(lines[1]).toMatch(/^met +against the floor +≥ 0\.8 +0\.8$/);
+    expect(lines[2]).toMatch(/^MISSED +at most half of it/);
+    expect(lines[3]).toMatch(/^NOT MEASURED +never measured +≥ 1 +—$/);
+  });
+
+  test('have names of their own', () => {
+    const names = EXPERIMENTS.flatMap(({ bars }) => bars.map(({ name }) => name));
+    expect(new Set(names).size).toBe(names.length);
+    expect(new Set(EXPERIMENTS.map(({ name }) => name)).size).toBe(EXPERIMENTS.length);
+  });
+});
+
+test('the table shows every series and the notes', () => {
+  const text = formatFindings(FINDINGS);
+  expect(text).toMatch(/cookie, 32 connections +requests a second +floor +100 1\/s +100 – 150 +0\.8/);
+  expect(text).toContain('3 rounds of <1 s>');
+});
+
+describe('the page', () => {
+  const { markdown, charts } = createPage([
+    { experiment: EXPERIMENT, result: RESULT },
+    { experiment: { ...EXPERIMENT, name: 'other', title: 'Other', bars: [] }, result: null },
+  ]);
+
+  test('tells bars, figures, notes and the machine', () => {
+    expect(markdown).toContain('| against the floor | ≥ 0.8 | 0.8 | yes |');
+    expect(markdown).toContain('| never measured | ≥ 1 | not measured | **no** |');
+    expect(markdown).toContain('| cookie, 32 connections | requests a second | floor | 100 1/s | 100 – 150 | 0.8 |');
+    expect(markdown).toContain('- 3 rounds of <1 s>');
+    expect(markdown).toContain(
+      'Measured 2026-01-02 at 0123456789ab, **quick**, in 12 s, on 2 × Test CPU, 8 GiB, Linux x64, Node v20.19.0; pg 8.0.0.',
+    );
+    expect(markdown).toMatch(/## Other\n[^#]*Not measured\./);
+  });
+
+  test('shows a chart for each metric', () => {
+    expect([...charts.keys()]).toEqual(['hot-path-requests-a-second.svg', 'hot-path-p99.svg']);
+    for (const file of charts.keys()) {
+      expect(markdown).toContain(`(charts/${file})`);
+    }
+  });
+});
+
+test('a chart is drawn to scale, with ours standing out and text escaped', () => {
+  const bar = { spread: [40, 60], text: '50 <ms>', ours: false } as const;
+  const svg = drawChart('a & b', [
+    { title: 'group', bars: [{ ...bar, label: 'one', value: 50, ours: true }] },
+    { title: '', bars: [{ ...bar, label: 'two', value: 100, spread: [90, 115] }] },
+  ]);
+  const widths = [...svg.matchAll(/width="([\d.]+)" height="13" class="(\w+)"/g)].map(([, width, kind]) => [
+    kind,
+    width,
+  ]);
+  expect(widths).toEqual([
+    ['ours', '200'],
+    ['other', '400'],
+  ]);
+  expect(svg).toContain('a &amp; b');
+  expect(svg).toContain('50 &lt;ms&gt;');
+  expect(
+    drawChart('nothing', [{ title: '', bars: [{ ...bar, label: 'zero', value: 0, spread: [0, 0] }] }]),
+  ).not.toMatch(/NaN|Infinity/);
+});
+
+describe('the command', () => {
+  test('knows its options', () => {
+    expect(readArguments([])).toEqual({ experiments: EXPERIMENTS, quick: false, bars: false, json: 'bench/results' });
+    expect(readArguments(['--quick', '--bars', '--only', 'hot-path', '--json', 'out'])).toMatchObject({
+      experiments: [{ name: 'hot-path' }],
+      quick: true,
+      bars: true,
+      json: 'out',
+    });
+    expect(readArguments(['--help'])).toBe('help');
+  });
+
+  test.each([
+    [['--fast'], /--fast/],
+    [['quick'], /quick/],
+    [['--only', 'hot-path,nothing'], /there is no experiment 'nothing'/],
+    [['--only', ''], /there is no experiment ''/],
+    [['--json', ''], /--json/],
+  ])('refuses %j', (args, said) => {
+    expect(() => readArguments(args)).toThrow(UsageError);
+    expect(() => readArguments(args)).toThrow(said);
+  });
+});
