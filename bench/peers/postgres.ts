@@ -30,12 +30,13 @@ const GRANT_OF_USER = `
   select a.name as app, g.role
   from gatebell.apps a join gatebell.grants g on g.app_id = a.id
   where a.host = $1 and g.user_id = $2 and ${GRANT}`;
+/** The app is found first: a user with a thousand grants is then as fast as one with a single one. */
 const BOTH = `
   select u.id, u.name, u.display_name, u.email, u.groups, a.name as app, g.role
   from gatebell.credentials c
   join gatebell.users u on u.id = c.user_id
-  join gatebell.apps a on a.host = $2
-  join gatebell.grants g on g.user_id = u.id and g.app_id = a.id
+  join gatebell.grants g on g.user_id = u.id and g.app_id = (select id from gatebell.apps where host = $2)
+  join gatebell.apps a on a.id = g.app_id
   where ${SESSION} and ${GRANT}`;
 
 function identityOf(user: UserRow, grant: GrantRow): Identity {
