@@ -1,5 +1,7 @@
 /** All experiments, in the order in which they are run and reported. */
 import type { Experiment } from '../experiment.js';
+import { firstPaint } from './first-paint.js';
 import { hotPath } from './hot-path.js';
+import { start } from './start.js';
 
-export const EXPERIMENTS: readonly Experiment[] = [hotPath];
+export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, start];

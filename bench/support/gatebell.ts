@@ -33,3 +33,9 @@ export async function readLoads(replica: Replica): Promise<Loads> {
       sum(body, /^gatebell_load_batch_size_count/) - sum(body, /^gatebell_load_batch_size_bucket\{le="500"/),
   };
 }
+
+/** Whether nothing is in the replica's memory. */
+export async function hasForgotten(replica: Replica): Promise<boolean> {
+  const { body } = await replica.get('/metrics');
+  return sum(body, /^gatebell_cache_entries/) === 0;
+}
