@@ -115,7 +115,11 @@ async function paint(
   series: SeriesLog,
 ): Promise<void> {
   const loadsBefore = await readLoads(site.gatebell);
-  const result: BurstResult = await openApps({ port: site.ports[variant], connections: CONNECTIONS, browsers });
+  const result: BurstResult = await openApps({ port: site.ports[variant], connections: CONNECTIONS, browsers }).catch(
+    (cause: unknown) => {
+      throw new Error(`${variant}: ${scenarios.join('; ')}`, { cause });
+    },
+  );
   const loads = await readLoads(site.gatebell);
   const [row] = await world.query<{ connections: number }>(
     'select count(*)::int as connections from pg_stat_activity where application_name like $1',

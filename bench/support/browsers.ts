@@ -18,7 +18,7 @@ export async function openApps(burst: Burst): Promise<BurstResult> {
   }
   const result = JSON.parse(output) as BurstResult;
   if (result.refused > 0) {
-    throw new Error(`${result.refused} of ${result.answers} answers were refused`);
+    throw new Error(`${result.refused} of ${result.answers} answers were refused, as with ${result.refusal}`);
   }
   return result;
 }

@@ -26,6 +26,8 @@ export interface BurstResult {
   readonly answers: number;
   /** Answers other than 200. */
   readonly refused: number;
+  /** Status of one of them. */
+  readonly refusal: string | null;
 }
 
 /** One browser's requests as they go over the wire, its apps in turn. */
@@ -78,7 +80,10 @@ function ask(socket: Socket, waiting: string[]): Promise<number> {
       received += chunk;
       const length = answerLength(received);
       if (length !== null) {
-        refused += received.startsWith('HTTP/1.1 200 ') ? 0 : 1;
+        if (!received.startsWith('HTTP/1.1 200 ')) {
+          refused += 1;
+          refusal = received.slice(0, received.indexOf('\r\n'));
+        }
         received = received.slice(length);
         next();
       }
@@ -97,6 +102,7 @@ async function open(port: number): Promise<Socket> {
   return socket;
 }
 
+let refusal: string | null = null;
 const burst = JSON.parse(await text(process.stdin)) as Burst;
 const browsers = await Promise.all(
   burst.browsers.map(async browser => ({
@@ -113,5 +119,6 @@ const result: BurstResult = {
   lastAnswerMs: performance.now() - startedMs,
   answers,
   refused: refused.reduce((total, count) => total + count, 0),
+  refusal,
 };
 process.stdout.write(JSON.stringify(result), () => process.exit(0));
