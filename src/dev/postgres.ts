@@ -44,6 +44,8 @@ export interface PostgresServerOptions {
 
 const SUPERUSER = 'postgres';
 const READY_MS = 30_000;
+/** What Postgres says when backends of a postmaster that is gone still run. */
+const OLD_PROCESSES = 'Terminate any old server processes';
 const STOP_SIGNALS: Readonly<Record<StopMode, NodeJS.Signals>> = {
   fast: 'SIGINT',
   immediate: 'SIGQUIT',
@@ -233,7 +235,10 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
     const url = (database: string): string =>
       `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}?sslmode=disable`;
 
-    const start = async (): Promise<void> => {
+    const readLog = (): Promise<string> => readFile(logFile, 'utf8');
+
+    /** Resolves when it is ready, or has failed; then what it failed with. */
+    const attempt = async (deadlineMs: number): Promise<{ readonly cause: unknown } | null> => {
       const settings = {
         listen_addresses: '127.0.0.1',
         port: String(port),
@@ -263,20 +268,36 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
       started.on('exit', () => {
         child = null;
       });
-      const deadlineMs = Date.now() + READY_MS;
       while (!(await isReady(url('postgres')))) {
         if (failure !== null || child === null || Date.now() > deadlineMs) {
-          throw new Error(`Postgres did not start: ${(await readFile(logFile, 'utf8')).slice(-2_000)}`, {
-            cause: failure,
-          });
+          return { cause: failure };
+        }
+        await sleep(20);
+      }
+      return null;
+    };
+
+    const start = async (): Promise<void> => {
+      const deadlineMs = Date.now() + READY_MS;
+      for (;;) {
+        const before = (await readLog()).length;
+        const failed = await attempt(deadlineMs);
+        if (failed === null) {
+          return;
+        }
+        const log = await readLog();
+        // After a crash the old backends take a moment to notice and end.
+        if (Date.now() > deadlineMs || !log.slice(before).includes(OLD_PROCESSES)) {
+          throw new Error(`Postgres did not start: ${log.slice(-2_000)}`, failed);
         }
         await sleep(20);
       }
     };
 
+    await writeFile(logFile, '');
     guard = startGuard(directory);
     await start();
-    return { port, superuser: SUPERUSER, password, url, start, stop, remove, log: () => readFile(logFile, 'utf8') };
+    return { port, superuser: SUPERUSER, password, url, start, stop, remove, log: readLog };
   } catch (error) {
     await remove();
     throw error;
