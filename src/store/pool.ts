@@ -51,6 +51,20 @@ const DATA_EXCEPTION = '22';
 /** Terminated by the administrator, or by a crash or shutdown of the server. */
 const ADMINISTRATOR = '57P';
 
+/**
+ * Whether a table that this transaction has read was emptied or rewritten after its snapshot was taken: it then looks as it is now, or
+ * empty, beside others that look as they were. The catalog is read as of the snapshot, `pg_relation_filenode` as of now.
+ * https://www.postgresql.org/docs/current/mvcc-caveats.html
+ */
+const REWRITTEN = `
+  select exists (
+    select from pg_locks l left join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid() and l.locktype = 'relation'
+      and (c.oid is null or c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
+  ) as rewritten`;
+/** Readings in one snapshot, when tables are emptied or rewritten under way. */
+const SNAPSHOTS_MAX = 3;
+
 /** The SQLSTATE of an error, if Postgres sent it. */
 export function sqlState(error: unknown): string | null {
   return error instanceof pg.DatabaseError && error.code !== undefined ? error.code : null;
@@ -151,6 +165,18 @@ async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart
   };
 }
 
+/** Reads all parts in one snapshot; null if the snapshot did not hold. */
+async function readSnapshot(run: Query, parts: readonly ReadPart[]): Promise<Reading[] | null> {
+  await run('begin', 'begin isolation level repeatable read read only');
+  const readings: Reading[] = [];
+  for (const part of parts) {
+    readings.push(await readFacts(run, `load_${part.subject}`, part));
+  }
+  const [row] = await run<{ rewritten: boolean }>('rewritten', REWRITTEN);
+  await run('commit', 'commit');
+  return row?.rewritten === false ? readings : null;
+}
+
 /** Opens nothing yet: connections are made when they are needed. */
 export function createDatabase(options: DatabaseOptions): Database {
   const {
@@ -233,16 +259,15 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
     source: {
       read: (subject, text, keys, purpose) => readTwice(run => readFacts(run, `${purpose}_${subject}`, { text, keys })),
-      readTogether: parts =>
-        readTwice(async run => {
-          await run('begin', 'begin isolation level repeatable read read only');
-          const readings: Reading[] = [];
-          for (const part of parts) {
-            readings.push(await readFacts(run, `load_${part.subject}`, part));
+      async readTogether(parts) {
+        for (let attempt = 0; attempt < SNAPSHOTS_MAX; attempt++) {
+          const readings = await readTwice(run => readSnapshot(run, parts));
+          if (readings !== null) {
+            return readings;
           }
-          await run('commit', 'commit');
-          return readings;
-        }),
+        }
+        throw new Error(`tables were emptied or rewritten while they were read together, ${SNAPSHOTS_MAX} times`);
+      },
       isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
     },
     async sendFence(nonce, listener) {

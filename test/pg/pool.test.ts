@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Subscription } from '../../src/coherence/listener.js';
+import type { ReadPart } from '../../src/coherence/source.js';
 import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
 import { createDatabase, type Database } from '../../src/store/pool.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -112,6 +113,75 @@ test('what is read together is read in one snapshot', async () => {
   expect([first?.rows[0]?.['value'], last?.rows[0]?.['value']]).toEqual([1, 1]);
   const [afterwards] = await pool.source.readTogether([{ subject: 'pair', text, keys: [['b']] }]);
   expect(afterwards?.rows[0]?.['value']).toBe(2);
+});
+
+// TRUNCATE and rewrites show in snapshots that were taken before.
+test.each([
+  { title: 'emptied', change: 'truncate emptied', expected: undefined },
+  {
+    title: 'rewritten',
+    change: `alter table emptied alter column value type text using 'rewritten'`,
+    expected: 'rewritten',
+  },
+  {
+    title: 'made anew',
+    change: `drop table emptied; create table emptied (key text primary key, value int); insert into emptied values ('b', 2)`,
+    expected: 2,
+  },
+])('a table that is $title under way is read again, with all others', async ({ change, expected }) => {
+  await database.sql(`
+    drop table if exists kept, emptied;
+    create table kept (key text primary key, value int); insert into kept values ('a', 1);
+    create table emptied (key text primary key, value int); insert into emptied values ('b', 1)`);
+  const writer = await database.connect();
+  await writer.query(`begin; ${change}`);
+  const part = (table: string, key: string): ReadPart => ({
+    subject: table,
+    text: `select key, value from ${table} where key = any ($1::text[])`,
+    keys: [[key]],
+  });
+  const reading = pool.source.readTogether([part('kept', 'a'), part('emptied', 'b')]);
+  let isWaiting = false;
+  while (!isWaiting) {
+    isWaiting =
+      (await database.sql(`select from pg_locks where relation = 'emptied'::regclass and not granted`)).length > 0;
+  }
+  await database.sql('update kept set value = 2');
+  await writer.query('commit');
+  const [kept, emptied] = await reading;
+  expect([kept?.rows[0]?.['value'], emptied?.rows[0]?.['value']]).toEqual([2, expected]);
+});
+
+test('tables that are emptied again and again cannot be read together', async () => {
+  await database.sql('drop table if exists emptied; create table emptied (key text primary key, value int)');
+  const text = 'select key, value from emptied where key = any ($1::text[])';
+  // Each reading stands still between its parts, with its snapshot taken, until the table has been emptied.
+  const lock = {
+    subject: 'lock',
+    text: `select 'lock' as key, pg_advisory_xact_lock(8)::text as value where $1::text[] is not null`,
+    keys: [['lock']],
+  };
+  const waiting = async (count: number): Promise<void> => {
+    while ((await database.sql(`select from pg_locks where locktype = 'advisory' and not granted`)).length < count);
+  };
+  let holder = await database.connect();
+  await holder.query('select pg_advisory_lock(8)');
+  const failed = expect(pool.source.readTogether([lock, { subject: 'emptied', text, keys: [['a']] }])).rejects.toThrow(
+    'tables were emptied or rewritten while they were read together, 3 times',
+  );
+  for (let attempt = 0; attempt < 3; attempt++) {
+    await waiting(1);
+    await database.sql('truncate emptied');
+    // Whoever stops the next attempt must be in the queue before this one goes on.
+    const next = await database.connect();
+    const held = next.query('select pg_advisory_lock(8)');
+    await waiting(2);
+    await holder.query('select pg_advisory_unlock(8)');
+    await held;
+    holder = next;
+  }
+  await holder.query('select pg_advisory_unlock(8)');
+  await failed;
 });
 
 test('a connection that breaks under a statement fails that statement only', async () => {
