@@ -12,7 +12,7 @@ export type ReadCredential = (headers: SingleHeaders) => PresentedCredential;
 
 const BEARER = /^bearer +(\S+) *$/i;
 /** Tokens whose checksum and hash are remembered: computing them takes longer than all the rest of a decision. */
-const TOKENS_MAX = 10_000;
+const TOKENS_MAX = 1_000;
 const NONE: PresentedCredential = { kind: 'none' };
 const BAD: PresentedCredential = { kind: 'bad' };
 

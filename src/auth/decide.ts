@@ -50,6 +50,22 @@ const STATUS: Readonly<Record<Reason, Status>> = {
   unavailable: 503,
 };
 
+/** What a decision comes to: an error is one that could not be made. */
+export type DecisionOutcome = 'allow' | 'deny' | 'error';
+
+const OUTCOMES: Readonly<Record<Status, DecisionOutcome>> = {
+  200: 'allow',
+  400: 'deny',
+  401: 'deny',
+  403: 'deny',
+  503: 'error',
+};
+
+/** What decisions for this reason come to. */
+export function outcomeOf(reason: Reason): DecisionOutcome {
+  return OUTCOMES[STATUS[reason]];
+}
+
 /** What was decided, and on which facts: the identity is there only if it is allowed to be told. */
 export interface Decision {
   readonly reason: Reason;

@@ -9,7 +9,7 @@ import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
 import { createCredentialReader } from './credential.js';
-import { decide, refuse, type Decision, type Reason, type Status } from './decide.js';
+import { decide, outcomeOf, refuse, type Decision, type DecisionOutcome, type Reason } from './decide.js';
 import { forwardDialect } from './dialect-forward.js';
 import { nginxDialect } from './dialect-nginx.js';
 import { createReplySender, type Dialect } from './reply.js';
@@ -19,7 +19,7 @@ import { parseRequest, type AuthRequest } from './request.js';
 export type AuthObservation =
   | {
       readonly event: 'decision';
-      readonly decision: 'allow' | 'deny' | 'error';
+      readonly decision: DecisionOutcome;
       readonly reason: Reason;
       readonly dialect: Dialect['name'];
       readonly durationMs: number;
@@ -54,14 +54,6 @@ const DIALECTS: ReadonlyMap<string, Dialect> = new Map([
   ['/auth/forward', forwardDialect],
   ['/auth/nginx', nginxDialect],
 ]);
-
-const OUTCOMES: Readonly<Record<Status, 'allow' | 'deny' | 'error'>> = {
-  200: 'allow',
-  400: 'deny',
-  401: 'deny',
-  403: 'deny',
-  503: 'error',
-};
 
 /** More would wait longer than proxies do; each holds a connection and a few kilobytes. */
 const WAITING_MAX = 10_000;
@@ -117,7 +109,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
 
     const startedMs = performance.now();
     const reply = (decision: Decision, request: AuthRequest | null): void => {
-      let outcome = OUTCOMES[decision.status];
+      let outcome = outcomeOf(decision.reason);
       try {
         sendReply(response, dialect, decision, request);
       } catch (error) {

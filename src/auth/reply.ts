@@ -3,7 +3,6 @@
  * tell, so that a proxy that copies them also removes what the client made up (CVE-2026-30851). A denial never tells who was asked about.
  */
 import type { ServerResponse } from 'node:http';
-import { LRUCache } from 'lru-cache';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from '../store/header-template.js';
 import type { Decision, Status } from './decide.js';
 import type { AuthRequest, ReadTarget } from './request.js';
@@ -77,9 +76,6 @@ interface Rendered {
   readonly headers: readonly string[];
 }
 
-/** Allows whose headers are remembered: a fact in memory never changes, so they are those of the very same facts. */
-const RENDERED_MAX = 10_000;
-
 function isSame(one: Decision, other: Decision): boolean {
   return (
     one.grant === other.grant &&
@@ -90,8 +86,9 @@ function isSame(one: Decision, other: Decision): boolean {
   );
 }
 
+/** Headers are remembered for as long as the facts that they were made from: a fact in memory never changes. */
 function createRenderer(): (decision: Decision) => readonly string[] {
-  const rendered = new LRUCache<object, Rendered>({ max: RENDERED_MAX });
+  const rendered = new WeakMap<object, Rendered>();
   return decision => {
     const owner = decision.grant ?? decision.user ?? decision.route ?? decision.app;
     const known = owner === null ? undefined : rendered.get(owner);

@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { Coherence } from '../coherence/coherence.js';
 import type { ListenerState } from '../coherence/observation.js';
 import type { Observation } from './observation.js';
-import type { Reason } from '../auth/decide.js';
+import { outcomeOf, REASONS, type DecisionOutcome, type Reason } from '../auth/decide.js';
 
 /** Series of one replica. */
 export interface Metrics {
@@ -17,8 +17,7 @@ export interface Metrics {
 }
 
 /** What a decision can come to. */
-const OUTCOMES = ['allow', 'deny', 'error'] as const;
-type Outcome = (typeof OUTCOMES)[number];
+const OUTCOMES: readonly DecisionOutcome[] = ['allow', 'deny', 'error'];
 const STATES: readonly ListenerState[] = ['down', 'connecting', 'listening', 'live', 'unproven'];
 const DECISION_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
@@ -39,7 +38,7 @@ export function createMetrics(
   }
 
   // Counted on every request, so in plain numbers. A reason comes with few outcomes: most with one.
-  const decided = new Map<Reason, Record<Outcome, number>>();
+  const decided = new Map<Reason, Record<DecisionOutcome, number>>();
   new Counter({
     name: 'gatebell_decisions_total',
     help: 'Decisions by what was decided (allow, deny, error) and why.',
@@ -49,7 +48,7 @@ export function createMetrics(
       this.reset();
       for (const [reason, counts] of decided) {
         for (const decision of OUTCOMES) {
-          if (counts[decision] > 0) {
+          if (counts[decision] > 0 || decision === outcomeOf(reason)) {
             this.inc({ decision, reason }, counts[decision]);
           }
         }
@@ -211,13 +210,18 @@ export function createMetrics(
   });
 
   // A label set that exists from the start is seen by rate() from the first event on.
+  for (const reason of REASONS) {
+    decided.set(reason, { allow: 0, deny: 0, error: 0 });
+  }
   for (const { subject } of coherence.caches) {
     signals.inc({ subject }, 0);
     invalidations.inc({ subject }, 0);
+    queries.inc({ query: `load_${subject}` }, 0);
+    queries.inc({ query: `audit_${subject}` }, 0);
   }
   flushes.inc({ cause: 'down' }, 0);
   flushes.inc({ cause: 'malformed' }, 0);
-  const noteDecision = (decision: Outcome, reason: Reason): void => {
+  const noteDecision = (decision: DecisionOutcome, reason: Reason): void => {
     const counts = decided.get(reason) ?? { allow: 0, deny: 0, error: 0 };
     counts[decision] += 1;
     decided.set(reason, counts);
