@@ -58,6 +58,9 @@ const DIALECTS: ReadonlyMap<string, Dialect> = new Map([
 /** More would wait longer than proxies do; each holds a connection and a few kilobytes. */
 const WAITING_MAX = 10_000;
 
+/** One for all: under overload an error a request would cost more than the answer. */
+const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait for facts');
+
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { reader, cookieName, loginUrl, trustedProxies, waitingMax = WAITING_MAX, observe } = options;
@@ -77,7 +80,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     const outcome = decide(request, facts);
     if ('lacks' in outcome || outcome.strong) {
       observe({ event: 'shed' });
-      throw new UnavailableError('queue_full', 'too many requests wait for facts');
+      throw TOO_MANY;
     }
     return outcome;
   };
