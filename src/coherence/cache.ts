@@ -9,14 +9,14 @@
  * What is stored was loaded in the epoch that still runs (P8), from the server that the listener listens to (P5), while the triggers
  * were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An entry's age counts from its load; use extends nothing.
  *
- * Facts that exist and facts that do not have an LRU each, so that a flood of made-up keys cannot evict real ones (P18).
+ * Facts that exist and facts that do not have a room each, so that a flood of made-up keys cannot evict real ones (P18).
  */
-import { LRUCache } from 'lru-cache';
 import type { SignalBus } from './bus.js';
 import type { Clock, Instant, Random } from './clock.js';
 import type { Freshness } from './lease.js';
 import type { Loaded, Loader, Ticket } from './loader.js';
 import type { Observe } from './observation.js';
+import { createRoom, Recent, type Guest } from './room.js';
 import { createRoster, type Member } from './roster.js';
 import { keyText, type Key, type Signal } from './signal.js';
 import type { FactQuery } from './source.js';
@@ -81,7 +81,7 @@ export interface Cache<V> {
 }
 
 /** An entry as it is kept. */
-export interface Held<V> extends Entry<V>, Member {
+export interface Held<V> extends Entry<V>, Member, Guest {
   readonly key: Key;
 }
 
@@ -112,13 +112,17 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
   const { lease, clock, observe } = deps;
   /** All that is in the two rooms, for the auditor. */
   const roster = createRoster<Held<V>>();
-  const dispose = (entry: Held<V>): void => {
+  const leave = (entry: Held<V> | undefined): number => {
+    if (entry === undefined) {
+      return 0;
+    }
     roster.remove(entry);
+    return 1;
   };
-  const entries = new LRUCache<string, Held<V>>({ max: entriesMax, dispose });
-  const absences = new LRUCache<string, Held<V>>({ max: absencesMax, dispose });
+  const entries = createRoom<Held<V>>(entriesMax, leave);
+  const absences = createRoom<Held<V>>(absencesMax, leave);
   /** Keys lately seen to exist: after a flush they wait in the lane of real keys. */
-  const known = new LRUCache<string, true>({ max: entriesMax });
+  const known = new Recent(entriesMax);
   const flights = new Map<string, Ticket<V>>();
   const stats: CacheStats = { hits: 0, absentHits: 0, misses: 0, unproven: 0 };
 
@@ -126,19 +130,15 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
     const forgotten = entries.size + absences.size;
     flights.clear();
     roster.clear();
-    // Clearing costs as much as the cache could hold, and a flood of malformed notifications flushes thousands of times.
-    for (const room of [entries, absences]) {
-      if (room.size > 0) {
-        room.clear();
-      }
-    }
+    entries.clear();
+    absences.clear();
     return forgotten;
   };
 
   const forget = (key: Key): number => {
     const text = keyText(key);
     flights.delete(text);
-    return Number(entries.delete(text)) + Number(absences.delete(text));
+    return leave(entries.delete(text)) + leave(absences.delete(text));
   };
 
   const apply = (signal: Signal): void => {
@@ -170,7 +170,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
       return {
         onLoaded(ticket, { value, receivedAt }) {
           if (value !== null) {
-            known.set(ticket.text, true);
+            known.add(ticket.text);
           }
           if (
             !endFlight(ticket) ||
@@ -181,9 +181,15 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
           ) {
             return;
           }
-          entries.delete(ticket.text);
-          absences.delete(ticket.text);
-          const entry: Held<V> = { value, receivedAt, sentMonoMs: sent.monoMs, key: ticket.key, place: -1 };
+          forget(ticket.key);
+          const entry: Held<V> = {
+            value,
+            receivedAt,
+            sentMonoMs: sent.monoMs,
+            key: ticket.key,
+            place: -1,
+            used: false,
+          };
           roster.add(entry);
           (value === null ? absences : entries).set(ticket.text, entry);
         },
@@ -216,6 +222,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
         stats.misses += 1;
         return undefined;
       }
+      entry.used = true;
       if (entry.value === null) {
         stats.absentHits += 1;
       } else {

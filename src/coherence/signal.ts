@@ -91,11 +91,15 @@ export function parseMessage(payload: string): Message {
 }
 
 /**
- * One text for one key, different for different keys whatever their parts contain: each part after its length.
+ * One text for one key, different for different keys whatever their parts contain. A key of one part is that part, so that most look-ups
+ * make no new string; any other is a NUL, which no text in Postgres has, and each part after its length.
  * (Joining with a separator confuses keys: CVE-2021-32701 and its like.)
  */
 export function keyText(key: Key): string {
-  let text = '';
+  if (key.length === 1 && key[0]!.charCodeAt(0) !== 0) {
+    return key[0]!;
+  }
+  let text = '\0';
   for (const part of key) {
     text += part.length + ':' + part;
   }

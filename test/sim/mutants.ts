@@ -811,7 +811,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'absences',
     mistake: 'any number of absences is remembered',
-    patches: [cache('{ max: absencesMax', '{ max: 1e6')],
+    patches: [cache('createRoom<Held<V>>(absencesMax', 'createRoom<Held<V>>(1e6')],
     profile: 'floods',
     seed: 2,
     seeds: 20,
