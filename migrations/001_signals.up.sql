@@ -107,12 +107,14 @@ as $function$
 declare
   keys_max constant integer := 300;
   same_row text;
+  row_names text[];
   facts text[];
   changed text;
 begin
   -- Only operators of pg_catalog can be named here; the primary keys of other types (ltree) are joined by their text.
   select string_agg(format(case when c.opcnamespace = 'pg_catalog'::regnamespace then 'o.%1$I = n.%1$I'
-      else 'o.%1$I::text collate "C" = n.%1$I::text collate "C"' end, a.attname), ' and ' order by k.ordinal) into same_row
+      else 'o.%1$I::text collate "C" = n.%1$I::text collate "C"' end, a.attname), ' and ' order by k.ordinal),
+    coalesce(array_agg(a.attname::text order by k.ordinal), '{}') into same_row, row_names
   from pg_index i
   cross join unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k (attnum, opclass, ordinal)
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -158,27 +160,55 @@ begin
   return format(
     $body$
 declare
+  old_key text;
+  new_key text;
+  changed boolean := true;
+  several boolean := false;
   seen bigint;
   keys text[];
   widest integer;
   part text;
 begin
-  if tg_op = 'TRUNCATE' then
+  -- Most statements write one row: it is looked at without the machinery that many need.
+  if tg_level = 'ROW' then
+    if tg_op <> 'INSERT' then
+      old_key := %4$s;
+    end if;
+    if tg_op <> 'DELETE' then
+      new_key := %5$s;
+    end if;
+    if tg_op = 'UPDATE' then
+      changed := row(%6$s)::record operator(pg_catalog.*<>) row(%7$s)::record;
+    end if;
+  elsif tg_op = 'UPDATE' then
+    select %8$s, %9$s, row(%15$s)::record operator(pg_catalog.*<>) row(%16$s)::record,
+      exists (select from old_rows offset 1) or exists (select from new_rows offset 1)
+    into old_key, new_key, changed, several
+    from old_rows o full join new_rows n on true;
+  elsif tg_op = 'INSERT' then
+    select %9$s, exists (select from new_rows offset 1) into new_key, several from new_rows n;
+  elsif tg_op = 'DELETE' then
+    select %8$s, exists (select from old_rows offset 1) into old_key, several from old_rows o;
+  else
     perform pg_notify(%1$L, %2$L);
     return null;
   end if;
 
-  if tg_level = 'ROW' then
-    if tg_op = 'INSERT' then
-      select 1, array_agg(e.key), max(octet_length(e.key)) into seen, keys, widest
-      from (values (%5$s)) as e (key) where e.key is not null;
-    elsif tg_op = 'DELETE' then
-      select 1, array_agg(e.key), max(octet_length(e.key)) into seen, keys, widest
-      from (values (%4$s)) as e (key) where e.key is not null;
-    elsif row(%6$s)::record operator(pg_catalog.*<>) row(%7$s)::record then
-      select 2, array_agg(distinct e.key), max(octet_length(e.key)) into seen, keys, widest
-      from (values (%4$s), (%5$s)) as e (key) where e.key is not null;
+  -- Null: no row was written.
+  if several is not true then
+    if changed is not true then
+      return null;
     end if;
+    part := concat_ws(',', old_key, nullif(new_key, old_key));
+    if octet_length(part) <= 700 then
+      if part <> '' then
+        perform pg_notify(%1$L, %3$L || part || ']}');
+      end if;
+      return null;
+    end if;
+    seen := 1;
+    keys := array_remove(array[old_key, nullif(new_key, old_key)], null);
+    widest := greatest(octet_length(old_key), octet_length(new_key));
   elsif tg_op = 'INSERT' then
     select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
     from (select %9$s as key from new_rows n limit %11$s) as e;
@@ -232,7 +262,10 @@ $body$,
     2 * keys_max + 1,
     keys_max,
     subject,
-    2 * keys_max);
+    2 * keys_max,
+    -- Another primary key is another row.
+    (select string_agg(format('o.%I', f), ', ') from unnest(row_names || facts) f),
+    (select string_agg(format('n.%I', f), ', ') from unnest(row_names || facts) f));
 end
 $function$;
 
