@@ -4,7 +4,7 @@
 -- removes them, the view gatebell.watched lists them and says what is wrong with them. Payloads carry keys, never secrets:
 --   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the subject changed
 --   {"v":1,"s":"grant"}                               any key of the subject may have changed
---   {"v":1,"f":"<nonce>"}                             a fence, see gatebell.fence()
+--   {"v":1,"f":42,"o":"<server>","m":"<signature>"}   a fence, see gatebell.fence()
 
 create schema gatebell;
 
@@ -24,16 +24,6 @@ create function gatebell.channel() returns text
 
 comment on function gatebell.channel() is 'The channel that signals and fences are sent on; change it with gatebell.set_channel(name).';
 
-create function gatebell.fence(nonce text) returns void
-  language sql volatile
-  set search_path = pg_catalog, pg_temp
-begin atomic
-  select pg_catalog.pg_notify(gatebell.channel(), '{"v":1,"f":' || pg_catalog.to_json(nonce)::text || '}');
-end;
-
-comment on function gatebell.fence(text) is
-  'Sends a fence. The replica that hears its own nonce has heard every signal of every transaction acknowledged before the fence was sent.';
-
 -- Where and when a statement was answered: a load that was read from another server than the one the replica listens
 -- to must be discarded. (pg_postmaster_start_time changes at a restart and at a failover.)
 create view gatebell.origin as
@@ -44,6 +34,66 @@ select
   (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::double precision as server_time_ms;
 
 comment on view gatebell.origin is 'One row: which server answers, whether it is a standby, and its clock (milliseconds since 1970).';
+
+-- A fence is a message with a number that is taken, visibly to all, before the message is sent. Who asks for the newest number and then
+-- hears a greater one has heard every signal of every transaction that was acknowledged before it asked.
+create sequence gatebell.fence_number;
+
+-- Anybody can NOTIFY: fences are signed, by HMAC-SHA256 (RFC 2104) with a key of 64 bytes. It is kept as it is, and combined
+-- with the two pads of the algorithm.
+create table gatebell.fence_key (
+  key bytea not null,
+  inner_key bytea not null,
+  outer_key bytea not null
+);
+create unique index fence_key_one on gatebell.fence_key ((true));
+
+do $$
+declare
+  key bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+  inner_key bytea := key;
+  outer_key bytea := key;
+begin
+  for i in 0..63 loop
+    inner_key := set_byte(inner_key, i, get_byte(key, i) # 54);
+    outer_key := set_byte(outer_key, i, get_byte(key, i) # 92);
+  end loop;
+  insert into gatebell.fence_key values (key, inner_key, outer_key);
+end
+$$;
+
+comment on table gatebell.fence_key is 'The key that fences are signed with. Who can read it can make replicas believe that they have heard what they have not.';
+
+create function gatebell.fence(unless_after bigint, out newest bigint, out sent boolean, out key bytea)
+  language plpgsql volatile security definer
+  set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  secret gatebell.fence_key;
+  number bigint;
+  origin text;
+begin
+  select case when n.is_called then n.last_value else 0 end into newest from gatebell.fence_number n;
+  select * into secret from gatebell.fence_key;
+  key := secret.key;
+  sent := unless_after is null or newest <= unless_after;
+  if sent then
+    number := nextval('gatebell.fence_number');
+    select o.origin into origin from gatebell.origin o;
+    perform pg_notify(gatebell.channel(), json_build_object(
+      'v', 1,
+      'f', number,
+      'o', origin,
+      'm', encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(number || '/' || origin, 'UTF8'))), 'hex')
+    )::text);
+  end if;
+end
+$function$;
+
+revoke execute on function gatebell.fence(bigint) from public;
+
+comment on function gatebell.fence(bigint) is
+  'Says the number of the newest fence, and then sends one, unless there is a newer one than given; null: in any case. Whoever hears a greater number than it was told has heard every signal of every transaction that was acknowledged before it asked.';
 
 create table gatebell.watches (
   id bigint generated always as identity primary key,

@@ -19,7 +19,7 @@ begin
   if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_daemon') then
     grant usage on schema gatebell to gatebell_daemon;
     -- Functions are everybody's unless ALTER DEFAULT PRIVILEGES says otherwise.
-    grant execute on function gatebell.schema_version(), gatebell.channel(), gatebell.fence(text), gatebell.relation_tree(regclass)
+    grant execute on function gatebell.schema_version(), gatebell.channel(), gatebell.fence(bigint), gatebell.relation_tree(regclass)
       to gatebell_daemon;
     grant select on gatebell.origin, gatebell.watches, gatebell.watched to gatebell_daemon;
     grant select (id, name, email, display_name, groups, enabled) on gatebell.users to gatebell_daemon;

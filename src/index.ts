@@ -10,14 +10,15 @@ export type { Coherence, CoherenceOptions, CoherentCache } from './coherence/coh
 export type { Cache, CacheLimits, CacheOptions, CacheStats, Entry } from './coherence/cache.js';
 export { systemClock, systemRandom } from './coherence/clock.js';
 export type { Clock, Instant, Random } from './coherence/clock.js';
+export type { FenceMessage } from './coherence/fences.js';
 export { UnavailableError } from './coherence/errors.js';
 export type { UnavailableCause } from './coherence/errors.js';
 export type { FactQuery, FactSource, Reading, ReadPart, ReadPurpose, Row } from './coherence/source.js';
 export type {
+  AskFence,
   FenceReceipt,
   ListeningBackend,
   OpenSubscription,
-  SendFence,
   Subscription,
   SubscriptionEvents,
 } from './coherence/listener.js';

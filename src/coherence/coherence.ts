@@ -8,7 +8,7 @@ import { createBus, type ChangeHandler } from './bus.js';
 import { createCache, type AuditedCache, type Cache, type CacheOptions } from './cache.js';
 import { createSequence, type Clock, type Random } from './clock.js';
 import { createLease, createServerClock } from './lease.js';
-import { createListener, type OpenSubscription, type SendFence } from './listener.js';
+import { createListener, type OpenSubscription, type AskFence } from './listener.js';
 import { createLoader } from './loader.js';
 import type { ListenerState, Observe } from './observation.js';
 import { createReader, type Caches, type Reader } from './reader.js';
@@ -39,7 +39,7 @@ export interface CoherenceOptions {
   readonly random: Random;
   readonly observe: Observe;
   readonly openSubscription: OpenSubscription;
-  readonly sendFence: SendFence;
+  readonly askFence: AskFence;
   /** Makes the connections to Postgres, except the listening one, anew. */
   readonly renewPool: () => void;
   readonly source: FactSource;
@@ -103,7 +103,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     sequence,
     observe,
     openSubscription: options.openSubscription,
-    sendFence: options.sendFence,
+    askFence: options.askFence,
     renewPool: options.renewPool,
   });
   const slots = createSlots(clock, loadsMax);

@@ -11,26 +11,30 @@
  * Each state is an observation, none is a wish. An epoch begins when LISTEN is acknowledged and ends, in the same turn as
  * its cause, when the connection is given up; a connection is never used again.
  *
- * The trust window. A fence is a message with a fresh nonce, sent through the channel that the triggers use. Postgres delivers
- * in commit order, and a transaction that was acknowledged before the fence was sent is ahead of it in the queue. So when
- * the replica hears its own nonce, it has applied all of them, and the proof is both clocks as of just before the fence was sent.
+ * The trust window. Postgres delivers in commit order, and what was acknowledged before a fence was sent is ahead of it in the
+ * queue. So a replica asks Postgres for the number of the newest fence, at moments of its own; when it hears a later one, it has applied
+ * all that was acknowledged before it asked, and the proof is both clocks as of just before it asked.
  *
- * Every fence is sent from the pool, never over the listening connection: its echo proves that what *others* send
+ * Whoever asks sends a fence on the way if it is time for one, and nobody else has since. One fence proves all replicas, so
+ * Postgres sees a few a second however many they are. Whoever is in a hurry has one sent at once.
+ *
+ * Every fence is sent from a pool, never over a listening connection: hearing it proves that what *others* send
  * arrives (a transaction-mode pooler echoes a connection's own messages and delivers nothing else), and that the pool and
- * the listener see the same server. The statement that sends it also reads which server answers, its clock, and the
+ * the listener see the same server. The statement that asks also reads which server answers, its clock, and the
  * state of the triggers, so a proof says too: up to here the triggers were in place (P11).
  *
  * The first fence of an epoch also asks whether the backend that serves the listening connection is there. If it is not, the
  * pool leads to another server, an old primary perhaps: then nothing that the pool reads is believed until a fence has
  * come back (P5). Without the question this would show only when the fence is overdue.
  *
- * One fence is in flight at a time. Strong reads join the next one, which is not sent yet (P19).
+ * One fence is waited for at a time. Strong reads join the next one, which is not asked for yet (P19).
  */
 import { backoffMs } from './backoff.js';
 import type { SignalBus } from './bus.js';
 import { nap, sleep, type Clock, type Instant, type Nap, type Random, type Sequence } from './clock.js';
 import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from './observation.js';
+import { createHeardFences, type HeardFences } from './fences.js';
 import { parseMessage } from './signal.js';
 import { createWatches, type WatchState } from './watches.js';
 
@@ -52,7 +56,7 @@ export interface Subscription {
 
 /** What a subscription tells. Calls come in the order in which Postgres sent the messages. */
 export interface SubscriptionEvents {
-  onMessage(payload: string, processId: number): void;
+  onMessage(payload: string): void;
   onLost(error: unknown): void;
 }
 
@@ -66,13 +70,17 @@ export type OpenSubscription = (
   signal: AbortSignal,
 ) => Promise<Subscription>;
 
-/** What the statement that sent a fence has read in the same breath. */
+/** What the statement that asked for a fence has read in the same breath. */
 export interface FenceReceipt {
   readonly origin: string;
   readonly inRecovery: boolean;
   readonly serverTimeMs: number;
-  /** The backend that sent the fence: an echo from another one is somebody's forgery. */
-  readonly processId: number;
+  /** Number of the newest fence as of then; one that was sent on the way has a greater one. */
+  readonly newest: number;
+  /** Whether a fence was sent on the way. */
+  readonly sent: boolean;
+  /** What fences are signed with, in hexadecimal. */
+  readonly key: string;
   /** The channel that the triggers use. */
   readonly channel: string;
   /** Share of the notification queue that is in use, 0 to 1. When it is full, writers fail at COMMIT. */
@@ -85,17 +93,20 @@ export interface FenceReceipt {
   readonly listener: 'seen' | 'unsure' | 'absent';
 }
 
-/** Sends a fence from the pool, and asks for a backend on the way; rejects when it cannot, within bounded time. */
-export type SendFence = (nonce: string, listener?: ListeningBackend | null) => Promise<FenceReceipt>;
+/**
+ * Asks from the pool for the newest fence, and has one sent, unless there is a newer one than `unlessAfter` already; null: in any case.
+ * Looks for a backend on the way. Rejects when it cannot, within bounded time.
+ */
+export type AskFence = (unlessAfter: number | null, listener: ListeningBackend | null) => Promise<FenceReceipt>;
 
 /** A proven fence; null if it proved nothing. */
 export type FenceOutcome = { readonly sentAt: number; readonly epoch: number } | null;
 
 /** Times of a listener, in milliseconds. */
 export interface ListenerTimes {
-  /** From one fence to the next. */
+  /** From one question for a fence to the next. */
   readonly fenceIntervalMs: number;
-  /** From the sending of a fence to giving the connection up. */
+  /** From the question to giving the connection up. */
   readonly fenceOverdueMs: number;
 }
 
@@ -113,7 +124,7 @@ export interface ListenerDeps {
   readonly sequence: Sequence;
   readonly observe: Observe;
   readonly openSubscription: OpenSubscription;
-  readonly sendFence: SendFence;
+  readonly askFence: AskFence;
   /** Gives the pool's connections up, for they may lead to another server; the next ones are new. */
   readonly renewPool: () => void;
 }
@@ -128,7 +139,7 @@ export interface Listener {
   start(): void;
   /** Ends the epoch at once; resolves when the connection is given up. */
   stop(): Promise<void>;
-  /** A fence that is sent after this call. Never rejects. */
+  /** A fence that is asked for after this call, at once. Never rejects. */
   fence(): Promise<FenceOutcome>;
   /** Gives the connection up: what we see does not fit together. */
   distrust(cause: DownCause): void;
@@ -136,14 +147,20 @@ export interface Listener {
 
 /** The two clocks may drift apart by this much while a fence is in flight; more is a step, and the fence proves nothing. */
 const CLOCK_JUMP_MS = 100;
-/** Interval and round trip of a fence may take this share of the lease; more leaves no room for one that is lost. */
+/** Interval and age of a fence may take this share of the lease; more leaves no room for one that is lost. */
 const SLOW_SHARE = 0.75;
 /** After a fence that could not be sent. */
 const FENCE_RETRY_MS = 100;
 /** Turns of the event loop that waiting input gets before a fence is judged overdue, while messages keep coming. */
 const POLL_TURNS_MAX = 100;
-/** Echoes remembered until the receipt tells which backend sent the fence. */
-const ECHOES_MAX = 8;
+/** No fence is sent unless it is this share of the interval since the last one was heard; else whoever asks waits for somebody else's. */
+const GAP_SHARE = 0.5;
+/** Whoever waits asks again after a gap and up to this share of one, so that not all do at once. */
+const GAP_JITTER = 0.5;
+/** As `unlessAfter`: asks for the newest fence, and sends none. */
+export const NEVER = -1;
+/** Timers are as exact as this, in milliseconds. */
+const TIMER_MS = 1;
 /** Barriers that may wait for the same fence, and the longest name of one: anybody can send them. */
 const BARRIERS_MAX = 16;
 const BARRIER_ID_MAX = 64;
@@ -154,11 +171,17 @@ const MISMATCHES: ReadonlySet<DownCause> = new Set(['foreign_pool', 'foreign_rea
 class FenceError extends Error {}
 
 interface Fence {
-  nonce: string;
+  /** Whether somebody waits for it, or nothing is proven without it. */
+  readonly isUrgent: boolean;
   sentAt: number;
   sent: Instant;
+  /** Of the first question: what is heard later than it proves. */
   receipt: FenceReceipt | null;
-  readonly echoes: number[];
+  /** When it was asked for last, and whether the answer is still to come. */
+  askedMs: number;
+  isAsking: boolean;
+  /** Newest as of the last question. */
+  newest: number;
   readonly promise: Promise<FenceOutcome>;
   readonly settle: (outcome: FenceOutcome) => void;
 }
@@ -172,16 +195,29 @@ interface Attempt {
   ended: DownCause | null;
   proven: boolean;
   messages: number;
+  readonly heard: HeardFences;
+  /** Monotonic time, in milliseconds, of when a fence was last heard. */
+  heardMs: number;
   inFlight: Fence | null;
   readonly barriers: Set<string>;
 }
 
-function createFence(): Fence {
+function createFence(isUrgent: boolean): Fence {
   let settle!: (outcome: FenceOutcome) => void;
   const promise = new Promise<FenceOutcome>(resolve => {
     settle = resolve;
   });
-  return { nonce: '', sentAt: 0, sent: { monoMs: 0, wallMs: 0 }, receipt: null, echoes: [], promise, settle };
+  return {
+    isUrgent,
+    sentAt: 0,
+    sent: { monoMs: 0, wallMs: 0 },
+    receipt: null,
+    askedMs: 0,
+    isAsking: false,
+    newest: 0,
+    promise,
+    settle,
+  };
 }
 
 /** Creates a listener that is down. */
@@ -191,7 +227,7 @@ export function createListener(deps: ListenerDeps): Listener {
   let waiting: Fence | null = null;
   let stopped: AbortController | null = null;
   let running: Promise<void> = Promise.resolve();
-  /** The pause before the next fence. */
+  /** What the next fence waits for, if nobody is in a hurry. */
   let pause: Nap | null = null;
   let failures = 0;
   let noted: ListenerState = 'down';
@@ -260,7 +296,7 @@ export function createListener(deps: ListenerDeps): Listener {
         : `the triggers signal on channel '${receipt.channel}', this replica listens on '${channel}': set GATEBELL_CHANNEL`,
     );
 
-  const receive = (receiver: Attempt, payload: string, processId: number): void => {
+  const receive = (receiver: Attempt, payload: string): void => {
     if (receiver.ended !== null) {
       return;
     }
@@ -271,18 +307,17 @@ export function createListener(deps: ListenerDeps): Listener {
         bus.emit(message);
         observe({ event: 'signal', subject: message.subject, keys: message.keys?.length ?? null });
         return;
-      case 'fence': {
-        const fence = receiver.inFlight;
-        if (fence !== null && fence.nonce === message.nonce && fence.echoes.length < ECHOES_MAX) {
-          fence.echoes.push(processId);
-          judge(receiver, fence);
+      case 'fence':
+        if (receiver.heard.hear(message)) {
+          receiver.heardMs = clock.now().monoMs;
+          judge(receiver);
         }
         return;
-      }
       case 'barrier':
         void answerBarrier(receiver, message.id);
         return;
       case 'acknowledgement':
+      case 'greeting':
         return;
       case 'malformed':
         bus.emit({ type: 'flush', cause: 'malformed' });
@@ -316,10 +351,11 @@ export function createListener(deps: ListenerDeps): Listener {
     noteState();
   };
 
-  /** Called when the echo and when the receipt came, in whichever order; the second of them may prove. */
-  const judge = (receiver: Attempt, fence: Fence): void => {
-    const { receipt } = fence;
-    if (receiver.inFlight !== fence || receipt === null) {
+  /** Called when a fence and when a receipt came, in whichever order; the second of them may prove. */
+  const judge = (receiver: Attempt): void => {
+    const { inFlight: fence } = receiver;
+    const receipt = fence?.receipt ?? null;
+    if (fence === null || receipt === null) {
       return;
     }
     if (receipt.listener === 'absent') {
@@ -340,16 +376,16 @@ export function createListener(deps: ListenerDeps): Listener {
       endAttempt(receiver, 'origin_changed', null);
       return;
     }
-    const hasEchoed = fence.echoes.includes(receipt.processId);
-    if (hasEchoed || receipt.listener === 'seen') {
+    const isHeard = receipt.channel === channel && receiver.heard.hasHeardSince(receipt.newest, receipt.origin);
+    if (isHeard || receipt.listener === 'seen') {
       lease.settleOrigin(receipt.origin);
     }
-    if (!hasEchoed) {
+    if (!isHeard) {
       return;
     }
     const now = clock.now();
-    const rttMs = now.monoMs - fence.sent.monoMs;
-    if (Math.abs(now.wallMs - fence.sent.wallMs - rttMs) > CLOCK_JUMP_MS) {
+    const ageMs = now.monoMs - fence.sent.monoMs;
+    if (Math.abs(now.wallMs - fence.sent.wallMs - ageMs) > CLOCK_JUMP_MS) {
       problem = 'a clock was stepped while a fence was in flight';
       failFence(receiver, fence, 'clock_jump');
       return;
@@ -361,9 +397,9 @@ export function createListener(deps: ListenerDeps): Listener {
     receiver.proven = true;
     failures = 0;
     problem = null;
-    observe({ event: 'fence_proven', rttMs, queueUsage: receipt.queueUsage });
-    if (rttMs + times.fenceIntervalMs > lease.leaseMs * SLOW_SHARE) {
-      observe({ event: 'fence_slow', rttMs, leaseMs: lease.leaseMs });
+    observe({ event: 'fence_proven', rttMs: receipt.sent ? ageMs : null, queueUsage: receipt.queueUsage });
+    if (ageMs + times.fenceIntervalMs > lease.leaseMs * SLOW_SHARE) {
+      observe({ event: 'fence_slow', ageMs, leaseMs: lease.leaseMs });
     }
     noteState();
     fence.settle({ sentAt: fence.sentAt, epoch: receiver.epoch! });
@@ -380,46 +416,85 @@ export function createListener(deps: ListenerDeps): Listener {
     return sender.inFlight === fence;
   };
 
-  const sendFence = async (sender: Attempt, fence: Fence): Promise<FenceOutcome> => {
-    const overdue = nap(clock, times.fenceOverdueMs);
-    void fence.promise.then(overdue.wake);
-    sender.inFlight = fence;
-    fence.nonce = random.nonce();
-    fence.sentAt = sequence.next();
-    fence.sent = clock.now();
-    deps.sendFence(fence.nonce, sender.proven ? null : (sender.subscription?.backend ?? null)).then(
-      receipt => {
-        fence.receipt = receipt;
-        judge(sender, fence);
-      },
-      (error: unknown) => {
-        if (sender.inFlight === fence) {
-          problem = `a fence could not be sent: ${error instanceof Error ? error.message : String(error)}`;
-          failFence(sender, fence, 'send_failed', error);
-        }
-      },
-    );
-    await overdue.over;
-    if (sender.inFlight === fence && (await isOverdue(sender, fence))) {
-      const { receipt } = fence;
-      const isHeardElsewhere = receipt !== null && receipt.channel !== channel;
-      failFence(sender, fence, isHeardElsewhere ? 'channel_mismatch' : 'overdue');
-      if (receipt !== null) {
-        endAttempt(sender, isHeardElsewhere ? 'channel_mismatch' : 'fence_overdue', overdueError(receipt));
+  const ask = async (sender: Attempt, fence: Fence, unlessAfter: number | null): Promise<void> => {
+    fence.isAsking = true;
+    fence.askedMs = clock.now().monoMs;
+    try {
+      const receipt = await deps.askFence(unlessAfter, sender.proven ? null : (sender.subscription?.backend ?? null));
+      sender.heard.learnKey(receipt.key);
+      fence.newest = receipt.newest;
+      fence.receipt ??= receipt;
+      judge(sender);
+    } catch (error) {
+      // Once there is a receipt, another question only asks to hurry.
+      if (sender.inFlight === fence && fence.receipt === null) {
+        problem = `a fence could not be sent: ${error instanceof Error ? error.message : String(error)}`;
+        failFence(sender, fence, 'send_failed', error);
+      }
+    } finally {
+      fence.isAsking = false;
+      if (waiting !== null) {
+        pause?.wake();
       }
     }
-    return fence.promise;
   };
 
-  const sendFences = async (sender: Attempt): Promise<void> => {
+  /** Resolves when the fence has proven, or failed, or made way for one that somebody waits for. Whether it failed. */
+  const awaitFence = async (sender: Attempt, fence: Fence): Promise<boolean> => {
+    const gapMs = times.fenceIntervalMs * GAP_SHARE;
+    sender.inFlight = fence;
+    fence.sentAt = sequence.next();
+    fence.sent = clock.now();
+    const overdueAtMs = fence.sent.monoMs + times.fenceOverdueMs;
+    const isDue = fence.sent.monoMs - sender.heardMs >= gapMs;
+    void ask(sender, fence, fence.isUrgent ? null : isDue ? sender.heard.newest : NEVER);
+    while (sender.inFlight === fence) {
+      const { monoMs: nowMs } = clock.now();
+      const sinceMs = fence.isAsking ? nowMs : Math.max(sender.heardMs, fence.askedMs);
+      const againMs = sinceMs + gapMs * (1 + random.uniform() * GAP_JITTER);
+      const wait = nap(clock, Math.max(0, Math.min(againMs, overdueAtMs) - nowMs));
+      pause = fence.isUrgent ? null : wait;
+      void fence.promise.then(wait.wake);
+      await wait.over;
+      if (sender.inFlight !== fence) {
+        break;
+      }
+      if (waiting !== null && !fence.isUrgent && !fence.isAsking) {
+        sender.inFlight = null;
+        fence.settle(null);
+        return false;
+      }
+      if (overdueAtMs - clock.now().monoMs < TIMER_MS) {
+        await judgeOverdue(sender, fence);
+      } else if (!fence.isAsking) {
+        void ask(sender, fence, fence.newest);
+      }
+    }
+    return (await fence.promise) === null;
+  };
+
+  const judgeOverdue = async (sender: Attempt, fence: Fence): Promise<void> => {
+    if (!(await isOverdue(sender, fence))) {
+      return;
+    }
+    const { receipt } = fence;
+    const isHeardElsewhere = receipt !== null && receipt.channel !== channel;
+    failFence(sender, fence, isHeardElsewhere ? 'channel_mismatch' : 'overdue');
+    if (receipt !== null) {
+      endAttempt(sender, isHeardElsewhere ? 'channel_mismatch' : 'fence_overdue', overdueError(receipt));
+    }
+  };
+
+  const proveOnAndOn = async (sender: Attempt): Promise<void> => {
+    let hasFailed = true;
     while (sender.ended === null) {
-      const fence = waiting ?? createFence();
+      const fence = waiting ?? createFence(hasFailed);
       waiting = null;
-      const outcome = await sendFence(sender, fence);
+      hasFailed = await awaitFence(sender, fence);
       if (sender.ended !== null) {
         return;
       }
-      if (outcome === null) {
+      if (hasFailed) {
         await sleep(clock, FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
       } else if (waiting === null) {
         const dueInMs = fence.sent.monoMs + times.fenceIntervalMs - clock.now().monoMs;
@@ -439,6 +514,8 @@ export function createListener(deps: ListenerDeps): Listener {
       ended: null,
       proven: false,
       messages: 0,
+      heard: createHeardFences(),
+      heardMs: -Infinity,
       inFlight: null,
       barriers: new Set(),
     };
@@ -448,8 +525,8 @@ export function createListener(deps: ListenerDeps): Listener {
       const subscription = await deps.openSubscription(
         channel,
         {
-          onMessage: (payload, processId) => {
-            receive(opened, payload, processId);
+          onMessage: payload => {
+            receive(opened, payload);
           },
           onLost: error => {
             endAttempt(opened, 'connection_lost', error);
@@ -468,7 +545,7 @@ export function createListener(deps: ListenerDeps): Listener {
       problem = failures === 0 ? 'waiting for the first fence' : problem;
       observe({ event: 'connection_opened' });
       noteState();
-      await sendFences(opened);
+      await proveOnAndOn(opened);
       return null;
     } catch (error) {
       endAttempt(opened, 'connection_lost', error);
@@ -495,7 +572,7 @@ export function createListener(deps: ListenerDeps): Listener {
     if (attempt === null || attempt.epoch === null) {
       return Promise.resolve(null);
     }
-    waiting ??= createFence();
+    waiting ??= createFence(true);
     pause?.wake();
     return waiting.promise;
   };

@@ -27,9 +27,9 @@ export type CoherenceObservation =
   | { readonly event: 'connection_opened' }
   | { readonly event: 'connection_failed'; readonly error: unknown; readonly retryMs: number }
   | { readonly event: 'connection_closed'; readonly cause: DownCause; readonly error: unknown }
-  | { readonly event: 'fence_proven'; readonly rttMs: number; readonly queueUsage: number }
+  | { readonly event: 'fence_proven'; readonly rttMs: number | null; readonly queueUsage: number }
   | { readonly event: 'fence_failed'; readonly cause: FenceFailure; readonly error: unknown }
-  | { readonly event: 'fence_slow'; readonly rttMs: number; readonly leaseMs: number }
+  | { readonly event: 'fence_slow'; readonly ageMs: number; readonly leaseMs: number }
   | { readonly event: 'signal'; readonly subject: string; readonly keys: number | null }
   | { readonly event: 'message_malformed'; readonly problem: string; readonly payloadBytes: number }
   | { readonly event: 'flush'; readonly cause: FlushCause }

@@ -3,6 +3,8 @@
  * because anyone with a connection can NOTIFY, and a payload that we do not understand may be a change that we missed.
  */
 
+import type { FenceMessage } from './fences.js';
+
 /** Key of one fact: the values of its key columns as text, in the order in which the table is watched. */
 export type Key = readonly string[];
 
@@ -28,9 +30,11 @@ export type Signal = Change | Flush;
 /** One payload of the channel, understood or not. */
 export type Message =
   | Change
-  | { readonly type: 'fence'; readonly nonce: string }
+  | FenceMessage
   | { readonly type: 'barrier'; readonly id: string }
   | { readonly type: 'acknowledgement'; readonly id: string; readonly replica: string }
+  /** What a connection sends to itself. */
+  | { readonly type: 'greeting'; readonly mark: string }
   | { readonly type: 'malformed'; readonly problem: string };
 
 const SUBJECT = /^[a-z][a-z0-9_]{0,39}$/;
@@ -60,12 +64,18 @@ export function parseMessage(payload: string): Message {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     return malformed('not a JSON object');
   }
-  const { v, s, k, f, b, a, r, ...rest } = parsed as Record<string, unknown>;
+  const { v, s, k, f, o, m, b, a, r, g, ...rest } = parsed as Record<string, unknown>;
   if (v !== WIRE_VERSION) {
     return malformed('not version 1');
   }
-  if (Object.keys(rest).length > 0 || [s, f, b, a].filter(kind => kind !== undefined).length !== 1) {
-    return malformed('not one of change, fence, barrier, acknowledgement');
+  if (Object.keys(rest).length > 0 || [s, f, b, a, g].filter(kind => kind !== undefined).length !== 1) {
+    return malformed('not one of change, fence, barrier, acknowledgement, greeting');
+  }
+  if (Number.isSafeInteger(f) && typeof o === 'string' && typeof m === 'string' && k === undefined && r === undefined) {
+    return { type: 'fence', number: f as number, origin: o, signature: m };
+  }
+  if (o !== undefined || m !== undefined) {
+    return malformed('a field has the wrong type');
   }
   if (typeof s === 'string' && r === undefined) {
     if (!SUBJECT.test(s)) {
@@ -78,14 +88,14 @@ export function parseMessage(payload: string): Message {
       ? { type: 'change', subject: s, keys: k }
       : malformed('keys are not arrays of strings');
   }
-  if (k === undefined && typeof f === 'string' && r === undefined) {
-    return { type: 'fence', nonce: f };
-  }
   if (k === undefined && typeof b === 'string' && r === undefined) {
     return { type: 'barrier', id: b };
   }
   if (k === undefined && typeof a === 'string' && typeof r === 'string') {
     return { type: 'acknowledgement', id: a, replica: r };
+  }
+  if (k === undefined && typeof g === 'string' && r === undefined) {
+    return { type: 'greeting', mark: g };
   }
   return malformed('a field has the wrong type');
 }

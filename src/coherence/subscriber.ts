@@ -47,7 +47,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
     });
     failed.catch(() => undefined);
     const mark = systemRandom.nonce();
-    const greeting = JSON.stringify({ v: 1, f: mark });
+    const greeting = JSON.stringify({ v: 1, g: mark });
     let identify: (processId: number) => void = () => undefined;
     const identified = new Promise<number>(resolve => {
       identify = resolve;
@@ -92,7 +92,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
         if (text === greeting) {
           identify(processId);
         }
-        events.onMessage(text, processId);
+        events.onMessage(text);
       }
     });
     signal.addEventListener('abort', onAbort);

@@ -2,8 +2,8 @@
  * `gatebell doctor`: looks at everything that a replica rests on, with the replica's own connection strings and role, and says what is wrong and what to do.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemRandom } from '../coherence/clock.js';
-import type { FenceReceipt } from '../coherence/listener.js';
+import { createHeardFences } from '../coherence/fences.js';
+import { NEVER, type FenceReceipt } from '../coherence/listener.js';
 import { parseMessage } from '../coherence/signal.js';
 import { createSubscriptionOpener } from '../coherence/subscriber.js';
 import { EXIT } from '../errors.js';
@@ -38,27 +38,34 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   ['read gatebell.grants', `has_column_privilege('gatebell.grants', 'role', 'select')`],
   ['read gatebell.credentials', `has_column_privilege('gatebell.credentials', 'token_hash', 'select')`],
   ['read gatebell.watched', `has_table_privilege('gatebell.watched', 'select')`],
-  ['send fences', `has_function_privilege('gatebell.fence(text)', 'execute')`],
+  ['send fences', `has_function_privilege('gatebell.fence(bigint)', 'execute')`],
 ];
 
 /** LISTENs, sends a fence from the pool, and waits for it. */
 async function hearFence(context: CommandContext, database: Database): Promise<Check> {
   const name = 'LISTEN delivers what others send';
-  const nonce = systemRandom.nonce();
+  const heard = createHeardFences();
   const abort = new AbortController();
   const variable = context.config.listenUrl === null ? 'DATABASE_URL' : 'GATEBELL_LISTEN_URL';
-  let heard: (processId: number) => void = () => undefined;
-  const echo = new Promise<number>(resolve => {
-    heard = resolve;
+  let receipt: FenceReceipt | null = null;
+  let arrive: (isHeard: boolean) => void = () => undefined;
+  const arrived = new Promise<boolean>(resolve => {
+    arrive = resolve;
   });
+  const look = (): void => {
+    if (receipt !== null && heard.hasHeardSince(receipt.newest, receipt.origin)) {
+      arrive(true);
+    }
+  };
   try {
     const subscription = await createSubscriptionOpener(database.listenConfig)(
       context.config.channel,
       {
-        onMessage: (payload, processId) => {
+        onMessage: payload => {
           const message = parseMessage(payload);
-          if (message.type === 'fence' && message.nonce === nonce) {
-            heard(processId);
+          if (message.type === 'fence') {
+            heard.hear(message);
+            look();
           }
         },
         onLost: () => undefined,
@@ -66,12 +73,13 @@ async function hearFence(context: CommandContext, database: Database): Promise<C
       abort.signal,
     );
     try {
-      const receipt: FenceReceipt = await database.sendFence(nonce, subscription.backend);
+      receipt = await database.askFence(null, subscription.backend);
+      heard.learnKey(receipt.key);
+      look();
       if (receipt.listener === 'absent') {
         return { name, ok: false, detail: `the pool reads from another server than ${variable} leads to` };
       }
-      const processId = await Promise.race([echo, sleep(ECHO_MS, null, { signal: abort.signal })]);
-      if (processId === receipt.processId) {
+      if (await Promise.race([arrived, sleep(ECHO_MS, false, { signal: abort.signal })])) {
         return { name, ok: true, detail: `a fence came back through ${variable}` };
       }
       return {
@@ -156,7 +164,7 @@ async function examine(context: CommandContext, database: Database): Promise<Che
     return checks;
   }
 
-  const receipt = await database.sendFence(systemRandom.nonce());
+  const receipt = await database.askFence(NEVER, null);
   const remedies = await database.query<{ statement: string }>(
     'doctor',
     `select format('select gatebell.watch(%L, %L, %L, %L);', target, subject, key_columns, watched_columns) as statement

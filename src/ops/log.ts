@@ -70,7 +70,10 @@ function describe(observation: Observation): Line {
         message: `listening connection given up: ${observation.cause}${observation.error === null ? '' : ` (${errorText(observation.error)})`}`,
       };
     case 'fence_proven':
-      return { level: 'debug', message: `fence proven in ${observation.rttMs.toFixed(2)} ms` };
+      return {
+        level: 'debug',
+        message: `fence proven${observation.rttMs === null ? '' : ` in ${observation.rttMs.toFixed(2)} ms`}`,
+      };
     case 'fence_failed':
       return {
         level: 'warn',
@@ -79,7 +82,7 @@ function describe(observation: Observation): Line {
     case 'fence_slow':
       return {
         level: 'warn',
-        message: `a fence took ${Math.round(observation.rttMs)} ms: too near the lease of ${observation.leaseMs} ms`,
+        message: `a fence took ${Math.round(observation.ageMs)} ms: too near the lease of ${observation.leaseMs} ms`,
       };
     case 'signal':
       return { level: 'debug', message: `signal: ${observation.subject}, ${observation.keys ?? 'all'} keys` };

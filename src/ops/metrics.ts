@@ -133,7 +133,7 @@ export function createMetrics(
   });
   const fenceRtt = new Histogram({
     name: 'gatebell_fence_rtt_seconds',
-    help: 'From a fence sent to its echo.',
+    help: 'From the question for a fence until it was heard, of the fences that this replica had sent at once.',
     buckets: FENCE_BUCKETS,
     registers,
   });
@@ -257,7 +257,9 @@ export function createMetrics(
           connections.inc();
           break;
         case 'fence_proven':
-          fenceRtt.observe(observation.rttMs / 1000);
+          if (observation.rttMs !== null) {
+            fenceRtt.observe(observation.rttMs / 1000);
+          }
           queueUsage.set(observation.queueUsage);
           break;
         case 'query':

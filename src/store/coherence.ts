@@ -76,7 +76,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     random: systemRandom,
     observe,
     openSubscription: createSubscriptionOpener(database.listenConfig),
-    sendFence: database.sendFence,
+    askFence: database.askFence,
     renewPool: database.renew,
     source: database.source,
   });

@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
-import type { FenceReceipt, SendFence } from '../coherence/listener.js';
+import type { FenceReceipt, AskFence } from '../coherence/listener.js';
 import type { FactSource, Reading, ReadPart } from '../coherence/source.js';
 
 /** How to reach Postgres. */
@@ -31,7 +31,7 @@ export type StoreObservation =
 /** See the head of the file. */
 export interface Database {
   readonly source: FactSource;
-  readonly sendFence: SendFence;
+  readonly askFence: AskFence;
   /** What the listening connection is made of. */
   readonly listenConfig: ClientConfig;
   readonly poolMax: number;
@@ -89,6 +89,8 @@ function connectionConfig(
     'tcp_keepalives_count=2',
     // The listening connection is idle for as long as nothing changes.
     'idle_session_timeout=0',
+    // A fence takes a number.
+    'default_transaction_read_only=off',
   ];
   const config: ClientConfig = {
     application_name: applicationName,
@@ -114,20 +116,22 @@ function connectionConfig(
 }
 
 const FENCE = `
-  select o.origin, o.in_recovery, o.server_time_ms, pg_backend_pid() as process_id, gatebell.channel() as channel,
-    pg_notification_queue_usage() as queue_usage, gatebell.fence($1) as sent,
+  select o.origin, o.in_recovery, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
+    f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
     case when $2::integer is null then 'seen' else coalesce((
       select case when position($3::text in a.query) > 0 then 'seen' else 'unsure' end from pg_stat_get_activity($2) a
     ), 'absent') end as listener,
     (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint)
        order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
-  from gatebell.origin o`;
+  from gatebell.origin o, gatebell.fence($1) f`;
 
 interface FenceRow extends pg.QueryResultRow {
   origin: string;
   in_recovery: boolean;
   server_time_ms: number;
-  process_id: number;
+  newest: number;
+  sent: boolean;
+  key: string;
   channel: string;
   queue_usage: number;
   listener: FenceReceipt['listener'];
@@ -270,8 +274,12 @@ export function createDatabase(options: DatabaseOptions): Database {
       },
       isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
     },
-    async sendFence(nonce, listener) {
-      const [row] = await query<FenceRow>('fence', FENCE, [nonce, listener?.processId ?? null, listener?.mark ?? null]);
+    async askFence(unlessAfter, listener) {
+      const [row] = await query<FenceRow>('fence', FENCE, [
+        unlessAfter,
+        listener?.processId ?? null,
+        listener?.mark ?? null,
+      ]);
       if (row === undefined) {
         throw new Error('the view gatebell.origin returned no row');
       }
@@ -279,7 +287,9 @@ export function createDatabase(options: DatabaseOptions): Database {
         origin: row.origin,
         inRecovery: row.in_recovery,
         serverTimeMs: row.server_time_ms,
-        processId: row.process_id,
+        newest: row.newest,
+        sent: row.sent,
+        key: row.key,
         channel: row.channel,
         queueUsage: row.queue_usage,
         watches: row.watches,

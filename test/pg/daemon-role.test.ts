@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { signFence } from '../../src/coherence/fences.js';
+import { parseMessage } from '../../src/coherence/signal.js';
 import { migrate, readMigrationStatus, requireCurrentSchema } from '../../src/store/migrate.js';
 import { createDatabase, type Database } from '../../src/store/pool.js';
 import { factCaches } from '../../src/store/facts.js';
@@ -55,7 +57,7 @@ describe('it can', () => {
   });
 
   test('send fences, which say how the watched tables are', async () => {
-    const receipt = await daemon.sendFence('nonce "1"');
+    const receipt = await daemon.askFence(null, null);
     expect(receipt).toMatchObject({
       inRecovery: false,
       channel: 'gatebell',
@@ -66,17 +68,21 @@ describe('it can', () => {
     );
   });
 
-  test('listen, and hear its own fence with its own process id', async () => {
+  test('listen, and hear its own fence, which is signed', async () => {
     await client.query('listen gatebell');
     const heard = new Promise<pg.Notification>(resolve => {
       client.on('notification', notification => {
-        if (notification.payload?.includes('from the pool') === true) {
-          resolve(notification);
-        }
+        resolve(notification);
       });
     });
-    const { processId } = await daemon.sendFence('from the pool');
-    expect(await heard).toMatchObject({ processId, payload: '{"v":1,"f":"from the pool"}' });
+    const { newest, origin, key } = await daemon.askFence(null, null);
+    const message = parseMessage((await heard).payload ?? '');
+    expect(message).toEqual({
+      type: 'fence',
+      number: newest + 1,
+      origin,
+      signature: signFence(key, newest + 1, origin),
+    });
     await client.query('unlisten *');
   });
 
@@ -155,7 +161,7 @@ test('the migration grants what a replica runs by name, also where functions are
     where p.pronamespace = 'gatebell'::regnamespace and a.grantee = 'gatebell_daemon'::regrole order by 1`);
   expect(functions.map(row => row['name'] as unknown)).toEqual([
     'gatebell.channel()',
-    'gatebell.fence(text)',
+    'gatebell.fence(bigint)',
     'gatebell.relation_tree(regclass)',
     'gatebell.schema_version()',
   ]);
@@ -167,6 +173,6 @@ test('the migration grants what a replica runs by name, also where functions are
       end loop;
     end $$`);
   await expect(client.query('select gatebell.is_label($1)', ['x'])).rejects.toMatchObject({ code: '42501' });
-  expect((await daemon.sendFence('nonce')).watches).toHaveLength(5);
+  expect((await daemon.askFence(null, null)).watches).toHaveLength(5);
   expect((await readMigrationStatus(client)).version).toBe(3);
 });

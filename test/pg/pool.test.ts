@@ -63,7 +63,7 @@ test('a fence sees the backend that listens on the same server, and says when it
     new AbortController().signal,
   );
   const { backend } = open;
-  const look = async (asked: typeof backend | null): Promise<string> => (await pool.sendFence('n', asked)).listener;
+  const look = async (asked: typeof backend | null): Promise<string> => (await pool.askFence(null, asked)).listener;
   expect(await look(null)).toBe('seen');
   expect(await look(backend)).toBe('seen');
   expect(await look({ ...backend, mark: 'of another server' })).toBe('unsure');

@@ -104,7 +104,7 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
       }
     },
     openSubscription: createSubscriptionOpener(pool.listenConfig),
-    sendFence: pool.sendFence,
+    askFence: pool.askFence,
     renewPool: pool.renew,
     source: pool.source,
   });

@@ -4,6 +4,7 @@
  *
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
+import { signFence } from '../../src/coherence/fences.js';
 import type { FenceReceipt, ListeningBackend } from '../../src/coherence/listener.js';
 import type { WatchState } from '../../src/coherence/watches.js';
 import type { Key } from '../../src/coherence/signal.js';
@@ -46,7 +47,7 @@ export interface Write {
 /** A backend that listens. */
 export interface Backend {
   readonly processId: number;
-  hear(payload: string, processId: number): void;
+  hear(payload: string): void;
   /** The server ends the connection. */
   end(): void;
 }
@@ -56,6 +57,8 @@ export interface Server {
   readonly origin: string;
   readonly rows: Map<string, StoredRow>;
   readonly backends: Set<Backend>;
+  /** Number of the newest fence. */
+  fences: number;
   up: boolean;
   inRecovery: boolean;
 }
@@ -65,6 +68,7 @@ interface Commit {
 }
 
 const CHANNEL = 'gatebell';
+const FENCE_KEY = '5a'.repeat(64);
 /** Postgres' clock is its own. */
 const SERVER_CLOCK_MS = 5_000_000;
 
@@ -89,7 +93,7 @@ export class Cluster {
     this.#dice = dice;
     this.#history = history;
     this.#trace = trace;
-    this.primary = this.#boot(new Map());
+    this.primary = this.#boot(new Map(), 0);
   }
 
   get clockMs(): number {
@@ -133,15 +137,20 @@ export class Cluster {
         const payload = JSON.stringify(
           tells === 'whole subject' ? { v: 1, s: subject } : { v: 1, s: subject, k: keys },
         );
-        this.notify(server, this.garbles ? payload.slice(1) : payload, 1);
+        this.notify(server, this.garbles ? payload.slice(1) : payload);
       }
     }
   }
 
-  notify(server: Server, payload: string, processId: number): void {
+  notify(server: Server, payload: string): void {
     for (const backend of server.backends) {
-      backend.hear(payload, processId);
+      backend.hear(payload);
     }
+  }
+
+  /** Sends a fence of this number, with this signature if it is forged. */
+  notifyFence(server: Server, number: number, signature = signFence(FENCE_KEY, number, server.origin)): void {
+    this.notify(server, JSON.stringify({ v: 1, f: number, o: server.origin, m: signature }));
   }
 
   /** One statement's snapshot. */
@@ -152,14 +161,19 @@ export class Cluster {
     });
   }
 
-  /** What the statement that sends a fence reads; it notifies when it commits. */
-  receipt(server: Server, processId: number, listener: ListeningBackend | null): FenceReceipt {
+  /** What the statement that asks for a fence reads; if it sends one, it takes its number now, and notifies when it commits. */
+  receipt(server: Server, unlessAfter: number | null, listener: ListeningBackend | null): FenceReceipt {
+    const newest = server.fences;
+    const sent = unlessAfter === null || newest <= unlessAfter;
+    server.fences += Number(sent);
     return {
+      newest,
+      sent,
+      key: FENCE_KEY,
       listener: this.#look(server, listener),
       origin: server.origin,
       inRecovery: server.inRecovery,
       serverTimeMs: this.clockMs,
-      processId,
       channel: CHANNEL,
       queueUsage: 0,
       watches: SUBJECTS.flatMap(subject => this.#watch(subject)),
@@ -183,13 +197,15 @@ export class Cluster {
     Object.assign(triggers, { enabled: true, watched: true });
     this.#touch(subject, 'enabled');
     if (told && this.primary !== null) {
-      this.notify(this.primary, JSON.stringify({ v: 1, s: subject }), 1);
+      this.notify(this.primary, JSON.stringify({ v: 1, s: subject }));
     }
   }
 
   /** A standby as of now, which falls behind from now on. */
   standby(): Server | null {
-    return this.primary === null ? null : { ...this.#boot(new Map(this.primary.rows)), inRecovery: true };
+    return this.primary === null
+      ? null
+      : { ...this.#boot(new Map(this.primary.rows), this.primary.fences), inRecovery: true };
   }
 
   /** All connections break; a little later it is back, as another process. */
@@ -206,7 +222,7 @@ export class Cluster {
   switchOver(): Server | null {
     const old = this.primary;
     if (old !== null) {
-      this.primary = this.#boot(new Map(old.rows));
+      this.primary = this.#boot(new Map(old.rows), old.fences);
       this.#trace(() => `${this.primary?.name} takes over, and ${old.name} still answers`);
       for (const backend of old.backends) {
         backend.end();
@@ -238,7 +254,7 @@ export class Cluster {
           }
         }
       }
-      const server = this.#boot(rows);
+      const server = this.#boot(rows, old.fences);
       this.primary = server;
       this.#trace(() => `${server.name} takes over without the last ${lost} commits`);
       const facts = new Map([...old.rows.values(), ...rows.values()].map(row => [factName(row.subject, row.key), row]));
@@ -246,9 +262,11 @@ export class Cluster {
     });
   }
 
-  #boot(rows: Map<string, StoredRow>): Server {
+  /** Numbers are logged ahead, 32 at a time; a standby may lack the last of them. */
+  #boot(rows: Map<string, StoredRow>, fencesBefore: number): Server {
     const name = `server ${++this.#servers}`;
-    return { name, origin: `${this.#servers}/16384`, rows, backends: new Set(), up: true, inRecovery: false };
+    const fences = Math.max(0, fencesBefore + (this.#servers % 2 === 0 ? -10 : 32));
+    return { name, origin: `${this.#servers}/16384`, rows, backends: new Set(), fences, up: true, inRecovery: false };
   }
 
   /** Not every role may see what another one's backend does. */

@@ -3,7 +3,6 @@ import { SUBJECTS, type Cluster, type Subject } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { Replica } from './replica.js';
 import type { Timeline } from './timeline.js';
-import { FORGER_PROCESS } from './wires.js';
 
 export interface FaultTargets {
   readonly timeline: Timeline;
@@ -306,7 +305,10 @@ export const hostile = {
     });
   },
   foreignFence: ({ cluster }) => {
-    shout(cluster, '{"v":1,"f":"nonce-1"}');
+    if (cluster.primary !== null) {
+      // A number that will not be reached: if it counted, it would prove whatever is asked for.
+      cluster.notifyFence(cluster.primary, Number.MAX_SAFE_INTEGER, 'forged');
+    }
   },
   forgeFences: ({ timeline, dice }, { wires }) => {
     wires.weather.forgesFences = true;
@@ -335,7 +337,7 @@ export const hostile = {
 
 function shout(cluster: Cluster, payload: string): void {
   if (cluster.primary !== null) {
-    cluster.notify(cluster.primary, payload, FORGER_PROCESS);
+    cluster.notify(cluster.primary, payload);
   }
 }
 

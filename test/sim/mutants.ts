@@ -32,6 +32,7 @@ const patch =
 const acceptance = patch('src/coherence/acceptance.ts');
 const bus = patch('src/coherence/bus.ts');
 const cache = patch('src/coherence/cache.ts');
+const fences = patch('src/coherence/fences.ts');
 const lease = patch('src/coherence/lease.ts');
 const listener = patch('src/coherence/listener.ts');
 const loader = patch('src/coherence/loader.ts');
@@ -296,8 +297,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'a strong read joins a fence in flight',
     patches: [
       listener(
-        '    waiting ??= createFence();\n    pause',
-        '    if (attempt.inFlight !== null) {\n      return attempt.inFlight.promise;\n    }\n    waiting ??= createFence();\n    pause',
+        '    waiting ??= createFence(true);\n    pause',
+        '    if (attempt.inFlight !== null) {\n      return attempt.inFlight.promise;\n    }\n    waiting ??= createFence(true);\n    pause',
       ),
     ],
     profile: 'halves',
@@ -370,7 +371,7 @@ export const MUTANTS: readonly Mutant[] = [
         `    const queuedAt = this.#parts.tap.onQueued();
     if (payload.includes('"f"')) {
       this.#parts.machine.receive(() => {
-        this.#parts.events.onMessage(payload, processId);
+        this.#parts.events.onMessage(payload);
       });
       return;
     }
@@ -511,25 +512,58 @@ export const MUTANTS: readonly Mutant[] = [
     expects: ['rates'],
   },
   {
-    name: '34-nonce',
-    mistake: 'a fence is proven by any nonce',
-    patches: [listener('fence !== null && fence.nonce === message.nonce && ', 'fence !== null && ')],
+    name: '34-number',
+    mistake: 'any fence proves whatever was asked for, whatever its number',
+    patches: [fences(' && newest.number > number', '')],
     profile: 'echoes',
     seed: 1,
     seeds: 60,
     expects: STALE,
   },
   {
-    name: '34',
-    mistake: "a fence is proven by anybody's message",
-    patches: [
-      listener('fence !== null && fence.nonce === message.nonce && ', 'fence !== null && '),
-      listener('fence.echoes.includes(receipt.processId)', 'fence.echoes.length > 0'),
-    ],
+    name: '34-same-number',
+    mistake: 'the newest fence as of the question proves what was asked for',
+    patches: [fences('newest.number > number', 'newest.number >= number')],
     profile: 'echoes',
     seed: 1,
     seeds: 60,
     expects: STALE,
+  },
+  {
+    name: '34-signature',
+    mistake: "anybody's fence proves: signatures are not looked at",
+    patches: [fences('if (!isSigned(fence, signedWith)) {', 'if (false) {')],
+    profile: 'hostile',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: '34-origin',
+    mistake: 'a fence of another server proves',
+    patches: [fences('newest.origin === origin && ', '')],
+    profile: 'leftBehind',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'fences-of-ones-own',
+    mistake: 'every question has a fence sent: fences of others are no reason not to',
+    patches: [listener('fence.isUrgent || !sender.proven ? null : ', 'null ?? ')],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: ['rates'],
+  },
+  {
+    name: 'fences-of-others',
+    mistake: 'who waits for a fence of others waits for ever',
+    patches: [listener('void ask(sender, fence, fence.newest);', 'void fence.newest;')],
+    profile: 'calm',
+    seed: 1,
+    seeds: 10,
+    expects: ['rates'],
   },
   {
     name: '35',

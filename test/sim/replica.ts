@@ -183,7 +183,7 @@ export class Replica {
         this.#observe(observation, trace);
       },
       openSubscription: this.wires.open,
-      sendFence: this.wires.sendFence,
+      askFence: this.wires.askFence,
       renewPool: () => {
         this.wires.renewPool();
       },

@@ -2,7 +2,13 @@
  * What lies between one replica and Postgres: its listening connections and its pool, with everything that wires do. A connection
  * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
  */
-import type { FenceReceipt, OpenSubscription, SendFence, SubscriptionEvents } from '../../src/coherence/listener.js';
+import {
+  NEVER,
+  type AskFence,
+  type FenceReceipt,
+  type OpenSubscription,
+  type SubscriptionEvents,
+} from '../../src/coherence/listener.js';
 import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/source.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { ViolationKind } from './checker.js';
@@ -29,7 +35,7 @@ export interface Weather {
   poolServer: { readonly server: Server; readonly untilMs: number; readonly untilRenewed: boolean } | null;
   /** Whether somebody answers our fences before Postgres does. */
   forgesFences: boolean;
-  /** Called when a fence is sent. */
+  /** Called when a fence is asked for. */
   onFence: (() => void) | null;
 }
 
@@ -37,10 +43,7 @@ export interface Weather {
 const TIMEOUT_MS = 2_000;
 /** Of connecting: those of one series, and of the next if one of them succeeded in between. */
 const ATTEMPTS_A_SECOND_MAX = 10;
-/** Pool and listening connections have process ids of their own. */
-const POOL_PROCESS = 1_000;
 const LISTENER_PROCESS = 10_000;
-export const FORGER_PROCESS = 6;
 
 export class DataError extends Error {}
 
@@ -84,7 +87,9 @@ export class Wires {
   opened = 0;
   /** Of those, how many came to listen. */
   connected = 0;
+  /** Questions for fences, and the fences that were sent on the way. */
   fences = 0;
+  fencesSent = 0;
   /** Connections that broke by themselves. */
   lost = 0;
   #readsInFlight = 0;
@@ -196,24 +201,25 @@ export class Wires {
     }
   }
 
-  readonly sendFence: SendFence = (nonce, listener = null) => {
+  readonly askFence: AskFence = (unlessAfter, listener) => {
     this.fences += 1;
     this.weather.onFence?.();
     const number = this.opened;
     const asked = this.#ask<FenceReceipt>('fence', (server, answer) => {
-      if (server.inRecovery) {
-        answer(new Error('cannot notify during recovery'));
+      if (server.inRecovery && unlessAfter !== NEVER) {
+        answer(new Error('cannot execute nextval() during recovery'));
         return;
       }
-      const processId = POOL_PROCESS + this.#dice.integer(4);
-      const payload = JSON.stringify({ v: 1, f: nonce });
       if (this.weather.forgesFences && this.#dice.chance(0.5)) {
-        this.#cluster.notify(server, payload, FORGER_PROCESS);
+        this.#cluster.notifyFence(server, server.fences + this.#dice.integer(5), 'forged');
       }
-      const receipt = this.#cluster.receipt(server, processId, listener);
+      const receipt = this.#cluster.receipt(server, unlessAfter, listener);
       const commit = (): void => {
         if (server.up) {
-          this.#cluster.notify(server, payload, processId);
+          if (receipt.sent) {
+            this.fencesSent += 1;
+            this.#cluster.notifyFence(server, receipt.newest + 1);
+          }
           answer(receipt);
         }
       };
@@ -427,12 +433,12 @@ export class ListeningConnection implements Backend {
     }
   }
 
-  hear(payload: string, processId: number): void {
+  hear(payload: string): void {
     const queuedAt = this.#parts.tap.onQueued();
     this.#carry(() => {
       this.#parts.tap.trace(() => `hears ${payload}`);
       this.#parts.tap.onHeard(payload, queuedAt);
-      this.#parts.events.onMessage(payload, processId);
+      this.#parts.events.onMessage(payload);
       this.isHalfOpen ||= this.fadesAfterFence && payload.includes('"f"');
     });
   }
@@ -449,7 +455,7 @@ export class ListeningConnection implements Backend {
     this.#parts.timeline.after(this.#parts.delayMs(), () => {
       const server = this.server;
       if (this.isOpen && !this.isHalfOpen && server?.up === true && this.#parts.timeline.nowMs >= this.stalledUntilMs) {
-        this.#parts.cluster.notify(server, payload, this.processId);
+        this.#parts.cluster.notify(server, payload);
       }
     });
   }
@@ -472,7 +478,7 @@ export class ListeningConnection implements Backend {
   haunt(): void {
     this.#parts.machine.receive(() => {
       if (!this.isOpen) {
-        this.#parts.events.onMessage('{"v":2}', FORGER_PROCESS);
+        this.#parts.events.onMessage('{"v":2}');
         this.#parts.events.onLost(new Error('an error of a connection that was given up'));
       }
     });

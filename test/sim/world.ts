@@ -20,7 +20,6 @@ import { PROFILES, type Profile, type ProfileName } from './profiles.js';
 import type { Asked } from './question.js';
 import { ABSENCES_MAX, ENTRIES_MAX, Replica, type Answered, type Refused, type ReplicaTimes } from './replica.js';
 import { Timeline } from './timeline.js';
-import { FORGER_PROCESS } from './wires.js';
 
 /** A promise that was not kept. */
 export interface Violation {
@@ -78,6 +77,8 @@ const DELIVERY_MS = 4;
 const ROUND_TRIP_MS = 8;
 /** By then all replicas listen, where nothing goes wrong. */
 const STARTED_MS = 100;
+/** Share of an interval that a replica waits for a fence of somebody else. */
+const WAIT_SHARE_MAX = 0.75;
 /** Rounds of loading for an answer that no fence helps: what the credential leads to can only be asked for when that is known. */
 const ROUNDS_UNPROVEN_MAX = 2;
 /** Most rounds for an answer that is not strong: what was loaded may change before the rest is there. */
@@ -205,7 +206,7 @@ class World {
         return;
       case 'barrier':
         if (this.#cluster.primary !== null && !this.#profile.slips) {
-          this.#cluster.notify(this.#cluster.primary, JSON.stringify({ v: 1, b: id }), FORGER_PROCESS);
+          this.#cluster.notify(this.#cluster.primary, JSON.stringify({ v: 1, b: id }));
         }
         return;
       case 'fault':
@@ -406,7 +407,7 @@ class World {
       this.#violate('rest', `${name}: ${waiting} requests were never answered`);
     }
     const { fenceIntervalMs } = this.#times;
-    if ((coherence.stalenessBoundMs ?? 0) > fenceIntervalMs + ROUND_TRIP_MS) {
+    if ((coherence.stalenessBoundMs ?? 0) > fenceIntervalMs * (1 + WAIT_SHARE_MAX) + ROUND_TRIP_MS) {
       this.#violate('rates', `${name} can only vouch for ${coherence.stalenessBoundMs} ms ago, at rest`);
     }
     for (const { subject, size, absences } of Object.values(caches)) {
@@ -446,10 +447,17 @@ class World {
       if (this.#profile.isUnbroken && wires.connected !== 1) {
         this.#violate('rates', `${name} listened on ${wires.connected} connections`);
       }
-      const fencesMax = 10 + this.#timeline.nowMs / this.#times.fenceIntervalMs + 2 * strong + barriers;
-      if (this.#profile.isCalm && wires.fences > fencesMax) {
-        this.#violate('rates', `${name} sent ${wires.fences} fences`);
+      // One question an interval, and one in vain.
+      const questionsMax = 10 + (2 * this.#timeline.nowMs) / this.#times.fenceIntervalMs + 2 * strong + barriers;
+      if (this.#profile.isCalm && wires.fences > questionsMax) {
+        this.#violate('rates', `${name} asked for ${wires.fences} fences`);
       }
+    }
+    // However many replicas, two an interval, but for those who are in a hurry.
+    const urgent = this.#replicas.reduce((sum, { strong }) => sum + 2 * strong + barriers + 5, 0);
+    const sent = this.#replicas.reduce((sum, { wires }) => sum + wires.fencesSent, 0);
+    if (this.#profile.isCalm && sent > urgent + (2 * this.#timeline.nowMs) / this.#times.fenceIntervalMs) {
+      this.#violate('rates', `${sent} fences were sent`);
     }
   }
 

@@ -66,8 +66,8 @@ export function createFakeSubscriptions(): FakeSubscriptions {
             });
           },
           refuse: reject,
-          say(payload, processId = SOMEBODY) {
-            events.onMessage(typeof payload === 'string' ? payload : JSON.stringify(payload), processId);
+          say(payload) {
+            events.onMessage(typeof payload === 'string' ? payload : JSON.stringify(payload));
           },
           lose(error = new Error('connection reset')) {
             events.onLost(error);

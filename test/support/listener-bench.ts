@@ -5,7 +5,7 @@ import { createLease, createServerClock, type Lease, type ServerClock } from '..
 import { createListener, type FenceReceipt, type Listener } from '../../src/coherence/listener.js';
 import type { WatchState } from '../../src/coherence/watches.js';
 import type { Signal } from '../../src/coherence/signal.js';
-import { CHANNEL, createFakeFences, FENCE_PROCESS, type FakeFences } from './fake-fences.js';
+import { CHANNEL, createFakeFences, fenceMessage, ORIGIN, type FakeFences } from './fake-fences.js';
 import { createFakeSubscriptions, type FakeSubscriptions } from './fake-subscription.js';
 import { createObservationLog, type ObservationLog } from './observation-log.js';
 import { createFixedRandom, createSimulatedClock, type SimulatedClock } from './simulated-clock.js';
@@ -30,7 +30,7 @@ export interface ListenerBench {
   /** How often the pool's connections were given up. */
   poolsRenewed: number;
   /** The newest fence comes back on the newest connection. */
-  echo(processId?: number): void;
+  echo(origin?: string): void;
   /** Echo and confirmation of the newest fence. */
   prove(receipt?: Partial<FenceReceipt>): Promise<void>;
   /** Accepts the newest connection. */
@@ -73,7 +73,7 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
     sequence: createSequence(),
     observe: log.observe,
     openSubscription: subscriptions.open,
-    sendFence: fences.send,
+    askFence: fences.ask,
     renewPool: () => {
       bench.poolsRenewed += 1;
     },
@@ -89,11 +89,11 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
     fences,
     listener,
     signals,
-    echo(processId = FENCE_PROCESS) {
-      subscriptions.newest.say({ v: 1, f: fences.newest.nonce }, processId);
+    echo(origin = ORIGIN) {
+      subscriptions.newest.say(fenceMessage(fences.newest.number, origin));
     },
     async prove(receipt) {
-      bench.echo();
+      bench.echo(receipt?.origin);
       fences.newest.confirm(receipt);
       await clock.drain();
     },

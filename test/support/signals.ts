@@ -2,7 +2,6 @@
  * Hears what statements signal, on a LISTEN connection. After the act a fence is sent; since Postgres delivers in commit
  * order, everything that the act signalled has arrived when the fence's echo does: no test sleeps, and silence is proven.
  */
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type pg from 'pg';
 import { parseMessage, type Key } from '../../src/coherence/signal.js';
@@ -53,22 +52,31 @@ export async function createSignalDatabase(): Promise<SignalDatabase> {
 
   /** Everything that arrives until the echo of a fence that is sent after `act`. */
   const until = async (act: () => Promise<unknown>): Promise<string[]> => {
-    const nonce = randomUUID();
+    let after = Infinity;
+    let last = 0;
     const received: string[] = [];
     const echo = new AbortController();
     const hear = ({ payload = '' }: pg.Notification): void => {
       const message = parseMessage(payload);
-      if (message.type === 'fence' && message.nonce === nonce) {
-        echo.abort();
+      if (message.type === 'fence') {
+        last = message.number;
+        look();
       } else {
         received.push(payload);
+      }
+    };
+    const look = (): void => {
+      if (last > after) {
+        echo.abort();
       }
     };
     listener.on('notification', hear);
     try {
       const echoed = once(echo.signal, 'abort');
       await act();
-      await database.client.query('select gatebell.fence($1)', [nonce]);
+      const { rows } = await database.client.query<{ newest: string }>('select newest from gatebell.fence(null)');
+      after = Number(rows[0]!.newest);
+      look();
       await echoed;
     } finally {
       listener.off('notification', hear);

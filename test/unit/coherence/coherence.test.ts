@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createCoherence, type Coherence, type CoherentCache } from '../../../src/coherence/coherence.js';
 import type { Key } from '../../../src/coherence/signal.js';
-import { CHANNEL, createFakeFences, FENCE_PROCESS, type FakeFences } from '../../support/fake-fences.js';
+import { CHANNEL, createFakeFences, type FakeFences } from '../../support/fake-fences.js';
 import { createFakeSource, fakeQuery, type FakeSource } from '../../support/fake-source.js';
 import { createFakeSubscriptions, type FakeSubscriptions } from '../../support/fake-subscription.js';
 import { createObservationLog, type ObservationLog } from '../../support/observation-log.js';
@@ -36,7 +36,7 @@ beforeEach(() => {
     random: createFixedRandom(),
     observe: log.observe,
     openSubscription: subscriptions.open,
-    sendFence: fences.send,
+    askFence: fences.ask,
     renewPool: () => undefined,
     source,
   });
@@ -45,7 +45,7 @@ beforeEach(() => {
 });
 
 async function prove(): Promise<void> {
-  subscriptions.newest.say({ v: 1, f: fences.newest.nonce }, FENCE_PROCESS);
+  subscriptions.newest.say(fences.newest.message);
   fences.newest.confirm();
   await clock.settle();
 }

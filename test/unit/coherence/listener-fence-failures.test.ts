@@ -137,9 +137,9 @@ describe('a fence that cannot be sent', () => {
     await bench.clock.settle();
     expect(failures()).toEqual(['send_failed']);
     expect(state()).toBe('live');
-    const sent = bench.fences.sent.length;
+    const sent = bench.fences.asked.length;
     await bench.clock.advance(150);
-    expect(bench.fences.sent).toHaveLength(sent + 1);
+    expect(bench.fences.asked).toHaveLength(sent + 1);
     await bench.prove();
     expect(bench.log.of('fence_proven')).toHaveLength(2);
     expect(bench.subscriptions.connections).toHaveLength(1);

@@ -1,7 +1,7 @@
 /** What a fence proves, what it does not, and what becomes of those who wait for one. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { FenceOutcome } from '../../../src/coherence/listener.js';
-import { FENCE_PROCESS } from '../../support/fake-fences.js';
+import { fenceMessage, ORIGIN } from '../../support/fake-fences.js';
 import {
   createListenerBench,
   FENCE_INTERVAL_MS,
@@ -25,14 +25,14 @@ async function listening(): Promise<void> {
 }
 
 describe('a proof', () => {
-  test('needs more than the echo', async () => {
+  test('needs more than the fence', async () => {
     await listening();
     bench.echo();
     await bench.clock.settle();
     expect(state()).toBe('listening');
   });
 
-  test('needs more than the confirmation', async () => {
+  test('needs more than the answer', async () => {
     await listening();
     bench.fences.newest.confirm();
     await bench.clock.settle();
@@ -56,33 +56,77 @@ describe('a proof', () => {
     expect(state()).toBe('live');
   });
 
-  test('is not made by an echo from another backend', async () => {
+  test('is made by a fence that somebody else had sent since', async () => {
     await listening();
-    bench.echo(FENCE_PROCESS + 1);
     bench.fences.newest.confirm();
     await bench.clock.settle();
-    bench.echo(FENCE_PROCESS + 2);
+    bench.subscriptions.newest.say(bench.fences.sendElsewhere());
+    expect(state()).toBe('live');
+  });
+
+  test('is not made by a fence that is not signed, however great its number', async () => {
+    await listening();
+    const forged = { ...fenceMessage(Number.MAX_SAFE_INTEGER), m: '0'.repeat(64) };
+    bench.subscriptions.newest.say(forged);
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    bench.subscriptions.newest.say(forged);
+    bench.subscriptions.newest.say({ ...forged, m: '' });
+    bench.subscriptions.newest.say(fenceMessage(Number.MAX_SAFE_INTEGER, ORIGIN, '0f'.repeat(64)));
     expect(state()).toBe('listening');
     bench.echo();
     expect(state()).toBe('live');
   });
 
-  test('is not made by an unknown nonce', async () => {
+  test('is not made by a fence of another server', async () => {
     await listening();
     bench.fences.newest.confirm();
     await bench.clock.settle();
-    bench.subscriptions.newest.say({ v: 1, f: 'made-up' }, FENCE_PROCESS);
+    bench.subscriptions.newest.say(fenceMessage(1_000, 'primary/2'));
     expect(state()).toBe('listening');
+    bench.echo();
+    expect(state()).toBe('live');
   });
 
-  test('is not made by the echo of an earlier fence', async () => {
+  test('is not made by the newest fence as of the question', async () => {
+    await listening();
+    const before = bench.fences.sendElsewhere();
+    bench.subscriptions.newest.say(before);
+    bench.fences.newest.confirm({ newest: 2 });
+    await bench.clock.settle();
+    bench.subscriptions.newest.say(fenceMessage(2));
+    expect(state()).toBe('listening');
+    bench.subscriptions.newest.say(fenceMessage(3));
+    expect(state()).toBe('live');
+  });
+
+  test('is not made by an earlier fence that is sent again', async () => {
     await bench.goLive();
     const first = bench.fences.newest;
     await bench.clock.advance(FENCE_INTERVAL_MS);
     bench.fences.newest.confirm();
     await bench.clock.settle();
-    bench.subscriptions.newest.say({ v: 1, f: first.nonce }, FENCE_PROCESS);
+    bench.subscriptions.newest.say(first.message);
     expect(bench.log.of('fence_proven')).toHaveLength(1);
+  });
+
+  test('is not made on a channel that the triggers do not use any more', async () => {
+    await listening();
+    bench.fences.newest.confirm({ channel: 'elsewhere' });
+    await bench.clock.settle();
+    bench.echo();
+    expect(state()).toBe('listening');
+  });
+
+  test('is made in spite of a flood of forged fences before the key is known', async () => {
+    await listening();
+    for (let index = 0; index < 100; index++) {
+      bench.subscriptions.newest.say({ ...fenceMessage(index), m: '0'.repeat(64) });
+    }
+    bench.echo();
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+    expect(state()).toBe('live');
   });
 
   test('is as of just before the fence was sent', async () => {
@@ -131,7 +175,7 @@ describe('a proof', () => {
       await bench.clock.advance(rttMs);
       await bench.prove();
     }
-    expect(bench.log.of('fence_slow')).toEqual([{ event: 'fence_slow', rttMs: roundTripMaxMs + 1, leaseMs: LEASE_MS }]);
+    expect(bench.log.of('fence_slow')).toEqual([{ event: 'fence_slow', ageMs: roundTripMaxMs + 1, leaseMs: LEASE_MS }]);
   });
 });
 
@@ -167,13 +211,13 @@ describe('the rhythm', () => {
   test('is one fence an interval, counted from when each was sent', async () => {
     await bench.goLive();
     await bench.clock.advance(FENCE_INTERVAL_MS);
-    expect(bench.fences.sent).toHaveLength(2);
+    expect(bench.fences.asked).toHaveLength(2);
     await bench.clock.advance(400);
     await bench.prove();
     await bench.clock.advance(FENCE_INTERVAL_MS - 401);
-    expect(bench.fences.sent).toHaveLength(2);
+    expect(bench.fences.asked).toHaveLength(2);
     await bench.clock.advance(1);
-    expect(bench.fences.sent).toHaveLength(3);
+    expect(bench.fences.asked).toHaveLength(3);
   });
 
   test('never has two fences in flight', async () => {
@@ -182,25 +226,114 @@ describe('the rhythm', () => {
     await bench.clock.advance(LEASE_MS - 1);
     void bench.listener.fence();
     await bench.clock.settle();
-    expect(bench.fences.sent).toHaveLength(1);
+    expect(bench.fences.asked).toHaveLength(1);
+  });
+});
+
+/** With the fixed chance of the bench: half an interval, and a quarter of that. */
+const AGAIN_MS = 625;
+
+describe('where others have fences sent, too', () => {
+  /** Live, and somebody else's fence was heard so long before the next question. */
+  async function hearBefore(ms: number): Promise<void> {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS - ms);
+    bench.subscriptions.newest.say(bench.fences.sendElsewhere());
+    await bench.clock.advance(ms);
+    bench.fences.newest.confirm();
+    await bench.clock.settle();
+  }
+
+  test('the first question of an epoch has one sent, and so does who is in a hurry', async () => {
+    await bench.goLive();
+    expect(bench.fences.newest.unlessAfter).toBeNull();
+    bench.subscriptions.newest.say(bench.fences.sendElsewhere());
+    void bench.listener.fence();
+    await bench.clock.drain();
+    expect(bench.fences.newest.unlessAfter).toBeNull();
   });
 
-  test('gives each fence a nonce of its own', async () => {
+  test('none is sent while the last one is younger than half an interval; the next one proves what was asked before', async () => {
+    await hearBefore(FENCE_INTERVAL_MS / 2 - 1);
+    expect(bench.fences.newest.sent).toBe(false);
+    expect(bench.log.of('fence_proven')).toHaveLength(1);
+    await bench.clock.advance(300);
+    bench.subscriptions.newest.say(bench.fences.sendElsewhere());
+    expect(bench.log.of('fence_proven')).toMatchObject([{}, { rttMs: null }]);
+    expect(bench.lease.stalenessBoundMs()).toBe(300);
+  });
+
+  test('one is sent when the last one is half an interval old', async () => {
+    await hearBefore(FENCE_INTERVAL_MS / 2);
+    expect(bench.fences.newest).toMatchObject({ unlessAfter: 2, sent: true });
+  });
+
+  test('none is sent when a newer one is under way already', async () => {
     await bench.goLive();
-    for (let fences = 0; fences < 5; fences++) {
-      await bench.proveNext();
-    }
-    expect(new Set(bench.fences.sent.map(({ nonce }) => nonce)).size).toBe(6);
+    bench.fences.sendElsewhere();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    expect(bench.fences.newest).toMatchObject({ unlessAfter: 1, sent: false });
+  });
+
+  test('who waits in vain asks again, and has one sent unless somebody else has since', async () => {
+    await hearBefore(100);
+    const { length } = bench.fences.asked;
+    await bench.clock.advance(AGAIN_MS - 101);
+    expect(bench.fences.asked).toHaveLength(length);
+    await bench.clock.advance(101);
+    expect(bench.fences.asked).toHaveLength(length + 1);
+    expect(bench.fences.newest).toMatchObject({ unlessAfter: 2, sent: true });
+    bench.echo();
+    expect(bench.log.of('fence_proven')).toHaveLength(2);
+    expect(bench.lease.stalenessBoundMs()).toBe(AGAIN_MS);
+  });
+
+  test('a number that was taken for a fence that never came does not stop the next', async () => {
+    await bench.goLive();
+    bench.fences.sendElsewhere();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    bench.fences.newest.confirm();
+    await bench.clock.advance(AGAIN_MS);
+    expect(bench.fences.newest).toMatchObject({ unlessAfter: 2, sent: true });
+    await bench.prove();
+    expect(bench.log.of('fence_proven')).toHaveLength(2);
+  });
+
+  test('it waits no longer when somebody is in a hurry', async () => {
+    await hearBefore(100);
+    const asked = bench.listener.fence();
+    await bench.clock.drain();
+    expect(bench.fences.newest).toMatchObject({ unlessAfter: null, sent: true });
+    await bench.prove();
+    expect(await asked).not.toBeNull();
+    expect(failures()).toEqual([]);
+  });
+
+  test('a question that cannot be asked again is only asked later', async () => {
+    await hearBefore(100);
+    await bench.clock.advance(AGAIN_MS);
+    bench.fences.newest.fail(new Error('pool is busy'));
+    await bench.clock.advance(AGAIN_MS);
+    expect(failures()).toEqual([]);
+    bench.echo();
+    expect(bench.log.of('fence_proven')).toHaveLength(2);
+  });
+
+  test('it is overdue if nothing comes', async () => {
+    await hearBefore(100);
+    await bench.clock.advance(LEASE_MS);
+    expect(failures()).toEqual(['overdue']);
+    expect(state()).toBe('down');
   });
 });
 
 describe('those who ask for a fence', () => {
   test('get one that is sent after they asked, at once when none is in flight', async () => {
     await bench.goLive();
-    const sent = bench.fences.sent.length;
+    const sent = bench.fences.asked.length;
     const asked = bench.listener.fence();
     await bench.clock.drain();
-    expect(bench.fences.sent).toHaveLength(sent + 1);
+    expect(bench.fences.asked).toHaveLength(sent + 1);
     await bench.prove();
     expect(await asked).toEqual({ sentAt: expect.any(Number), epoch: bench.lease.epoch });
   });
@@ -211,11 +344,11 @@ describe('those who ask for a fence', () => {
     const settled: FenceOutcome[] = [];
     const asked = [1, 2, 3].map(() => bench.listener.fence());
     void asked[0]!.then(outcome => settled.push(outcome));
-    const sent = bench.fences.sent.length;
+    const sent = bench.fences.asked.length;
     await bench.prove();
     expect(settled).toEqual([]);
     await bench.clock.drain();
-    expect(bench.fences.sent).toHaveLength(sent + 1);
+    expect(bench.fences.asked).toHaveLength(sent + 1);
     await bench.prove();
     const outcomes = await Promise.all(asked);
     expect(new Set(outcomes).size).toBe(1);

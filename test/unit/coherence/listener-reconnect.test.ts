@@ -37,15 +37,15 @@ describe('an old connection', () => {
 
   test('cannot bring the echo of a fence of the new epoch', async () => {
     bench.fences.newest.confirm();
-    bench.subscriptions.connections[0]!.say({ v: 1, f: bench.fences.newest.nonce }, bench.fences.receipt.processId);
+    bench.subscriptions.connections[0]!.say(bench.fences.newest.message);
     await bench.clock.drain();
     expect(bench.listener.state).toBe('listening');
   });
 
   test('cannot prove the new epoch with a fence of its own', async () => {
-    const old = bench.fences.sent[1]!;
+    const old = bench.fences.asked[1]!;
     old.confirm();
-    bench.subscriptions.newest.say({ v: 1, f: old.nonce }, bench.fences.receipt.processId);
+    bench.subscriptions.newest.say(old.message);
     await bench.clock.drain();
     expect(bench.listener.state).toBe('listening');
   });

@@ -20,10 +20,10 @@ async function stopped(): Promise<void> {
   expect(bench.lease.epoch).toBeNull();
   expect(bench.clock.timers).toBe(0);
 
-  const [connections, fences] = [bench.subscriptions.connections.length, bench.fences.sent.length];
+  const [connections, fences] = [bench.subscriptions.connections.length, bench.fences.asked.length];
   await bench.clock.advance(2 * RETRY_MS);
   expect(bench.subscriptions.connections).toHaveLength(connections);
-  expect(bench.fences.sent).toHaveLength(fences);
+  expect(bench.fences.asked).toHaveLength(fences);
 }
 
 test('stops before it was started', async () => {

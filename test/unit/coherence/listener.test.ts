@@ -47,7 +47,7 @@ describe('on the way up', () => {
     await bench.clock.settle();
     expect(bench.listener.state).toBe('connecting');
     expect(bench.lease.epoch).toBeNull();
-    expect(bench.fences.sent).toHaveLength(0);
+    expect(bench.fences.asked).toHaveLength(0);
   });
 
   test('begins the epoch when LISTEN is acknowledged, and sends the first fence at once', async () => {
@@ -55,7 +55,7 @@ describe('on the way up', () => {
     await bench.accept();
     expect(bench.listener.state).toBe('listening');
     expect(bench.lease.epoch).not.toBeNull();
-    expect(bench.fences.sent).toHaveLength(1);
+    expect(bench.fences.asked).toHaveLength(1);
     expect(bench.listener.problem).toBe('waiting for the first fence');
   });
 

@@ -37,7 +37,12 @@ describe('parseMessage', () => {
       { v: 1, s: 'a'.repeat(40) },
       { type: 'change', subject: 'a'.repeat(40), keys: null },
     ],
-    ['a fence', { v: 1, f: 'abc' }, { type: 'fence', nonce: 'abc' }],
+    [
+      'a fence',
+      { v: 1, f: 42, o: 'primary/1', m: '00' },
+      { type: 'fence', number: 42, origin: 'primary/1', signature: '00' },
+    ],
+    ['a greeting', { v: 1, g: 'mark' }, { type: 'greeting', mark: 'mark' }],
     ['a barrier', { v: 1, b: 'id' }, { type: 'barrier', id: 'id' }],
     [
       'an acknowledgement',
@@ -82,9 +87,15 @@ describe('parseMessage', () => {
     ['a key part that is null', '{"v":1,"s":"grant","k":[["7",null]]}'],
     ['one bad key among good ones', '{"v":1,"s":"grant","k":[["7"],[8]]}'],
     ['a change with a replica', '{"v":1,"s":"grant","r":"replica-1"}'],
-    ['a fence that is no text', '{"v":1,"f":1}'],
-    ['a fence with keys', '{"v":1,"f":"abc","k":[["7"]]}'],
-    ['a fence with a replica', '{"v":1,"f":"abc","r":"replica-1"}'],
+    ['a fence without a number', '{"v":1,"f":"abc","o":"1/1","m":"00"}'],
+    ['a fence with half a number', '{"v":1,"f":1.5,"o":"1/1","m":"00"}'],
+    ['a fence of no server', '{"v":1,"f":1,"m":"00"}'],
+    ['a fence that is not signed', '{"v":1,"f":1,"o":"1/1"}'],
+    ['a fence with keys', '{"v":1,"f":1,"o":"1/1","m":"00","k":[["7"]]}'],
+    ['a fence with a replica', '{"v":1,"f":1,"o":"1/1","m":"00","r":"replica-1"}'],
+    ['a change that is signed', '{"v":1,"s":"grant","m":"00"}'],
+    ['a greeting that is no text', '{"v":1,"g":1}'],
+    ['a greeting with keys', '{"v":1,"g":"abc","k":[["7"]]}'],
     ['a barrier that is no text', '{"v":1,"b":{}}'],
     ['a barrier with keys', '{"v":1,"b":"id","k":[["7"]]}'],
     ['a barrier with a replica', '{"v":1,"b":"id","r":"replica-1"}'],
@@ -107,7 +118,18 @@ describe('parseMessage', () => {
   test('returns a message for any object that looks nearly right', () => {
     const value = fc.oneof(fc.string(), fc.integer(), fc.constant(null), fc.array(fc.array(fc.string())), fc.object());
     const payloads = fc.record(
-      { v: fc.constantFrom(1, 2, '1'), s: value, k: value, f: value, b: value, a: value, r: value },
+      {
+        v: fc.constantFrom(1, 2, '1'),
+        s: value,
+        k: value,
+        f: value,
+        o: value,
+        m: value,
+        b: value,
+        a: value,
+        r: value,
+        g: value,
+      },
       { requiredKeys: ['v'] },
     );
     fc.assert(
