@@ -155,7 +155,7 @@ const FENCE_RETRY_MS = 100;
 const POLL_TURNS_MAX = 100;
 /** No fence is sent unless it is this share of the interval since the last one was heard; else whoever asks waits for somebody else's. */
 const GAP_SHARE = 0.5;
-/** Whoever waits asks again after a gap and up to this share of one, so that not all do at once. */
+/** Whoever waits asks again a gap after the last one and up to this share of one later, so that not all do at once. */
 const GAP_JITTER = 0.5;
 /** As `unlessAfter`: asks for the newest fence, and sends none. */
 export const NEVER = -1;
@@ -180,6 +180,12 @@ interface Fence {
   /** When it was asked for last, and whether the answer is still to come. */
   askedMs: number;
   isAsking: boolean;
+  /** When it is to be asked for again. */
+  againMs: number;
+  /** When it was asked for by a question before whose answer a fence was sent that has to come; Infinity if none. */
+  owedMs: number;
+  /** Ends the wait for it. */
+  wake: () => void;
   /** Newest as of the last question. */
   newest: number;
   readonly promise: Promise<FenceOutcome>;
@@ -214,6 +220,9 @@ function createFence(isUrgent: boolean): Fence {
     receipt: null,
     askedMs: 0,
     isAsking: false,
+    againMs: Infinity,
+    owedMs: Infinity,
+    wake: () => undefined,
     newest: 0,
     promise,
     settle,
@@ -227,12 +236,14 @@ export function createListener(deps: ListenerDeps): Listener {
   let waiting: Fence | null = null;
   let stopped: AbortController | null = null;
   let running: Promise<void> = Promise.resolve();
-  /** What the next fence waits for, if nobody is in a hurry. */
+  /** The pause before the next fence. */
   let pause: Nap | null = null;
   let failures = 0;
   let noted: ListenerState = 'down';
   let problem: string | null = 'not started';
   const watches = createWatches(deps);
+  const gapMs = times.fenceIntervalMs * GAP_SHARE;
+  const pauseMs = (): number => gapMs * (1 + random.uniform() * GAP_JITTER);
 
   const state = (): ListenerState => {
     if (attempt === null) {
@@ -419,54 +430,63 @@ export function createListener(deps: ListenerDeps): Listener {
   const ask = async (sender: Attempt, fence: Fence, unlessAfter: number | null): Promise<void> => {
     fence.isAsking = true;
     fence.askedMs = clock.now().monoMs;
+    fence.againMs = fence.askedMs + pauseMs();
     try {
       const receipt = await deps.askFence(unlessAfter, sender.proven ? null : (sender.subscription?.backend ?? null));
       sender.heard.learnKey(receipt.key);
-      fence.newest = receipt.newest;
       fence.receipt ??= receipt;
+      fence.newest = receipt.newest;
+      if (receipt.sent || receipt.newest > fence.receipt.newest) {
+        fence.owedMs = Math.min(fence.owedMs, fence.askedMs);
+      }
       judge(sender);
     } catch (error) {
-      // Once there is a receipt, another question only asks to hurry.
-      if (sender.inFlight === fence && fence.receipt === null) {
+      if (sender.inFlight === fence) {
         problem = `a fence could not be sent: ${error instanceof Error ? error.message : String(error)}`;
         failFence(sender, fence, 'send_failed', error);
       }
     } finally {
       fence.isAsking = false;
-      if (waiting !== null) {
-        pause?.wake();
-      }
+      fence.wake();
     }
   };
 
+  const overdueAtMs = ({ isAsking, askedMs, owedMs }: Fence): number =>
+    (isAsking ? Math.min(askedMs, owedMs) : owedMs) + times.fenceOverdueMs;
+
   /** Resolves when the fence has proven, or failed, or made way for one that somebody waits for. Whether it failed. */
   const awaitFence = async (sender: Attempt, fence: Fence): Promise<boolean> => {
-    const gapMs = times.fenceIntervalMs * GAP_SHARE;
     sender.inFlight = fence;
     fence.sentAt = sequence.next();
     fence.sent = clock.now();
-    const overdueAtMs = fence.sent.monoMs + times.fenceOverdueMs;
-    const isDue = fence.sent.monoMs - sender.heardMs >= gapMs;
-    void ask(sender, fence, fence.isUrgent ? null : isDue ? sender.heard.newest : NEVER);
+    if (fence.isUrgent) {
+      void ask(sender, fence, null);
+    } else if (fence.sent.monoMs - sender.heardMs >= gapMs) {
+      void ask(sender, fence, sender.heard.newest);
+    } else {
+      void ask(sender, fence, NEVER);
+      fence.againMs = sender.heardMs + pauseMs();
+    }
+    void fence.promise.then(() => {
+      fence.wake();
+    });
     while (sender.inFlight === fence) {
-      const { monoMs: nowMs } = clock.now();
-      const sinceMs = fence.isAsking ? nowMs : Math.max(sender.heardMs, fence.askedMs);
-      const againMs = sinceMs + gapMs * (1 + random.uniform() * GAP_JITTER);
-      const wait = nap(clock, Math.max(0, Math.min(againMs, overdueAtMs) - nowMs));
-      pause = fence.isUrgent ? null : wait;
-      void fence.promise.then(wait.wake);
+      const dueMs = Math.min(overdueAtMs(fence), fence.isAsking ? Infinity : fence.againMs);
+      const wait = nap(clock, Math.max(0, dueMs - clock.now().monoMs));
+      fence.wake = wait.wake;
       await wait.over;
       if (sender.inFlight !== fence) {
         break;
       }
+      const { monoMs: nowMs } = clock.now();
       if (waiting !== null && !fence.isUrgent && !fence.isAsking) {
         sender.inFlight = null;
         fence.settle(null);
         return false;
       }
-      if (overdueAtMs - clock.now().monoMs < TIMER_MS) {
+      if (overdueAtMs(fence) - nowMs < TIMER_MS) {
         await judgeOverdue(sender, fence);
-      } else if (!fence.isAsking) {
+      } else if (!fence.isAsking && fence.againMs - nowMs < TIMER_MS) {
         void ask(sender, fence, fence.newest);
       }
     }
@@ -480,15 +500,16 @@ export function createListener(deps: ListenerDeps): Listener {
     const { receipt } = fence;
     const isHeardElsewhere = receipt !== null && receipt.channel !== channel;
     failFence(sender, fence, isHeardElsewhere ? 'channel_mismatch' : 'overdue');
-    if (receipt !== null) {
+    // One that may never have been sent costs only itself.
+    if (receipt !== null && fence.owedMs < Infinity) {
       endAttempt(sender, isHeardElsewhere ? 'channel_mismatch' : 'fence_overdue', overdueError(receipt));
     }
   };
 
   const proveOnAndOn = async (sender: Attempt): Promise<void> => {
-    let hasFailed = true;
+    let hasFailed = false;
     while (sender.ended === null) {
-      const fence = waiting ?? createFence(hasFailed);
+      const fence = waiting ?? createFence(hasFailed || !lease.isFresh(clock.now()));
       waiting = null;
       hasFailed = await awaitFence(sender, fence);
       if (sender.ended !== null) {
@@ -574,6 +595,7 @@ export function createListener(deps: ListenerDeps): Listener {
     }
     waiting ??= createFence(true);
     pause?.wake();
+    attempt.inFlight?.wake();
     return waiting.promise;
   };
 

@@ -382,6 +382,30 @@ export const steppedFences = {
   },
 } satisfies Faults;
 
+/** A fence with a number that will not be reached is heard, and then nothing for a while. */
+export const forgedFences = {
+  forgeAndStall: ({ timeline, dice, write, cluster }, replica) => {
+    const { listening } = replica.wires;
+    const { primary } = cluster;
+    if (listening !== null && primary !== null) {
+      cluster.notifyFence(primary, primary.fences + 1_000_000, 'forged');
+      timeline.after(20, () => {
+        listening.stalledUntilMs = timeline.nowMs + dice.between(2_000, 6_000);
+        for (const subject of SUBJECTS) {
+          timeline.after(dice.between(0, 1_000), () => {
+            write(subject);
+          });
+        }
+      });
+      for (const afterMs of [1_500, 2_500, 3_500, 4_500]) {
+        timeline.after(afterMs, () => {
+          askAgain(replica);
+        });
+      }
+    }
+  },
+} satisfies Faults;
+
 /** Echoes that come when nobody waits for them any more: the answer to a fence is lost, its echo held back, and then nothing follows. */
 export const lateEchoes = {
   lateEcho: ({ timeline, dice, write }, replica) => {

@@ -3,6 +3,7 @@ import {
   ddl,
   floods,
   hostile,
+  forgedFences,
   lateEchoes,
   leftBehind,
   network,
@@ -190,7 +191,7 @@ export const PROFILES = {
   /** Clocks that are stepped at the worst moment. */
   stepped: { ...usual, faults: [steppedFences], faultMeansMs: [1_500], isOnTime: false },
   /** Echoes that come at the worst moment. */
-  echoes: { ...usual, faults: [lateEchoes], faultMeansMs: [1_500] },
+  echoes: { ...usual, faults: [lateEchoes, forgedFences], faultMeansMs: [1_500, 3_000] },
 } satisfies Readonly<Record<string, Profile>>;
 
 export type ProfileName = keyof typeof PROFILES;

@@ -191,7 +191,7 @@ function report(sums: ReadonlyMap<ProfileName, Sums>, startedMs: number): void {
 
 async function main(): Promise<number> {
   const { seeds, from, profile, seed, only, mutant, failuresMax, shrinkMs } = readUsage();
-  const lives = startLives(await bundleSimulation(mutant?.patches ?? []));
+  const lives = startLives(await bundleSimulation([...(mutant?.without ?? []), ...(mutant?.patches ?? [])]));
   try {
     if (profile !== null && seed !== null) {
       const outcome = await lives.live(profile, seed, { tracing: true, only });

@@ -87,7 +87,7 @@ export class Wires {
   opened = 0;
   /** Of those, how many came to listen. */
   connected = 0;
-  /** Questions for fences, and the fences that were sent on the way. */
+  /** Questions for fences, and the fences that were sent on the way though nobody was in a hurry. */
   fences = 0;
   fencesSent = 0;
   /** Connections that broke by themselves. */
@@ -217,7 +217,7 @@ export class Wires {
       const commit = (): void => {
         if (server.up) {
           if (receipt.sent) {
-            this.fencesSent += 1;
+            this.fencesSent += Number(unlessAfter !== null);
             this.#cluster.notifyFence(server, receipt.newest + 1);
           }
           answer(receipt);

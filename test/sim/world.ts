@@ -386,6 +386,8 @@ class World {
     };
     const { refusals } = this;
     askAll();
+    // What was used before, but is not wanted any more, makes way the second time.
+    askAll();
     const { reads } = this;
     askAll();
     if (this.reads !== reads && !this.#profile.slips) {
@@ -453,10 +455,9 @@ class World {
         this.#violate('rates', `${name} asked for ${wires.fences} fences`);
       }
     }
-    // However many replicas, two an interval, but for those who are in a hurry.
-    const urgent = this.#replicas.reduce((sum, { strong }) => sum + 2 * strong + barriers + 5, 0);
+    // However many replicas.
     const sent = this.#replicas.reduce((sum, { wires }) => sum + wires.fencesSent, 0);
-    if (this.#profile.isCalm && sent > urgent + (2 * this.#timeline.nowMs) / this.#times.fenceIntervalMs) {
+    if (this.#profile.isCalm && sent > 10 + (2 * this.#timeline.nowMs) / this.#times.fenceIntervalMs) {
       this.#violate('rates', `${sent} fences were sent`);
     }
   }

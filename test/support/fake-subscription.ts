@@ -24,8 +24,6 @@ export interface FakeSubscriptions {
   readonly newest: FakeConnection;
 }
 
-/** Whoever speaks, unless the test says otherwise. */
-const SOMEBODY = 1;
 /** The first connection's backend; each has its own. */
 export const LISTENER_PROCESS = 100;
 
