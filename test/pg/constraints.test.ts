@@ -267,7 +267,7 @@ describe('a row', () => {
     const rows = await database.sql(`
       select c.relname || '.' || a.attname as name
       from pg_attribute a join pg_class c on c.oid = a.attrelid
-      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and c.relname <> 'watches' and a.attnum > 0
+      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and c.relname not in ('watches', 'fence_key') and a.attnum > 0
         and a.attnotnull and not a.atthasdef and a.attidentity = '' order by 1`);
     expect(rows.map(row => row['name'] as unknown)).toEqual([
       'app_routes.access',

@@ -137,6 +137,8 @@ describe('it cannot', () => {
     `select gatebell.set_channel('mine')`,
     `update gatebell.watches set function_md5 = ''`,
     `delete from gatebell.watches`,
+    `select key from gatebell.fence_key`,
+    `select setval('gatebell.fence_number', 1)`,
     `create table gatebell.mine (id integer)`,
     `create or replace function gatebell.channel() returns text language sql return 'mine'`,
     `create or replace view gatebell.watched as select 1`,
@@ -152,6 +154,19 @@ describe('it cannot', () => {
     await expect(migrate(client, 'down')).rejects.toThrow();
     expect((await readMigrationStatus(database.client)).version).toBe(3);
   });
+});
+
+test('a role that is nothing but a role can neither send fences nor learn how they are signed', async () => {
+  await database.sql('create role gatebell_nobody; grant usage on schema gatebell to gatebell_nobody');
+  await database.sql('set role gatebell_nobody');
+  try {
+    for (const statement of ['select gatebell.fence(null)', 'select gatebell.fence(-1)', 'table gatebell.fence_key']) {
+      await expect(database.sql(statement), statement).rejects.toMatchObject({ code: '42501' });
+    }
+  } finally {
+    await database.sql('reset role');
+    await database.sql('drop owned by gatebell_nobody; drop role gatebell_nobody');
+  }
 });
 
 test('the migration grants what a replica runs by name, also where functions are not for everybody', async () => {
