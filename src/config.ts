@@ -41,6 +41,8 @@ export interface Config {
   /** 0: never. */
   readonly auditIntervalMs: number;
   readonly poolMax: number;
+  /** Processes that decide; 1: this one alone. */
+  readonly workers: number;
   readonly channel: string;
   readonly replica: string;
   readonly cookie: string;
@@ -178,6 +180,14 @@ const SETTINGS: Settings = {
     fallback: '4',
     parse: integer(2, 100),
   },
+  workers: {
+    variable: 'GATEBELL_WORKERS',
+    flag: 'workers',
+    help: 'processes that decide requests; they share the port and the listening connection, and each has its share of the pool',
+    allowed: 'a whole number from 1 to 64',
+    fallback: '1',
+    parse: integer(1, 64),
+  },
   channel: {
     variable: 'GATEBELL_CHANNEL',
     flag: 'channel',
@@ -291,6 +301,7 @@ export function readConfig(flags: Readonly<Partial<Record<keyof Config, string>>
     fenceIntervalMs: read('fenceIntervalMs') ?? Math.min(1_000, Math.floor(leaseMs / 3)),
     auditIntervalMs: read('auditIntervalMs'),
     poolMax: read('poolMax'),
+    workers: read('workers'),
     channel: read('channel'),
     replica: read('replica'),
     cookie: read('cookie'),

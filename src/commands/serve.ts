@@ -1,8 +1,13 @@
 /** `gatebell serve`: one replica, until it is told to stop. */
+import cluster from 'node:cluster';
+import type { Config } from '../config.js';
 import { createDaemon } from '../daemon.js';
 import { EXIT } from '../errors.js';
 import { createLog, errorText } from '../ops/log.js';
+import type { Observation } from '../ops/observation.js';
 import { readMigrationStatus, requireCurrentSchema, SchemaError } from '../store/migrate.js';
+import { poolShare } from '../workers/host.js';
+import { runWorker } from '../workers/worker.js';
 import { requireDatabase, withClient, type CommandContext } from './context.js';
 
 /**
@@ -20,20 +25,35 @@ async function checkSchema(context: CommandContext): Promise<void> {
   }
 }
 
+/** Runs one of several processes that a replica has. The host alone says when it stops. */
+async function work(config: Config, log: (observation: Observation) => void): Promise<number> {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => undefined);
+  }
+  await runWorker({ ...config, poolMax: poolShare(config.poolMax, config.workers) }, log, {
+    send: message => process.send?.(message),
+    onMessage: hear => process.on('message', hear),
+    onGone: end => process.on('disconnect', end),
+  });
+  process.disconnect();
+  return EXIT.done;
+}
+
 /** Runs a replica; the promise resolves with the exit code when it has stopped. */
 export async function serve(context: CommandContext): Promise<number> {
   requireDatabase(context);
-  await checkSchema(context);
   const { config } = context;
-  const daemon = createDaemon(
-    config,
-    createLog({
-      format: config.logFormat,
-      level: config.logLevel,
-      write: line => process.stdout.write(line),
-      nowMs: Date.now,
-    }),
-  );
+  const log = createLog({
+    format: config.logFormat,
+    level: config.logLevel,
+    write: line => process.stdout.write(line),
+    nowMs: Date.now,
+  });
+  if (cluster.isWorker) {
+    return work(config, log);
+  }
+  await checkSchema(context);
+  const daemon = createDaemon(config, log);
   const stopped = new Promise<number>(resolve => {
     let asked = false;
     const onSignal = (signal: NodeJS.Signals): void => {

@@ -161,6 +161,13 @@ function describe(observation: Observation): Line {
         level: 'info',
         message: `replica ${observation.replica}: auth on ${observation.auth}, ops on ${observation.ops}`,
       };
+    case 'worker_started':
+      return { level: 'info', message: `worker ${observation.worker} is up` };
+    case 'worker_ended':
+      return {
+        level: 'error',
+        message: `worker ${observation.worker} ended with ${observation.reason}; another one is started in ${Math.round(observation.retryMs)} ms`,
+      };
     case 'stopping':
       return { level: 'info', message: `${observation.signal}: not ready any more, finishing what is under way` };
     case 'stopped':

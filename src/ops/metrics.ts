@@ -14,6 +14,8 @@ export interface Metrics {
   observe(observation: Observation): void;
   /** The exposition text. */
   scrape(): Promise<string>;
+  /** The same, to be added up with that of other processes. */
+  collect(): Promise<readonly object[]>;
 }
 
 /** What a decision can come to. */
@@ -117,7 +119,7 @@ export function createMetrics(
   });
   new Gauge({
     name: 'gatebell_listener_state',
-    help: '1 for the state that the listener is in.',
+    help: '1 for the state that the listener is in; with workers, how many of them are in it.',
     labelNames: ['state'],
     registers,
     collect() {
@@ -140,6 +142,7 @@ export function createMetrics(
   new Gauge({
     name: 'gatebell_staleness_bound_seconds',
     help: 'How far what is served from memory may lie behind Postgres; 0 while nothing is served from memory.',
+    aggregator: 'max',
     registers,
     collect() {
       this.set((coherence.stalenessBoundMs ?? 0) / 1000);
@@ -148,6 +151,7 @@ export function createMetrics(
   new Gauge({
     name: 'gatebell_watch_problems',
     help: '1 while the triggers of a subject are not in place, so that nothing of it is served from memory.',
+    aggregator: 'max',
     labelNames: ['subject'],
     registers,
     collect() {
@@ -183,6 +187,7 @@ export function createMetrics(
   new Gauge({
     name: 'gatebell_audit_stale_age_seconds',
     help: 'Age, since its load, of the oldest stale fact that an audit has found; 0 if there was none.',
+    aggregator: 'max',
     labelNames: ['subject'],
     registers,
     collect() {
@@ -206,6 +211,7 @@ export function createMetrics(
   const queueUsage = new Gauge({
     name: 'gatebell_notify_queue_usage_ratio',
     help: "Share of Postgres' notification queue in use; when it is full, writers fail at COMMIT.",
+    aggregator: 'max',
     registers,
   });
 
@@ -231,6 +237,7 @@ export function createMetrics(
   return {
     contentType: registry.contentType,
     scrape: () => registry.metrics(),
+    collect: () => registry.getMetricsAsJSON(),
     observe(observation) {
       switch (observation.event) {
         case 'decision':

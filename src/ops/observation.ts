@@ -11,5 +11,8 @@ export type Observation =
   | ({ readonly event: 'bad_row' } & BadRow)
   | StoreObservation
   | { readonly event: 'listening'; readonly replica: string; readonly auth: string; readonly ops: string }
+  | { readonly event: 'worker_started'; readonly worker: number }
+  /** `retryMs`: when another one is started in its place. */
+  | { readonly event: 'worker_ended'; readonly worker: number; readonly reason: string; readonly retryMs: number }
   | { readonly event: 'stopping'; readonly signal: string }
   | { readonly event: 'stopped' };

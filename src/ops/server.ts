@@ -3,60 +3,12 @@
  * answers from proven memory. Nothing here tells a user, a token or a connection string.
  */
 import express, { type Express } from 'express';
-import type { AuditTotals } from '../coherence/audit.js';
-import type { Coherence } from '../coherence/coherence.js';
-import type { Metrics } from './metrics.js';
+import type { Status } from './status.js';
 
 /** What the ops listener shows. */
 export interface OpsOptions {
-  readonly replica: string;
-  readonly version: string;
-  readonly leaseMs: number;
-  readonly coherence: Coherence;
-  readonly metrics: Metrics;
-  readonly pool: { readonly poolSize: number; readonly poolMax: number };
-  /** Whether this replica is about to stop. */
-  readonly isStopping: () => boolean;
-  readonly startedMs: number;
-}
-
-/** `/status`, as JSON. */
-export interface Status {
-  readonly replica: string;
-  readonly version: string;
-  readonly ready: boolean;
-  readonly state: string;
-  readonly problem: string | null;
-  readonly watchProblems: Readonly<Record<string, string>>;
-  readonly leaseMs: number;
-  readonly stalenessBoundMs: number | null;
-  readonly pool: { readonly size: number; readonly max: number };
-  readonly caches: readonly object[];
-  readonly audits: readonly AuditTotals[];
-  readonly uptimeSeconds: number;
-}
-
-function readStatus({ replica, version, leaseMs, coherence, pool, isStopping, startedMs }: OpsOptions): Status {
-  const stopping = isStopping();
-  return {
-    replica,
-    version,
-    ready: coherence.state === 'live' && !stopping,
-    state: coherence.state,
-    problem: stopping ? 'stopping' : coherence.problem,
-    watchProblems: Object.fromEntries(coherence.watchProblems),
-    leaseMs,
-    stalenessBoundMs: coherence.stalenessBoundMs,
-    pool: { size: pool.poolSize, max: pool.poolMax },
-    caches: coherence.caches.map(({ subject, size, absences, stats }) => ({
-      subject,
-      entries: size,
-      absences,
-      ...stats,
-    })),
-    audits: coherence.audits,
-    uptimeSeconds: Math.round((Date.now() - startedMs) / 1000),
-  };
+  status(): Status | Promise<Status>;
+  readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
 }
 
 const INDEX = `Gatebell, ops listener
@@ -68,7 +20,7 @@ const INDEX = `Gatebell, ops listener
 `;
 
 /** Creates the application. */
-export function createOpsApp(options: OpsOptions): Express {
+export function createOpsApp({ status, metrics }: OpsOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.use((_, response, next) => {
@@ -81,15 +33,15 @@ export function createOpsApp(options: OpsOptions): Express {
   app.get('/livez', (_, response) => {
     response.type('text/plain').send('ok\n');
   });
-  app.get('/readyz', (_, response) => {
-    const { ready, state, problem, watchProblems } = readStatus(options);
+  app.get('/readyz', async (_, response) => {
+    const { ready, state, problem, watchProblems } = await status();
     response.status(ready ? 200 : 503).json({ ready, state, problem, watchProblems });
   });
-  app.get('/status', (_, response) => {
-    response.json(readStatus(options));
+  app.get('/status', async (_, response) => {
+    response.json(await status());
   });
   app.get('/metrics', async (_, response) => {
-    response.set('Content-Type', options.metrics.contentType).send(await options.metrics.scrape());
+    response.set('Content-Type', metrics.contentType).send(await metrics.scrape());
   });
   return app;
 }

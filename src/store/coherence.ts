@@ -3,6 +3,7 @@
  */
 import { systemClock, systemRandom } from '../coherence/clock.js';
 import { createCoherence, type Coherence } from '../coherence/coherence.js';
+import type { OpenSubscription } from '../coherence/listener.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import { createSubscriptionOpener } from '../coherence/subscriber.js';
 import { applicationNameOf, defaultReplica, isReplicaName } from './replica-name.js';
@@ -20,6 +21,8 @@ export interface PostgresCoherenceOptions extends Omit<DatabaseOptions, 'observe
   readonly fenceIntervalMs?: number;
   /** From one audit of cached facts to the next, on average; 0: never. Default 10,000. */
   readonly auditIntervalMs?: number;
+  /** How it listens; default: on a connection of its own. */
+  readonly openSubscription?: OpenSubscription;
   /** Receives everything that happens. Must not throw. */
   readonly observe?: (observation: CoherenceObservation | StoreObservation) => void;
 }
@@ -75,7 +78,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     clock: systemClock,
     random: systemRandom,
     observe,
-    openSubscription: createSubscriptionOpener(database.listenConfig),
+    openSubscription: options.openSubscription ?? createSubscriptionOpener(database.listenConfig),
     askFence: database.askFence,
     renewPool: database.renew,
     source: database.source,

@@ -1,0 +1,154 @@
+/**
+ * What one process does to decide requests: a coherence, and the auth port. A replica is one of these and an ops port (`daemon.ts`), or
+ * several in processes of their own (`workers/`).
+ */
+import type { Server } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import express from 'express';
+import { createAuthHandler } from './auth/handler.js';
+import type { OpenSubscription } from './coherence/listener.js';
+import type { Config } from './config.js';
+import { close, createHttpServer, listen } from './http.js';
+import { createMetrics, type Metrics } from './ops/metrics.js';
+import type { Observation } from './ops/observation.js';
+import type { GateStatus } from './ops/status.js';
+import { createPostgresCoherence } from './store/coherence.js';
+import { createFactReader } from './store/facts.js';
+
+/** See the head of the file. */
+export interface Gate {
+  readonly metrics: Metrics;
+  status(): GateStatus;
+  /** Resolves with its URL when the auth port accepts connections. Rejects when it is taken. */
+  listen(): Promise<string>;
+  /** Begins to listen to Postgres. Until the first fence was heard, decisions are read from there. */
+  start(): void;
+  /** Answers on, and asks those who come to go elsewhere, until nobody has come anew for a while. */
+  drain(): Promise<void>;
+  /** Closes everything at once. */
+  close(): Promise<void>;
+}
+
+/** What decides in a replica: one process, or several. */
+export interface Deciders {
+  readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
+  status(): Promise<{ readonly joint: GateStatus; readonly workers: readonly GateStatus[] }>;
+  /** Resolves with the URL of the auth port. */
+  listen(): Promise<string>;
+  start(): void;
+  drain(signal: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * While draining, answers go on, each with `Connection: close`, until nobody has come anew for a while: by then proxies have
+ * seen `/readyz` fail and go elsewhere. A connection that still waits to be accepted when a port is closed is reset.
+ */
+const QUIET_MS = 500;
+const DRAIN_MAX_MS = 5_000;
+
+/**
+ * Creates a gate that does nothing yet.
+ *
+ * @param log receives every observation
+ * @param openSubscription how it listens, if not on a connection of its own
+ */
+export function createGate(
+  config: Config,
+  log: (observation: Observation) => void,
+  openSubscription?: OpenSubscription,
+): Gate {
+  let observers = [log];
+  const observe = (observation: Observation): void => {
+    for (const observer of observers) {
+      observer(observation);
+    }
+  };
+  const coherence = createPostgresCoherence({
+    connectionString: config.databaseUrl ?? undefined,
+    listenConnectionString: config.listenUrl ?? undefined,
+    poolMax: config.poolMax,
+    replica: config.replica,
+    channel: config.channel,
+    leaseMs: config.leaseMs,
+    fenceIntervalMs: config.fenceIntervalMs,
+    auditIntervalMs: config.auditIntervalMs,
+    ...(openSubscription === undefined ? {} : { openSubscription }),
+    observe,
+  });
+  const reader = createFactReader(coherence, row => {
+    observe({ event: 'bad_row', ...row });
+  });
+  const metrics = createMetrics(coherence);
+  observers = [
+    observation => {
+      metrics.observe(observation);
+    },
+    log,
+  ];
+
+  let draining = false;
+  const auth = createAuthHandler({
+    reader,
+    cookieName: config.cookie,
+    loginUrl: config.loginUrl,
+    trustedProxies: config.trustedProxies,
+    observe,
+  });
+  // Everything else on the auth port is Express' to answer: so far, that there is nothing.
+  const rest = express();
+  rest.disable('x-powered-by');
+  const server: Server = createHttpServer((request, response) => {
+    response.shouldKeepAlive &&= !draining;
+    auth(request, response, () => {
+      // Express cannot read the target of a proxy request or of OPTIONS *.
+      if (request.url?.startsWith('/') === true) {
+        rest(request, response);
+      } else {
+        response.writeHead(404, { 'Content-Length': 0 }).end();
+      }
+    });
+  });
+  let newestConnectionMs = 0;
+  server.on('connection', () => {
+    newestConnectionMs = performance.now();
+  });
+
+  return {
+    metrics,
+    status: () => ({
+      state: coherence.state,
+      problem: coherence.problem,
+      watchProblems: Object.fromEntries(coherence.watchProblems),
+      stalenessBoundMs: coherence.stalenessBoundMs,
+      pool: { size: coherence.database.poolSize, max: coherence.database.poolMax },
+      caches: coherence.caches.map(({ subject, size, absences, stats }) => ({
+        subject,
+        entries: size,
+        absences,
+        ...stats,
+      })),
+      audits: coherence.audits,
+    }),
+    listen: () => listen(server, config.host, config.port),
+    start() {
+      coherence.start();
+    },
+    async drain() {
+      draining = true;
+      const startedMs = performance.now();
+      for (let now = startedMs; ; now = performance.now()) {
+        const waitMs = Math.min(Math.max(newestConnectionMs, startedMs) + QUIET_MS, startedMs + DRAIN_MAX_MS) - now;
+        if (waitMs <= 0) {
+          break;
+        }
+        await sleep(waitMs);
+      }
+    },
+    async close() {
+      await close(server);
+      await coherence.stop();
+    },
+  };
+}
