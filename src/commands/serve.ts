@@ -6,7 +6,6 @@ import { EXIT } from '../errors.js';
 import { createLog, errorText } from '../ops/log.js';
 import type { Observation } from '../ops/observation.js';
 import { readMigrationStatus, requireCurrentSchema, SchemaError } from '../store/migrate.js';
-import { poolShare } from '../workers/host.js';
 import { runWorker } from '../workers/worker.js';
 import { requireDatabase, withClient, type CommandContext } from './context.js';
 
@@ -30,7 +29,7 @@ async function work(config: Config, log: (observation: Observation) => void): Pr
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => undefined);
   }
-  await runWorker({ ...config, poolMax: poolShare(config.poolMax, config.workers) }, log, {
+  await runWorker(config, log, {
     send: message => process.send?.(message),
     onMessage: hear => process.on('message', hear),
     onGone: end => process.on('disconnect', end),

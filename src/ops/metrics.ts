@@ -5,6 +5,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Coherence } from '../coherence/coherence.js';
 import type { ListenerState } from '../coherence/observation.js';
+import type { MetricsJson } from './joint-metrics.js';
 import type { Observation } from './observation.js';
 import { outcomeOf, REASONS, type DecisionOutcome, type Reason } from '../auth/decide.js';
 
@@ -15,7 +16,7 @@ export interface Metrics {
   /** The exposition text. */
   scrape(): Promise<string>;
   /** The same, to be added up with that of other processes. */
-  collect(): Promise<readonly object[]>;
+  collect(): Promise<MetricsJson>;
 }
 
 /** What a decision can come to. */

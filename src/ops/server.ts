@@ -7,7 +7,7 @@ import type { Status } from './status.js';
 
 /** What the ops listener shows. */
 export interface OpsOptions {
-  status(): Status | Promise<Status>;
+  readonly status: () => Promise<Status>;
   readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
 }
 

@@ -5,18 +5,18 @@
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { backoffMs } from '../coherence/backoff.js';
 import { systemRandom } from '../coherence/clock.js';
 import { createSubscriptionOpener } from '../coherence/subscriber.js';
 import type { Config } from '../config.js';
 import type { Deciders } from '../gate.js';
+import { createJointMetrics, type MetricsJson } from '../ops/joint-metrics.js';
 import type { Observation } from '../ops/observation.js';
 import { joinStatus, type GateStatus } from '../ops/status.js';
 import { createDatabase } from '../store/pool.js';
 import { applicationNameOf } from '../store/replica-name.js';
 import { createHub, type HubMember } from './hub.js';
-import type { FromWorker, MetricsJson, ToWorker } from './messages.js';
+import type { FromWorker, ToWorker } from './messages.js';
 
 /** Messages that may wait to be written to one worker; more, and it has fallen behind. */
 const BACKLOG_MAX = 10_000;
@@ -41,18 +41,6 @@ interface Running {
   metrics: MetricsJson;
 }
 
-/** Each worker's share of the pool: one connection to load and one for fences, at least. */
-export function poolShare(poolMax: number, workers: number): number {
-  return Math.max(2, Math.floor(poolMax / workers));
-}
-
-const join = (all: readonly MetricsJson[]): Registry =>
-  AggregatorRegistry.aggregate(all.map(metrics => [...metrics])) as Registry;
-
-/** Whether it only ever grows, so that what an ended worker has counted still counts. */
-const isCount = (metric: object): boolean =>
-  'type' in metric && (metric.type === 'counter' || metric.type === 'histogram');
-
 /** Creates a replica of several processes, none of which runs yet. */
 export function createHost(config: Config, log: (observation: Observation) => void): Deciders {
   const database = createDatabase({
@@ -62,18 +50,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
   });
   const hub = createHub(createSubscriptionOpener(database.listenConfig));
   const workers = new Map<number, Running>();
-  const own = new Registry();
-  collectDefaultMetrics({ register: own });
-  new Gauge({
-    name: 'gatebell_workers',
-    help: 'Workers that are up.',
-    registers: [own],
-    collect() {
-      this.set(workers.size);
-    },
-  });
-  /** What workers that have ended had counted. */
-  let past: Promise<MetricsJson> = Promise.resolve([]);
+  const metrics = createJointMetrics(() => workers.size);
   let questions = 0;
   let failures = 0;
   let stopping = false;
@@ -143,8 +120,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
   const onEnded = (running: Running, reason: string): void => {
     running.member.leave();
     workers.delete(running.number);
-    const counted = running.metrics.filter(isCount);
-    past = past.then(before => join([before, counted]).getMetricsAsJSON());
+    metrics.noteEnded(running.metrics);
     if (stopping) {
       return;
     }
@@ -187,7 +163,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
 
   return {
     metrics: {
-      contentType: own.contentType,
+      contentType: metrics.contentType,
       async scrape() {
         await Promise.all(
           inOrder().map(async worker => {
@@ -197,7 +173,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
             }
           }),
         );
-        return join([await own.getMetricsAsJSON(), await past, ...inOrder().map(({ metrics }) => metrics)]).metrics();
+        return metrics.text(inOrder().map(worker => worker.metrics));
       },
     },
     async status() {

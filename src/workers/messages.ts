@@ -1,5 +1,6 @@
 /** What the host process and its workers say to each other, over the channel that Node gives them; it keeps the order. */
 import type { ListeningBackend } from '../coherence/listener.js';
+import type { MetricsJson } from '../ops/joint-metrics.js';
 import type { GateStatus } from '../ops/status.js';
 
 /** About a worker's subscription, which has a number of its own. */
@@ -15,9 +16,6 @@ export type ToFeed =
   | { readonly type: 'refused'; readonly subscription: number; readonly problem: string }
   | { readonly type: 'heard'; readonly subscription: number; readonly payload: string }
   | { readonly type: 'lost'; readonly subscription: number; readonly problem: string };
-
-/** Metrics as `prom-client` tells and adds them up. */
-export type MetricsJson = readonly object[];
 
 /** What a worker says. */
 export type FromWorker =

@@ -4,7 +4,7 @@ import { createGate } from '../gate.js';
 import { errorText } from '../ops/log.js';
 import type { Observation } from '../ops/observation.js';
 import { createFeed } from './feed.js';
-import type { FromWorker, MetricsJson, ToWorker } from './messages.js';
+import type { FromWorker, ToWorker } from './messages.js';
 
 /** What a worker hears and says; a process has `process`. */
 export interface WorkerPort {
@@ -14,18 +14,23 @@ export interface WorkerPort {
   onGone(end: () => void): void;
 }
 
+/** Each worker's share of the pool: one connection to load and one for fences, at least. */
+function poolShare({ poolMax, workers }: Config): number {
+  return Math.max(2, Math.floor(poolMax / workers));
+}
+
 /** Runs a worker; the promise resolves when it has stopped. */
 export function runWorker(config: Config, log: (observation: Observation) => void, port: WorkerPort): Promise<void> {
   const feed = createFeed(message => {
     port.send(message);
   });
-  const gate = createGate(config, log, feed.open);
+  const gate = createGate({ ...config, poolMax: poolShare(config) }, log, feed.open);
 
   const answer = async (what: 'status' | 'metrics', question: number): Promise<void> => {
     if (what === 'status') {
       port.send({ type: 'status', question, status: gate.status() });
     } else {
-      const metrics: MetricsJson = await gate.metrics.collect();
+      const metrics = await gate.metrics.collect();
       port.send({ type: 'metrics', question, metrics });
     }
   };

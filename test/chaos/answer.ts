@@ -5,6 +5,8 @@ import { APP, versionOfEmail, type Route, type Subject } from './people.js';
 /** One question and its answer, as seen by the one who asked. Times are those of this process' monotonic clock. */
 export interface Answer {
   readonly replica: string;
+  /** The process that answered: the replica, or the connection, which leads to one of its workers. What was shown binds a process. */
+  readonly process: string;
   readonly person: string;
   readonly route: Route;
   readonly sentMs: number;

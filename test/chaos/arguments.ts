@@ -14,6 +14,7 @@ export const HELP = `usage: npm run chaos -- [options]
   --seconds N        how long each nemesis is in force, at least (default 20)
   --only name,name   these nemeses alone
   --replicas N       replicas, 1 to 9 (default 2)
+  --workers N        processes of each replica, 1 to 9 (default 1)
   --postgres 15      on Debian's PostgreSQL 15 instead of the embedded 18
   --json file        writes the results there, too
   --sabotage         the replicas get a lease that is longer than promised: this must fail
@@ -52,6 +53,7 @@ export function readArguments(args: readonly string[]): ChaosArguments {
         only: { type: 'string' },
         seconds: { type: 'string' },
         replicas: { type: 'string', default: '2' },
+        workers: { type: 'string', default: '1' },
         postgres: { type: 'string', default: '18' },
         json: { type: 'string' },
         sabotage: { type: 'boolean', default: false },
@@ -59,7 +61,7 @@ export function readArguments(args: readonly string[]): ChaosArguments {
       },
     }),
   );
-  const { quick, seconds, replicas, postgres, json, sabotage, help } = values;
+  const { quick, seconds, replicas, workers, postgres, json, sabotage, help } = values;
   if (help) {
     return 'help';
   }
@@ -77,7 +79,10 @@ export function readArguments(args: readonly string[]): ChaosArguments {
     seconds: seconds === undefined ? (quick ? QUICK_SECONDS : DEFAULT_SECONDS) : wholeNumber('seconds', seconds, 3_600),
     replicas: wholeNumber('replicas', replicas, 9),
     binDirectory: postgres === '15' ? POSTGRES_15 : undefined,
-    env: sabotage ? { GATEBELL_LEASE_MS: String(20 * LEASE_MS) } : {},
+    env: {
+      GATEBELL_WORKERS: String(wholeNumber('workers', workers, 9)),
+      ...(sabotage ? { GATEBELL_LEASE_MS: String(20 * LEASE_MS) } : {}),
+    },
     postgres,
     json,
   } as const;

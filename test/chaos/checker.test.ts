@@ -24,6 +24,7 @@ function history(): History {
 function answer(sentMs: number, role: string, other: Partial<Answer> = {}): Answer {
   return {
     replica: 'replica-1',
+    process: 'replica-1',
     person: 'ann',
     route: 'granted',
     sentMs,
@@ -51,9 +52,9 @@ test('what was true within the lease before the question, or became true before 
     verdicts(
       answer(5_000, 'v1'),
       answer(10_000, 'v2'),
-      answer(12_000, 'v1', { replica: 'replica-2' }),
-      answer(13_009, 'v1', { replica: 'replica-2' }),
-      answer(23_009, 'v2', { replica: 'replica-2' }),
+      answer(12_000, 'v1', { replica: 'replica-2', process: 'replica-2' }),
+      answer(13_009, 'v1', { replica: 'replica-2', process: 'replica-2' }),
+      answer(23_009, 'v2', { replica: 'replica-2', process: 'replica-2' }),
       denied(20_001),
       denied(30_000),
     ),
@@ -78,7 +79,9 @@ test('G1: a denial by what was never so', () => {
 test('G2: an older version after a newer one was shown, on the same replica; a question that was sent before may still be answered so', () => {
   expect(verdicts(answer(10_005, 'v2'), answer(10_007, 'v1'))).toEqual(['G2 at 10007']);
   expect(verdicts(denied(20_005), answer(20_007, 'v2'))).toEqual(['G2 at 20007']);
-  expect(verdicts(answer(10_005, 'v2'), answer(10_007, 'v1', { replica: 'replica-2' }))).toEqual([]);
+  expect(verdicts(answer(10_005, 'v2'), answer(10_007, 'v1', { replica: 'replica-2', process: 'replica-2' }))).toEqual(
+    [],
+  );
   expect(verdicts(answer(10_005, 'v2'), answer(10_005.5, 'v1'))).toEqual([]);
 });
 

@@ -110,7 +110,7 @@ export function createChecker(history: History, leaseMs: number): Checker {
         );
   };
 
-  const judgeReplica = (name: string, answers: readonly Answer[]): (Violation | null)[] => {
+  const judgeProcess = (name: string, answers: readonly Answer[]): (Violation | null)[] => {
     const replica = replicas.get(name) ?? { bounded: new Shown(), all: new Shown(), answered: [] };
     replicas.set(name, replica);
     replica.answered = [...replica.answered, ...answers].toSorted((one, other) => one.answeredMs - other.answeredMs);
@@ -130,11 +130,11 @@ export function createChecker(history: History, leaseMs: number): Checker {
 
   return {
     judge(answers) {
-      return [...new Set(answers.map(({ replica }) => replica))]
+      return [...new Set(answers.map(({ process }) => process))]
         .flatMap(name =>
-          judgeReplica(
+          judgeProcess(
             name,
-            answers.filter(({ replica }) => replica === name),
+            answers.filter(({ process }) => process === name),
           ),
         )
         .filter(violation => violation !== null);

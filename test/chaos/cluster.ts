@@ -116,6 +116,7 @@ async function startMember(
     name,
     listen,
     pool,
+    hasWorkers: Number(baseEnv['GATEBELL_WORKERS'] ?? '1') > 1,
     get authUrl() {
       return isGone ? null : current!.auth;
     },

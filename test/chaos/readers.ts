@@ -14,6 +14,8 @@ import { HOST, PEOPLE, ROUTES, type Person, type Route } from './people.js';
 export interface Asked {
   readonly name: string;
   readonly authUrl: string | null;
+  /** Whether several processes answer. */
+  readonly hasWorkers: boolean;
 }
 
 export interface Readers {
@@ -35,7 +37,7 @@ const READERS: readonly (readonly Route[])[] = [['granted', 'granted', 'authenti
 
 /** Asks once. Rejects when no answer comes. */
 export async function ask(
-  { name, authUrl }: Asked,
+  { name, authUrl, hasWorkers }: Asked,
   { name: person, token }: Person,
   route: Route,
   agent: Agent,
@@ -57,6 +59,7 @@ export async function ask(
   const text = (header: string): string => String(headers[header] ?? '');
   return {
     replica: name,
+    process: hasWorkers ? `${name}:${response.socket.localPort}` : name,
     person,
     route,
     sentMs,

@@ -13,7 +13,7 @@ export interface FakeConnection {
   accept(): void;
   refuse(error: unknown): void;
   /** A notification arrives. */
-  say(payload: string | object, processId?: number): void;
+  say(payload: string | object): void;
   lose(error?: unknown): void;
 }
 

@@ -1,4 +1,5 @@
 /** Nemeses of processes: paused, killed. */
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { everywhere, isEvent, LEASE_MS, repeatedly, type Nemesis } from '../nemesis.js';
 
@@ -8,18 +9,30 @@ const AWAKE_MS = 700;
 
 export const pauseReplica: Nemesis = {
   name: 'pause-replica',
-  does: 'Stops every replica (SIGSTOP) for longer than the lease and lets it go on, again and again; questions wait meanwhile.',
+  does: 'Stops every replica, or one of its processes, (SIGSTOP) for longer than the lease and lets it go on, again and again; questions wait meanwhile.',
   start: cluster =>
     Promise.resolve(
       repeatedly(AWAKE_MS, () =>
         everywhere(cluster, async ({ process }) => {
-          process.child.kill('SIGSTOP');
+          const all = await processesOf(process.child.pid);
+          const paused = Math.random() < 0.5 ? all : [all[Math.floor(Math.random() * all.length)]!];
+          for (const pid of paused) {
+            signal(pid, 'SIGSTOP');
+          }
           await sleep(PAUSE_MS);
-          process.child.kill('SIGCONT');
+          for (const pid of paused) {
+            signal(pid, 'SIGCONT');
+          }
         }),
       ),
     ),
 };
+
+/** The process and its workers. */
+async function processesOf(pid = 0): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return [pid, ...children.split(' ').filter(Boolean).map(Number)];
+}
 
 export const killReplica: Nemesis = {
   name: 'kill-replica',

@@ -1,0 +1,51 @@
+/** Several processes told as one. */
+import { expect, test } from 'vitest';
+import { joinStatus, type GateStatus } from '../../../src/ops/status.js';
+
+const CACHE = { subject: 'user', entries: 2, absences: 1, hits: 10, absentHits: 3, misses: 4, unproven: 5 };
+const AUDIT = { subject: 'user', facts: 7, stale: 0, staleAgeMs: 0 };
+const LIVE: GateStatus = {
+  state: 'live',
+  problem: null,
+  watchProblems: {},
+  stalenessBoundMs: 300,
+  pool: { size: 2, max: 2 },
+  caches: [CACHE],
+  audits: [AUDIT],
+};
+
+test('nobody is down, and serves nothing', () => {
+  expect(joinStatus([])).toEqual({
+    state: 'down',
+    problem: 'no worker is up',
+    watchProblems: {},
+    stalenessBoundMs: null,
+    pool: { size: 0, max: 0 },
+    caches: [],
+    audits: [],
+  });
+});
+
+test('one is told as it is', () => {
+  expect(joinStatus([LIVE])).toEqual(LIVE);
+});
+
+test('of several the worst state and the greatest staleness are told, and the sum of what is counted', () => {
+  const other: GateStatus = {
+    ...LIVE,
+    stalenessBoundMs: 900,
+    watchProblems: { grant: 'the table was dropped' },
+    audits: [{ ...AUDIT, stale: 1, staleAgeMs: 50 }],
+  };
+  expect(joinStatus([LIVE, other])).toEqual({
+    state: 'live',
+    problem: null,
+    watchProblems: { grant: 'the table was dropped' },
+    stalenessBoundMs: 900,
+    pool: { size: 4, max: 4 },
+    caches: [{ subject: 'user', entries: 4, absences: 2, hits: 20, absentHits: 6, misses: 8, unproven: 10 }],
+    audits: [{ subject: 'user', facts: 14, stale: 1, staleAgeMs: 50 }],
+  });
+  const unproven: GateStatus = { ...LIVE, state: 'unproven', problem: 'late', stalenessBoundMs: null };
+  expect(joinStatus([LIVE, unproven])).toMatchObject({ state: 'unproven', problem: 'late', stalenessBoundMs: null });
+});
