@@ -3,5 +3,6 @@ import type { Experiment } from '../experiment.js';
 import { firstPaint } from './first-paint.js';
 import { hotPath } from './hot-path.js';
 import { start } from './start.js';
+import { workers } from './workers.js';
 
-export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, start];
+export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, start, workers];
