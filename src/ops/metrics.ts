@@ -7,6 +7,7 @@ import type { Coherence } from '../coherence/coherence.js';
 import type { ListenerState } from '../coherence/observation.js';
 import type { MetricsJson } from './joint-metrics.js';
 import type { Observation } from './observation.js';
+import { createPlainHistogram } from './plain-histogram.js';
 import { outcomeOf, REASONS, type DecisionOutcome, type Reason } from '../auth/decide.js';
 
 /** Series of one replica. */
@@ -58,12 +59,14 @@ export function createMetrics(
       }
     },
   });
-  const decisionDuration = new Histogram({
-    name: 'gatebell_decision_duration_seconds',
-    help: 'From the request read to the answer written.',
-    buckets: DECISION_BUCKETS,
-    registers,
-  });
+  const decisionDuration = createPlainHistogram(
+    {
+      name: 'gatebell_decision_duration_seconds',
+      help: 'From the request read to the answer written.',
+      buckets: DECISION_BUCKETS,
+    },
+    registry,
+  );
   const waiting = new Gauge({
     name: 'gatebell_requests_waiting',
     help: 'Requests that wait for facts from Postgres.',
