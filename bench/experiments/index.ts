@@ -2,7 +2,8 @@
 import type { Experiment } from '../experiment.js';
 import { firstPaint } from './first-paint.js';
 import { hotPath } from './hot-path.js';
+import { revocation } from './revocation.js';
 import { start } from './start.js';
 import { workers } from './workers.js';
 
-export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, start, workers];
+export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, revocation, start, workers];

@@ -117,12 +117,17 @@ export function setting(name: string): string {
   return value;
 }
 
+/** Says that the program is ready, and ends it when its standard input does. @param port 0 if it accepts no connections */
+export function ready(port: number): void {
+  process.stdout.write(`${JSON.stringify({ port })}\n`);
+  process.stdin.on('end', () => process.exit(0)).resume();
+}
+
 /** Accepts connections on a free port of the loopback interface, and says which. */
 export function serve(listener: RequestListener): void {
   const server = createServer({ keepAlive: true }, listener);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.listen(0, '127.0.0.1', () => {
-    process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port })}\n`);
+    ready((server.address() as AddressInfo).port);
   });
-  process.stdin.on('end', () => process.exit(0)).resume();
 }

@@ -1,9 +1,9 @@
-/** A cache that forgets by time: lru-cache, 30 s, in front of one prepared query. Answers are stale for as long. */
+/** A cache that forgets by time: lru-cache, 30 s or `PEER_TTL_MS`, in front of one prepared query. Answers are stale for as long. */
 import { LRUCache } from 'lru-cache';
 import { answer, readQuestion, serve, type Identity, type Question } from './peer.js';
 import { askPrepared, createPool } from './postgres.js';
 
-const TTL_MS = 30_000;
+const TTL_MS = Number(process.env['PEER_TTL_MS'] ?? 30_000);
 /** As many as Gatebell keeps of each kind by default. */
 const ENTRIES_MAX = 100_000;
 

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import type { Command, Reply } from '../peers/commands.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const OUT = path.join(ROOT, '.bench');
@@ -17,16 +18,22 @@ export interface Program {
   /** `http://127.0.0.1:…` */
   readonly url: string;
   readonly pid: number;
+  /** Gives a command to a program that obeys some, one at a time, and returns its answer. @throws when it could not be done */
+  command(name: string, argument?: unknown): Promise<unknown>;
   stop(): Promise<void>;
 }
 
+const children = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of children) {
+    child.kill('SIGKILL');
+  }
+});
+
 /** Ends the child when this process does, however it does. */
 export function endWithUs(child: ChildProcess): void {
-  const end = (): void => {
-    child.kill('SIGKILL');
-  };
-  process.on('exit', end);
-  child.once('exit', () => process.off('exit', end));
+  children.add(child);
+  child.once('exit', () => children.delete(child));
 }
 
 /** Builds programs below `bench/`, named as `peers/floor`; the folder that they are in afterwards is `.bench`. */
@@ -47,16 +54,29 @@ export async function buildPrograms(names: readonly string[]): Promise<void> {
 /** Where a built program is. */
 export const programFile = (name: string): string => path.join(OUT, `${name}.js`);
 
-/** Starts a built program and waits until it accepts connections. */
+async function give(child: ChildProcess, exited: Promise<unknown[]>, command: Command): Promise<unknown> {
+  const replied = once(child, 'message');
+  child.send(command);
+  const lost = exited.then(([code]) => {
+    throw new Error(`the program ended with exit code ${String(code)} before it had done: ${command.name}`);
+  });
+  const [{ answer, problem }] = (await Promise.race([replied, lost])) as [Reply];
+  if (problem !== null) {
+    throw new Error(`${command.name}: ${problem}`);
+  }
+  return answer;
+}
+
+/** Starts a built program and waits until it is ready. */
 export async function startProgram(name: string, env: Readonly<Record<string, string>>): Promise<Program> {
   const child = spawn(process.execPath, [programFile(name)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit', 'ipc'],
     env: { ...process.env, NODE_ENV: 'production', ...env },
   });
   endWithUs(child);
   const exited = once(child, 'exit');
   const line = await Promise.race([
-    once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text)),
+    once(createInterface({ input: child.stdout! }), 'line').then(([text]) => String(text)),
     exited.then(([code]) => {
       throw new Error(`${name} ended with exit code ${code} before it accepted connections`);
     }),
@@ -65,8 +85,9 @@ export async function startProgram(name: string, env: Readonly<Record<string, st
   return {
     url: `http://127.0.0.1:${port}`,
     pid: child.pid!,
+    command: (name, argument = null) => give(child, exited, { name, argument }),
     async stop() {
-      child.stdin.end();
+      child.stdin?.end();
       await exited;
     },
   };

@@ -38,9 +38,17 @@ const SESSIONS = `
   insert into gatebell.credentials (user_id, kind, token_hash)
   select t.n, 'session', decode(t.hash, 'hex') from unnest($1::text[]) with ordinality as t (hash, n)`;
 
-/** Creates the server and its data. */
-export async function createWorld({ users, apps }: { readonly users: number; readonly apps: number }): Promise<World> {
-  const server = await createPostgresServer();
+/** Creates the server and its data. @param sizes `settings` are the server's */
+export async function createWorld({
+  users,
+  apps,
+  settings = {},
+}: {
+  readonly users: number;
+  readonly apps: number;
+  readonly settings?: Readonly<Record<string, string>>;
+}): Promise<World> {
+  const server = await createPostgresServer({ settings });
   const client = new pg.Client({ connectionString: server.url('postgres') });
   client.on('error', () => undefined);
   const close = async (): Promise<void> => {
