@@ -1,9 +1,10 @@
 /** All experiments, in the order in which they are run and reported. */
 import type { Experiment } from '../experiment.js';
 import { firstPaint } from './first-paint.js';
+import { fleet } from './fleet.js';
 import { hotPath } from './hot-path.js';
 import { revocation } from './revocation.js';
 import { start } from './start.js';
 import { workers } from './workers.js';
 
-export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, revocation, start, workers];
+export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, revocation, fleet, start, workers];
