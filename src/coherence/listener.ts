@@ -487,7 +487,12 @@ export function createListener(deps: ListenerDeps): Listener {
       if (overdueAtMs(fence) - nowMs < TIMER_MS) {
         await judgeOverdue(sender, fence);
       } else if (!fence.isAsking && fence.againMs - nowMs < TIMER_MS) {
-        void ask(sender, fence, fence.newest);
+        if (nowMs - sender.heardMs < gapMs) {
+          // One was heard meanwhile, too old to prove this: the next is due a gap after it.
+          fence.againMs = sender.heardMs + pauseMs();
+        } else {
+          void ask(sender, fence, fence.newest);
+        }
       }
     }
     return (await fence.promise) === null;
