@@ -17,9 +17,9 @@ create function gatebell.schema_version() returns integer
 comment on function gatebell.schema_version() is 'Number of the newest migration applied. A program refuses a database that is newer than itself.';
 
 -- The channel is a function, not a setting of the session: a writer cannot change it, and the triggers, the fences and
--- the replicas all read the same one. gatebell.set_channel() replaces it.
+-- the replicas all read the same one. gatebell.set_channel() replaces it. (Not immutable: that would live on in plans made before.)
 create function gatebell.channel() returns text
-  language sql immutable parallel safe
+  language sql stable parallel safe
   return 'gatebell';
 
 comment on function gatebell.channel() is 'The channel that signals and fences are sent on; change it with gatebell.set_channel(name).';
@@ -564,7 +564,7 @@ begin
     raise exception 'gatebell.set_channel: channel % is not allowed', coalesce(quote_literal(name), 'null')
       using errcode = 'invalid_parameter_value', hint = 'A channel is 1 to 63 bytes.';
   end if;
-  execute format('create or replace function gatebell.channel() returns text language sql immutable parallel safe return %L::text', name);
+  execute format('create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text', name);
   for watch in select w.* from gatebell.watches w join pg_class c on c.oid = w.target loop
     perform gatebell.watch(watch.target, watch.subject, watch.key_columns, watch.watched_columns);
   end loop;

@@ -115,6 +115,7 @@ function connectionConfig(
   return options === '' ? config : { ...config, options };
 }
 
+/** Prepared where the connection is direct, for planning it costs Postgres more than running it. */
 const FENCE = `
   select o.origin, o.in_recovery, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
     f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
@@ -124,6 +125,8 @@ const FENCE = `
     (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint)
        order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
   from gatebell.origin o, gatebell.fence($1) f`;
+
+const PREPARED = 'gatebell_fence';
 
 interface FenceRow extends pg.QueryResultRow {
   origin: string;
@@ -190,8 +193,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     applicationName = 'gatebell',
     timeoutMs = TIMEOUT_MS,
   } = options;
+  const isDirect = listenConnectionString === undefined;
   const pool = new pg.Pool({
-    ...connectionConfig(connectionString, `${applicationName}/pool`, timeoutMs, listenConnectionString === undefined),
+    ...connectionConfig(connectionString, `${applicationName}/pool`, timeoutMs, isDirect),
     max: poolMax,
     // One connection stays: a fence must not depend on the server having room for a new one.
     min: 1,
@@ -224,7 +228,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       const result = await work(
         async <R extends pg.QueryResultRow>(name: string, text: string, values: readonly unknown[] = []) => {
           options.observe?.({ event: 'query', query: name });
-          return (await client.query<R>(text, [...values])).rows;
+          const statement = { text, values: [...values], ...(isDirect && text === FENCE ? { name: PREPARED } : {}) };
+          return (await client.query<R>(statement)).rows;
         },
       );
       client.release();

@@ -72,6 +72,26 @@ test('a fence sees the backend that listens on the same server, and says when it
   open.close();
 });
 
+test('a fence sees everything as it is, however often it was asked for on the same connection', async () => {
+  for (let times = 0; times < 8; times++) {
+    await pool.askFence(null, null);
+  }
+  const before = await pool.askFence(null, null);
+  await database.sql(`select gatebell.set_channel('elsewhere')`);
+  expect(await pool.askFence(null, null)).toMatchObject({ channel: 'elsewhere', newest: before.newest + 1 });
+  await database.sql(`alter table gatebell.grants disable trigger gatebell_grant_update`);
+  const { watches } = await pool.askFence(null, null);
+  expect(watches.filter(({ problem }) => problem !== null)).toHaveLength(1);
+  await database.sql(`alter table gatebell.grants enable trigger gatebell_grant_update`);
+  await database.sql(`select gatebell.set_channel('gatebell')`);
+  const after = await pool.askFence(null, null);
+  expect(after.channel).toBe('gatebell');
+  expect(after.watches.map(({ problem }) => problem)).toEqual(before.watches.map(({ problem }) => problem));
+  expect(after.watches.map(({ fingerprint }) => fingerprint)).not.toEqual(
+    before.watches.map(({ fingerprint }) => fingerprint),
+  );
+});
+
 test('renewed, each connection is closed before it is used again, and never more are open than allowed', async () => {
   await Promise.all([1, 2, 3].map(() => pool.query('sleep', 'select pg_sleep(0.05)')));
   const before = await backends('gatebell/p/pool');
