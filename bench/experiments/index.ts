@@ -6,5 +6,6 @@ import { hotPath } from './hot-path.js';
 import { revocation } from './revocation.js';
 import { start } from './start.js';
 import { workers } from './workers.js';
+import { writers } from './writers.js';
 
-export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, revocation, fleet, start, workers];
+export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, revocation, writers, fleet, start, workers];
