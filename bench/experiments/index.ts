@@ -2,10 +2,20 @@
 import type { Experiment } from '../experiment.js';
 import { firstPaint } from './first-paint.js';
 import { fleet } from './fleet.js';
+import { growth } from './growth.js';
 import { hotPath } from './hot-path.js';
 import { revocation } from './revocation.js';
 import { start } from './start.js';
 import { workers } from './workers.js';
 import { writers } from './writers.js';
 
-export const EXPERIMENTS: readonly Experiment[] = [hotPath, firstPaint, revocation, writers, fleet, start, workers];
+export const EXPERIMENTS: readonly Experiment[] = [
+  hotPath,
+  firstPaint,
+  revocation,
+  writers,
+  growth,
+  fleet,
+  start,
+  workers,
+];

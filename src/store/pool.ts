@@ -150,16 +150,16 @@ interface ReadingRow extends pg.QueryResultRow {
 
 type Query = Database['query'];
 
-/** Reads facts, and which server has answered when. */
+/** The statement that reads what a query returns, and which server has answered when. */
+export const readingStatement = (text: string): string =>
+  `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
+     o.server_time_ms as gatebell_server_time_ms, f.*
+   from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`;
+
+/** Reads facts. */
 async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'subject'>): Promise<Reading> {
   const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
-  const rows = await run<ReadingRow>(
-    name,
-    `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
-       o.server_time_ms as gatebell_server_time_ms, f.*
-     from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`,
-    parts,
-  );
+  const rows = await run<ReadingRow>(name, readingStatement(text), parts);
   const [first] = rows;
   if (first === undefined) {
     throw new Error('the view gatebell.origin returned no row');
