@@ -81,7 +81,7 @@ export interface Cache<V> {
 }
 
 /** An entry as it is kept. */
-export interface Held<V> extends Entry<V>, Member, Guest {
+export interface Held<V> extends Entry<V>, Member, Guest<Held<V>> {
   readonly key: Key;
 }
 
@@ -187,11 +187,14 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
             receivedAt,
             sentMonoMs: sent.monoMs,
             key: ticket.key,
+            text: ticket.text,
             place: -1,
             used: false,
+            older: null,
+            newer: null,
           };
           roster.add(entry);
-          (value === null ? absences : entries).set(ticket.text, entry);
+          (value === null ? absences : entries).set(entry);
         },
         onFailed: endFlight,
       };

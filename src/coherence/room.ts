@@ -5,17 +5,21 @@
  * used since it was there last, and takes the first that was not. A hit only notes that the entry was used, which costs next to nothing.
  */
 
-/** What can be in a room; `used` is the room's to write, except that who uses the entry sets it. */
-export interface Guest {
+/** What can be in a room, found by its text. The rest is the room's to write, except that who uses the entry sets `used`. */
+export interface Guest<E> {
+  readonly text: string;
   used: boolean;
+  /** Its neighbours, in the order in which they came. */
+  older: E | null;
+  newer: E | null;
 }
 
 /** See the head of the file. */
-export interface Room<E extends Guest> {
+export interface Room<E extends Guest<E>> {
   readonly size: number;
   /** Using the entry is for the caller to note: `entry.used = true`. */
   get(text: string): E | undefined;
-  set(text: string, entry: E): void;
+  set(entry: E): void;
   /** The entry that was there. */
   delete(text: string): E | undefined;
   clear(): void;
@@ -27,26 +31,55 @@ export interface Room<E extends Guest> {
  * @param sizeMax at least 1
  * @param onLeft called with every entry that made way, or was replaced
  */
-export function createRoom<E extends Guest>(sizeMax: number, onLeft: (entry: E) => void): Room<E> {
+export function createRoom<E extends Guest<E>>(sizeMax: number, onLeft: (entry: E) => void): Room<E> {
+  // Their order is kept in the entries: a map's iterator that waits in its place keeps alive all that has left the map since.
   const entries = new Map<string, E>();
-  // An iterator of a map stays in its place whatever comes and goes; what comes is ahead of it.
-  let hand = entries.entries();
+  let oldest: E | null = null;
+  let newest: E | null = null;
+  /** Null: it goes on from the oldest. */
+  let hand: E | null = null;
 
-  const makeWay = (): void => {
-    for (;;) {
-      const { value, done } = hand.next();
-      if (done === true) {
-        hand = entries.entries();
-        continue;
-      }
-      const [text, entry] = value;
-      if (!entry.used) {
-        entries.delete(text);
-        onLeft(entry);
-        return;
-      }
-      entry.used = false;
+  const arrive = (entry: E): void => {
+    entries.set(entry.text, entry);
+    entry.older = newest;
+    if (newest === null) {
+      oldest = entry;
+    } else {
+      newest.newer = entry;
     }
+    newest = entry;
+  };
+
+  const leave = (entry: E): void => {
+    entries.delete(entry.text);
+    const { older, newer } = entry;
+    if (older === null) {
+      oldest = newer;
+    } else {
+      older.newer = newer;
+    }
+    if (newer === null) {
+      newest = older;
+    } else {
+      newer.older = older;
+    }
+    if (hand === entry) {
+      hand = newer;
+    }
+    entry.older = null;
+    entry.newer = null;
+  };
+
+  /** The room is full. */
+  const makeWay = (): void => {
+    let entry = hand ?? oldest!;
+    while (entry.used) {
+      entry.used = false;
+      entry = entry.newer ?? oldest!;
+    }
+    hand = entry;
+    leave(entry);
+    onLeft(entry);
   };
 
   return {
@@ -54,23 +87,28 @@ export function createRoom<E extends Guest>(sizeMax: number, onLeft: (entry: E) 
       return entries.size;
     },
     get: text => entries.get(text),
-    set(text, entry) {
-      const before = entries.get(text);
+    set(entry) {
+      const before = entries.get(entry.text);
       if (before !== undefined) {
+        leave(before);
         onLeft(before);
       } else if (entries.size >= sizeMax) {
         makeWay();
       }
-      entries.set(text, entry);
+      arrive(entry);
     },
     delete(text) {
       const entry = entries.get(text);
-      entries.delete(text);
+      if (entry !== undefined) {
+        leave(entry);
+      }
       return entry;
     },
     clear() {
       entries.clear();
-      hand = entries.entries();
+      oldest = null;
+      newest = null;
+      hand = null;
     },
   };
 }

@@ -1,18 +1,25 @@
 /** Who makes way when a room is full. */
+import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createRoom, Recent, type Guest, type Room } from '../../../src/coherence/room.js';
 
-interface Named extends Guest {
+interface Named extends Guest<Named> {
   readonly name: string;
 }
+
+setFlagsFromString('--expose-gc');
+// Checked by the test that calls it.
+const collectGarbage = runInNewContext('gc') as () => void;
 
 let left: string[];
 let room: Room<Named>;
 const open = (sizeMax: number): Room<Named> => createRoom<Named>(sizeMax, ({ name }) => left.push(name));
 const enter = (...names: string[]): void => {
   for (const name of names) {
-    room.set(name, { name, used: false });
+    room.set({ name, text: name, used: false, older: null, newer: null });
   }
 };
 const use = (...names: string[]): void => {
@@ -56,6 +63,20 @@ test('what is deleted, or cleared, makes room', () => {
   expect([left, room.size]).toEqual([[], 3]);
   enter('h');
   expect(left).toEqual(['e']);
+});
+
+test('who left is garbage, however long the hand has waited', async () => {
+  enter('a');
+  for (let index = 0; index < 1_000; index++) {
+    enter(`guest ${index}`);
+    room.delete(`guest ${index}`);
+  }
+  const gone = new WeakRef(room.delete('a')!);
+  // What a reference was made of, or read from, stays until the turn ends.
+  await turn();
+  collectGarbage();
+  expect(gone.deref()).toBeUndefined();
+  expect(room.size).toBe(0);
 });
 
 test('whatever comes and goes, there are never more, and who left is not there', () => {
