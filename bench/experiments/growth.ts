@@ -279,7 +279,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
         `Tables, indexes and triggers of the migrations, ${APPS} grants a user, vacuumed and analysed; a database for each size on one server with its default memory settings; a process with a reader over users and grants for each, a new one every round.`,
         `How Postgres reads the grants of one load (EXPLAIN): ${plans.join('; ')}.`,
         `A miss is a grant that nobody has asked for, one question at a time: ${sizes.misses} a round. Answers from memory: ${HELD.toLocaleString('en')} grants in each, ${sizes.asks.toLocaleString('en')} answers a round. ${sizes.rounds} rounds.`,
-        `Memory of a cached grant: heap and external bytes after garbage collection, with and without ${sizes.weighed.toLocaleString('en')} grants in a full memory, divided by their number: facts, keys, and all that finds, bounds and audits them.`,
+        `Memory of a cached grant: heap and external bytes after garbage collection, with and without ${sizes.weighed.toLocaleString('en')} grants in a full memory, divided by their number: facts, keys, and all that finds, bounds and audits them. Not in it: the headers that the HTTP side remembers with a grant once it has allowed something.`,
         `Recovery: ${sizes.asksPerSecond.toLocaleString('en')} questions a second, steadily, each for one of ${sizes.users.toLocaleString('en')} users and a grant, drawn at random, when all is forgotten; the share of answers from memory is that of 2,000 questions in a row. The perfect memory has a fact as soon as it was asked for, from the same questions.`,
         ...(quick ? ['Quick: smaller databases, fewer rounds and grants.'] : []),
       ],
