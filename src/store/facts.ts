@@ -96,6 +96,25 @@ interface RouteRow {
   readonly headers: unknown;
 }
 
+/** Different texts that are kept to be shared. */
+const SHARED_MAX = 1_000;
+
+/** Gives the same string for the same text, so that a hundred thousand facts keep one of each; for texts of which there are few. */
+function createSharing(): (text: string) => string {
+  const shared = new Map<string, string>();
+  return one => {
+    const known = shared.get(one);
+    if (known !== undefined) {
+      return known;
+    }
+    if (shared.size >= SHARED_MAX) {
+      shared.clear();
+    }
+    shared.set(one, one);
+    return one;
+  };
+}
+
 /** Compiles, or says why not. */
 function attempt<T>(compile: () => T, otherwise: T): { readonly value: T; readonly problem: string | null } {
   try {
@@ -112,6 +131,7 @@ function attempt<T>(compile: () => T, otherwise: T): { readonly value: T; readon
 export function factCaches(onBadRow: (row: BadRow) => void): {
   readonly [S in keyof FactTypes]: CacheOptions<FactTypes[S]>;
 } {
+  const share = createSharing();
   return {
     credential: {
       subject: 'credential',
@@ -199,7 +219,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
                from unnest($1::text[]::bigint[], $2::text[]::bigint[]) as k (user_id, app_id)
                join gatebell.grants g on g.user_id = k.user_id and g.app_id = k.app_id`,
         key: row => [text(row, 'user_id'), text(row, 'app_id')],
-        value: row => ({ role: text(row, 'role'), expiresAtMs: time(row, 'expires_at_ms') }),
+        value: row => ({ role: share(text(row, 'role')), expiresAtMs: time(row, 'expires_at_ms') }),
       },
     },
   };
