@@ -46,7 +46,7 @@ const FULL: Sizes = {
   bigRounds: 5,
   listeners: [0, 10, 50, 200],
 };
-const QUICK: Sizes = { rounds: 3, rateMs: 150, bigRows: 100_000, bigRounds: 1, listeners: [0, 50] };
+const QUICK: Sizes = { rounds: 3, rateMs: 150, bigRows: 80_000, bigRounds: 1, listeners: [0, 50] };
 
 /** Connects, hears the errors of a server that stops, and runs the statement that sets the session up. */
 async function connect(server: PostgresServer, statement = ''): Promise<pg.Client> {
