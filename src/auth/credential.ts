@@ -1,5 +1,4 @@
 /** What the client presents: a token in the Authorization header, or in the session cookie. A public route never looks at it. */
-import { LRUCache } from 'lru-cache';
 import type { SingleHeaders } from './headers.js';
 import { hashToken, isWellFormedToken, looksLikeToken } from './token.js';
 
@@ -41,7 +40,7 @@ function readCookie(header: string, name: string): string | null | undefined {
 
 /** Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a while. */
 export function createCredentialReader(cookieName: string): ReadCredential {
-  const presented = new LRUCache<string, PresentedCredential>({ max: TOKENS_MAX });
+  const presented = new Map<string, PresentedCredential>();
 
   const present = (token: string): PresentedCredential => {
     const known = presented.get(token);
@@ -52,6 +51,9 @@ export function createCredentialReader(cookieName: string): ReadCredential {
       return BAD;
     }
     const fresh: PresentedCredential = { kind: 'token', hash: hashToken(token) };
+    if (presented.size >= TOKENS_MAX) {
+      presented.clear();
+    }
     presented.set(token, fresh);
     return fresh;
   };

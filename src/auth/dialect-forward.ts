@@ -12,12 +12,16 @@ export const forwardDialect: Dialect = {
     const proto = requireHeader(headers, 'x-forwarded-proto');
     const host = requireHeader(headers, 'x-forwarded-host');
     const uri = requireHeader(headers, 'x-forwarded-uri');
-    for (const part of [method, proto, host, uri]) {
-      if (typeof part !== 'string') {
-        return part;
-      }
+    if (typeof method !== 'string') {
+      return method;
     }
-    return { method, proto, host, uri } as { method: string; proto: string; host: string; uri: string };
+    if (typeof proto !== 'string') {
+      return proto;
+    }
+    if (typeof host !== 'string') {
+      return host;
+    }
+    return typeof uri === 'string' ? { method, proto, host, uri } : uri;
   },
   status: status => status,
   redirects: true,

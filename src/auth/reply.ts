@@ -138,7 +138,7 @@ function sendRefusal(
     const location = loginUrl === null || request === null ? null : loginLocation(loginUrl, decision, request);
     if (location !== null) {
       headers.push('Location', location);
-      status = dialect.redirects && request?.isNavigation === true ? 302 : status;
+      status = dialect.redirects && request?.isNavigation() === true ? 302 : status;
     }
     if (status === 401) {
       headers.push('WWW-Authenticate', 'Bearer realm="gatebell"');

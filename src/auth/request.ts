@@ -22,7 +22,7 @@ export interface AuthRequest {
   /** Looks at the credential; parsed and hashed at most once. */
   readonly credential: () => PresentedCredential;
   /** Whether a person waits in front of a browser, who can be sent to the login page. */
-  readonly isNavigation: boolean;
+  readonly isNavigation: () => boolean;
 }
 
 /** The request is malformed; `problem` says how. */
@@ -58,14 +58,32 @@ export function requireHeader(headers: SingleHeaders, name: HeaderName): string 
   return headers.isRepeated(name) ? { problem: `header ${name} came more than once` } : value;
 }
 
+interface HostAndPort {
+  readonly host: string;
+  readonly port: string;
+}
+
+/** Hosts as proxies send them: they are few, and come again and again. */
+const HOSTS = new Map<string, HostAndPort>();
+const HOSTS_MAX = 1_000;
+
 /** The canonical form of a host, and its port; null if it is not a host name. */
-export function parseHost(host: string): { readonly host: string; readonly port: string } | null {
+export function parseHost(sent: string): HostAndPort | null {
+  const known = HOSTS.get(sent);
+  if (known !== undefined) {
+    return known;
+  }
   // Matched as it is: lowering would make a letter k of the Kelvin sign.
-  const match = HOST.exec(host);
+  const match = HOST.exec(sent);
   if (match === null || match[1]!.length > HOST_CHARACTERS_MAX) {
     return null;
   }
-  return { host: match[1]!.toLowerCase(), port: match[2] ?? '' };
+  const parsed = { host: match[1]!.toLowerCase(), port: match[2] ?? '' };
+  if (HOSTS.size >= HOSTS_MAX) {
+    HOSTS.clear();
+  }
+  HOSTS.set(sent, parsed);
+  return parsed;
 }
 
 /** WebSocket schemes are what Traefik sends for an upgrade. */
@@ -103,9 +121,10 @@ export function parseRequest(
   if ('problem' in target) {
     return target;
   }
-  const repeated = CREDENTIAL_HEADERS.find(name => headers.isRepeated(name));
-  if (repeated !== undefined) {
-    return { problem: `header ${repeated} came more than once` };
+  for (const name of CREDENTIAL_HEADERS) {
+    if (headers.isRepeated(name)) {
+      return { problem: `header ${name} came more than once` };
+    }
   }
   const proto = parseProto(target.proto);
   if (proto === null) {
@@ -137,6 +156,6 @@ export function parseRequest(
     uri,
     readings,
     credential: () => (presented ??= readCredential(headers)),
-    isNavigation: isNavigation(headers, target.method),
+    isNavigation: () => isNavigation(headers, target.method),
   };
 }

@@ -61,7 +61,7 @@ const request = (token: string, host = 'photos.test'): AuthRequest => ({
   uri: '/',
   readings: ['/'],
   credential: () => ({ kind: 'token', hash: hashToken(token) }),
-  isNavigation: false,
+  isNavigation: () => false,
 });
 
 /** The facts of a replica in this process: the pool through a wire of the test's choice, the listener direct. */

@@ -100,7 +100,7 @@ const requestOf = ({ app, credential }: Asked): Parameters<typeof decide>[0] => 
   uri: '/',
   readings: ['/'],
   credential: () => ({ kind: 'token', hash: credential }),
-  isNavigation: false,
+  isNavigation: () => false,
 });
 
 /** Simulated facts as the gate knows them. There is an app for every host, which never changes. */

@@ -35,7 +35,7 @@ function ask(path: string, presented: PresentedCredential = PRESENTED, host: str
     uri: path,
     readings,
     credential,
-    isNavigation: false,
+    isNavigation: () => false,
     looks: looked,
   };
 }

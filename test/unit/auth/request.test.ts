@@ -225,9 +225,13 @@ describe('the target', () => {
   test.each(['X-HTTP-Method-Override', 'X-Method-Override', 'X-HTTP-Method', 'X-Rewrite-Url', 'X-Original-Method'])(
     '%s changes nothing',
     name => {
-      const { credential: _, ...request } = parsed({}, [[name, 'DELETE']]);
-      const { credential: __, ...plain } = parsed();
-      expect(request).toEqual(plain);
+      // Functions are compared by what they say.
+      const told = (request: AuthRequest): unknown => ({
+        ...request,
+        credential: request.credential(),
+        isNavigation: request.isNavigation(),
+      });
+      expect(told(parsed({}, [[name, 'DELETE']]))).toEqual(told(parsed()));
     },
   );
 });
@@ -351,6 +355,6 @@ describe('a person in front of a browser', () => {
     ['accepts anything', 'GET', [['Accept', '*/*']], false],
     ['says nothing', 'GET', [], false],
   ])('%s (%s)', (_, method, more, expected) => {
-    expect(parsed({ 'X-Forwarded-Method': method }, more).isNavigation).toBe(expected);
+    expect(parsed({ 'X-Forwarded-Method': method }, more).isNavigation()).toBe(expected);
   });
 });
