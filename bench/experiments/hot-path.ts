@@ -28,6 +28,9 @@ const ORDINARY = 1;
 const SESSION_BYTES = 1_024;
 const LONG_TOKEN_CHARACTERS = 1_200;
 
+/** A program is compiled for good when it has seen connections come and go a few times. */
+const WARM_UPS = 5;
+
 interface Sizes {
   readonly users: number;
   readonly apps: number;
@@ -294,7 +297,9 @@ async function warmUp(scenario: Scenario, target: Target, isCompiled: boolean): 
   if (scenario.rotation !== undefined) {
     await askForAll(load, scenario.rotation);
   } else if (!isCompiled) {
-    await putLoad(load);
+    for (let times = 0; times < WARM_UPS; times++) {
+      await putLoad(load);
+    }
   }
 }
 
