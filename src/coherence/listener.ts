@@ -95,7 +95,7 @@ export interface FenceReceipt {
 
 /**
  * Asks from the pool for the newest fence, and has one sent, unless there is a newer one than `unlessAfter` already; null: in any case.
- * Looks for a backend on the way. Rejects when it cannot, within bounded time.
+ * Looks for a backend on the way; null: a fence has come back on this connection, so it is known. Rejects when it cannot, within bounded time.
  */
 export type AskFence = (unlessAfter: number | null, listener: ListeningBackend | null) => Promise<FenceReceipt>;
 

@@ -164,7 +164,8 @@ async function examine(context: CommandContext, database: Database): Promise<Che
     return checks;
   }
 
-  const receipt = await database.askFence(NEVER, null);
+  // Of nobody: whether the connection is a direct one is not known.
+  const receipt = await database.askFence(NEVER, { processId: 0, mark: '' });
   const remedies = await database.query<{ statement: string }>(
     'doctor',
     `select format('select gatebell.watch(%L, %L, %L, %L);', target, subject, key_columns, watched_columns) as statement

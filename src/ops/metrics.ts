@@ -232,9 +232,7 @@ export function createMetrics(
   flushes.inc({ cause: 'down' }, 0);
   flushes.inc({ cause: 'malformed' }, 0);
   const noteDecision = (decision: DecisionOutcome, reason: Reason): void => {
-    const counts = decided.get(reason) ?? { allow: 0, deny: 0, error: 0 };
-    counts[decision] += 1;
-    decided.set(reason, counts);
+    decided.get(reason)![decision] += 1;
   };
   const watched = new Set(coherence.caches.map(({ subject }) => subject));
 

@@ -115,7 +115,6 @@ function connectionConfig(
   return options === '' ? config : { ...config, options };
 }
 
-/** Prepared where the connection is direct, for planning it costs Postgres more than running it. */
 const FENCE = `
   select o.origin, o.in_recovery, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
     f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
@@ -126,7 +125,11 @@ const FENCE = `
        order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
   from gatebell.origin o, gatebell.fence($1) f`;
 
-const PREPARED = 'gatebell_fence';
+/**
+ * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then no
+ * transaction-mode pooler is in between, for which a prepared statement is on another connection the next time.
+ */
+const PREPARED_FENCE = 'gatebell_fence';
 
 interface FenceRow extends pg.QueryResultRow {
   origin: string;
@@ -148,7 +151,13 @@ interface ReadingRow extends pg.QueryResultRow {
   gatebell_found: boolean | null;
 }
 
-type Query = Database['query'];
+/** @param prepared the name that it is prepared under; null: it is not */
+type Query = <R extends pg.QueryResultRow>(
+  name: string,
+  text: string,
+  values?: readonly unknown[],
+  prepared?: string | null,
+) => Promise<R[]>;
 
 /** The statement that reads what a query returns, and which server has answered when. */
 export const readingStatement = (text: string): string =>
@@ -226,10 +235,15 @@ export function createDatabase(options: DatabaseOptions): Database {
     const client = await acquire();
     try {
       const result = await work(
-        async <R extends pg.QueryResultRow>(name: string, text: string, values: readonly unknown[] = []) => {
+        async <R extends pg.QueryResultRow>(
+          name: string,
+          text: string,
+          values: readonly unknown[] = [],
+          prepared: string | null = null,
+        ) => {
           options.observe?.({ event: 'query', query: name });
-          const statement = { text, values: [...values], ...(isDirect && text === FENCE ? { name: PREPARED } : {}) };
-          return (await client.query<R>(statement)).rows;
+          const statement = { text, values: [...values] };
+          return (await client.query<R>(prepared === null ? statement : { ...statement, name: prepared })).rows;
         },
       );
       client.release();
@@ -280,11 +294,9 @@ export function createDatabase(options: DatabaseOptions): Database {
       isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
     },
     async askFence(unlessAfter, listener) {
-      const [row] = await query<FenceRow>('fence', FENCE, [
-        unlessAfter,
-        listener?.processId ?? null,
-        listener?.mark ?? null,
-      ]);
+      const values = [unlessAfter, listener?.processId ?? null, listener?.mark ?? null];
+      const prepared = isDirect && listener === null ? PREPARED_FENCE : null;
+      const [row] = await onConnection(run => run<FenceRow>('fence', FENCE, values, prepared));
       if (row === undefined) {
         throw new Error('the view gatebell.origin returned no row');
       }
