@@ -11,6 +11,8 @@ let database: TestDatabase;
 let pool: Database;
 let subscription: Subscription;
 const heard: string[] = [];
+/** Other test files have databases of their own on this server. */
+const HERE = '(select oid from pg_database where datname = current_database())';
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -125,7 +127,9 @@ test('what is read together is read in one snapshot', async () => {
   ]);
   let isWaiting = false;
   while (!isWaiting) {
-    isWaiting = (await database.sql(`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0;
+    isWaiting =
+      (await database.sql(`select from pg_locks where locktype = 'advisory' and not granted and database = ${HERE}`))
+        .length > 0;
   }
   await database.sql('update pair set value = 2');
   await holder.query('select pg_advisory_unlock(7)');
@@ -164,7 +168,11 @@ test.each([
   let isWaiting = false;
   while (!isWaiting) {
     isWaiting =
-      (await database.sql(`select from pg_locks where relation = 'emptied'::regclass and not granted`)).length > 0;
+      (
+        await database.sql(
+          `select from pg_locks where relation = 'emptied'::regclass and not granted and database = ${HERE}`,
+        )
+      ).length > 0;
   }
   await database.sql('update kept set value = 2');
   await writer.query('commit');
@@ -182,7 +190,10 @@ test('tables that are emptied again and again cannot be read together', async ()
     keys: [['lock']],
   };
   const waiting = async (count: number): Promise<void> => {
-    while ((await database.sql(`select from pg_locks where locktype = 'advisory' and not granted`)).length < count);
+    while (
+      (await database.sql(`select from pg_locks where locktype = 'advisory' and not granted and database = ${HERE}`))
+        .length < count
+    );
   };
   let holder = await database.connect();
   await holder.query('select pg_advisory_lock(8)');

@@ -150,7 +150,9 @@ test('when the listening connection is killed all forget, and one new connection
   await warm();
   const since = replica.lines.length;
   const live = becomesLive(replica, since);
-  await database.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gatebell/test'`);
+  await database.sql(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gatebell/test' and datname = current_database()`,
+  );
   await live;
   await becomesReady();
   const { workers } = await readStatus();
