@@ -192,7 +192,7 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
     }
   };
   const stop = async (mode: StopMode = 'fast'): Promise<void> => {
-    if (child !== null) {
+    if (child?.exitCode === null && child.signalCode === null) {
       const ended = once(child, 'exit');
       child.kill(STOP_SIGNALS[mode]);
       await ended;
@@ -261,15 +261,18 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
       await log.close();
       child = started;
       let failure: unknown = null;
+      const forget = (): void => {
+        if (child === started) {
+          child = null;
+        }
+      };
       started.on('error', error => {
         failure = error;
-        child = null;
+        forget();
       });
-      started.on('exit', () => {
-        child = null;
-      });
+      started.on('exit', forget);
       while (!(await isReady(url('postgres')))) {
-        if (failure !== null || child === null || Date.now() > deadlineMs) {
+        if (failure !== null || child !== started || Date.now() > deadlineMs) {
           return { cause: failure };
         }
         await sleep(20);
