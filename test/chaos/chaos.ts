@@ -232,6 +232,9 @@ const failed = ({ name, does }: Nemesis, error: unknown): Result => ({
   problems: [error instanceof Error ? (error.stack ?? error.message) : String(error)],
 });
 
+/** A cluster that has not ended by then is left to its guards. */
+const STOP_MS = 30_000;
+
 /** Runs them all; yields what came of each when it is known. After one that failed, the next gets a new cluster. */
 export async function* runChaos({ nemeses, seconds, signal, ...options }: ChaosOptions): AsyncGenerator<Result> {
   let cluster: Cluster | null = null;
@@ -239,7 +242,11 @@ export async function* runChaos({ nemeses, seconds, signal, ...options }: ChaosO
   const stop = async (): Promise<void> => {
     const stopping = cluster;
     cluster = null;
-    await stopping?.stop();
+    // What does not end must not keep what has failed from being told.
+    const done = new AbortController();
+    const late = sleep(STOP_MS, undefined, { signal: done.signal }).catch(() => undefined);
+    await Promise.race([stopping?.stop(), late]);
+    done.abort();
   };
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => {
