@@ -6,7 +6,7 @@
  */
 import type { Config } from './config.js';
 import { createGate, type Deciders } from './gate.js';
-import { close, createHttpServer, listen } from './http.js';
+import { close, createHttpServer, listen } from './http/server.js';
 import type { Observation } from './ops/observation.js';
 import { createOpsApp } from './ops/server.js';
 import type { Status } from './ops/status.js';

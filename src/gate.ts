@@ -9,7 +9,7 @@ import express from 'express';
 import { createAuthHandler } from './auth/handler.js';
 import type { OpenSubscription } from './coherence/listener.js';
 import type { Config } from './config.js';
-import { close, createHttpServer, listen } from './http.js';
+import { close, createHttpServer, listen } from './http/server.js';
 import { createMetrics, type Metrics } from './ops/metrics.js';
 import type { Observation } from './ops/observation.js';
 import type { GateStatus } from './ops/status.js';

@@ -3,6 +3,7 @@
  * lacks, all that can be named at once: two rounds are usual (app and credential, then routes, user and grant).
  */
 import type { FactRef, Facts, Outcome } from '../coherence/reader.js';
+import type { Key } from '../coherence/signal.js';
 import type { AppFact, FactTypes, GrantFact, Route, UserFact } from '../store/facts.js';
 import { selectRoute } from './path.js';
 import type { AuthRequest } from './request.js';
@@ -97,7 +98,7 @@ const hasExpired = (expiresAtMs: number | null, serverTimeMs: number): boolean =
 /** Decides, or says what is lacking. */
 export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision, FactTypes> {
   const lacks: FactRef<FactTypes>[] = [];
-  const get = <S extends keyof FactTypes>(subject: S, ...key: readonly string[]): FactTypes[S] | null | undefined => {
+  const get = <S extends keyof FactTypes>(subject: S, key: Key): FactTypes[S] | null | undefined => {
     const fact = facts.get(subject, key);
     if (fact === undefined) {
       lacks.push({ subject, key });
@@ -107,17 +108,17 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   /** Asks already for what a route that is not public will need. */
   const prefetchIdentity = (appId: string | null): Outcome<Decision, FactTypes> => {
     const presented = request.credential();
-    const credential = presented.kind === 'token' ? get('credential', presented.hash) : null;
+    const credential = presented.kind === 'token' ? get('credential', [presented.hash]) : null;
     if (credential !== null && credential !== undefined) {
-      get('user', credential.userId);
+      get('user', [credential.userId]);
       if (appId !== null) {
-        get('grant', credential.userId, appId);
+        get('grant', [credential.userId, appId]);
       }
     }
     return { lacks };
   };
 
-  const app = get('app', request.host);
+  const app = get('app', [request.host]);
   if (app === undefined) {
     return prefetchIdentity(null);
   }
@@ -130,7 +131,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (!app.enabled || app.problem !== null) {
     return answer(refuse('disabled_app', app));
   }
-  const rules = get('route', app.id);
+  const rules = get('route', [app.id]);
   if (rules === undefined) {
     return prefetchIdentity(app.id);
   }
@@ -151,7 +152,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (presented.kind !== 'token') {
     return answer(refuse(presented.kind === 'none' ? 'no_credential' : 'bad_credential', app));
   }
-  const credential = get('credential', presented.hash);
+  const credential = get('credential', [presented.hash]);
   if (credential === undefined) {
     return { lacks };
   }
@@ -164,8 +165,8 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
 
   const roles = route?.roles ?? [];
   const needsGrant = access === 'granted' || roles.length > 0;
-  const user = get('user', credential.userId);
-  const grant = needsGrant ? get('grant', credential.userId, app.id) : null;
+  const user = get('user', [credential.userId]);
+  const grant = needsGrant ? get('grant', [credential.userId, app.id]) : null;
   if (user === undefined || grant === undefined) {
     return { lacks };
   }

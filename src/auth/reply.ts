@@ -3,6 +3,7 @@
  * tell, so that a proxy that copies them also removes what the client made up (CVE-2026-30851). A denial never tells who was asked about.
  */
 import type { ServerResponse } from 'node:http';
+import { GateResponse, Head } from '../http/response.js';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from '../store/header-template.js';
 import type { Decision, Status } from './decide.js';
 import type { AuthRequest, ReadTarget } from './request.js';
@@ -31,7 +32,7 @@ function loginLocation(loginUrl: string, decision: Decision, request: AuthReques
 }
 
 /** Headers of a 200: those of the identity, of the templates, and the reason. */
-function allowHeaders({ app, route, user, grant, reason }: Decision): readonly string[] {
+function allowHeaders({ app, route, user, grant, reason }: Decision): string[] {
   const groups = user?.groups.join(',') ?? '';
   const headers = [
     'X-Gatebell-Reason',
@@ -70,10 +71,10 @@ function allowHeaders({ app, route, user, grant, reason }: Decision): readonly s
   return headers;
 }
 
-/** What an allow was rendered from, and what it came to. */
+/** The head of an allow, and what it was rendered from. */
 interface Rendered {
   readonly decision: Decision;
-  readonly headers: readonly string[];
+  readonly head: Head;
 }
 
 function isSame(one: Decision, other: Decision): boolean {
@@ -86,20 +87,34 @@ function isSame(one: Decision, other: Decision): boolean {
   );
 }
 
-/** Headers are remembered for as long as the facts that they were made from: a fact in memory never changes. */
-function createRenderer(): (decision: Decision) => readonly string[] {
-  const rendered = new WeakMap<object, Rendered>();
+/** Heads in each of two generations; each is some 600 bytes. */
+const HEADS_MAX = 5_000;
+
+/**
+ * Heads are remembered with one of the facts that they were made from, for as long as that is there (a fact in memory never changes) and
+ * they are used now and then: when the younger generation is full, the older goes.
+ */
+function createHeads(): (decision: Decision) => Head {
+  let young = new WeakMap<object, Rendered>();
+  let old = young;
+  let count = 0;
   return decision => {
-    const owner = decision.grant ?? decision.user ?? decision.route ?? decision.app;
-    const known = owner === null ? undefined : rendered.get(owner);
+    const owner = decision.grant ?? decision.user ?? decision.route ?? decision.app ?? decision;
+    let known = young.get(owner);
     if (known !== undefined && isSame(known.decision, decision)) {
-      return known.headers;
+      return known.head;
     }
-    const headers = allowHeaders(decision);
-    if (owner !== null) {
-      rendered.set(owner, { decision, headers });
+    known = old.get(owner);
+    if (known === undefined || !isSame(known.decision, decision)) {
+      known = { decision, head: new Head() };
     }
-    return headers;
+    if (++count > HEADS_MAX) {
+      old = young;
+      young = new WeakMap();
+      count = 1;
+    }
+    young.set(owner, known);
+    return known.head;
   };
 }
 
@@ -113,11 +128,15 @@ export type SendReply = (
 
 /** Creates a writer of answers. @param loginUrl where browsers are sent to sign in; null: they get 401 */
 export function createReplySender(loginUrl: string | null): SendReply {
-  const render = createRenderer();
+  const headOf = createHeads();
   return (response, dialect, decision, request) => {
     if (decision.status === 200) {
-      // Node reads the array and does not keep it.
-      response.writeHead(dialect.status(200), render(decision) as string[]);
+      const kept = response instanceof GateResponse ? response : null;
+      const head = headOf(decision);
+      if (kept?.writeKept(head) !== true) {
+        response.writeHead(200, allowHeaders(decision));
+        kept?.keep(head);
+      }
       response.end();
     } else {
       sendRefusal(response, dialect, decision, request, loginUrl);

@@ -20,8 +20,13 @@ function base62(value: bigint, characters: number): string {
   return text;
 }
 
+/** The same for a number of 32 bits: big ones take twice as long as the hash. */
 function checksum(body: string): string {
-  return base62(BigInt(crc32(body)), CHECKSUM_CHARACTERS);
+  let text = '';
+  for (let rest = crc32(body); text.length < CHECKSUM_CHARACTERS; rest = Math.floor(rest / 62)) {
+    text = ALPHABET[rest % 62]! + text;
+  }
+  return text;
 }
 
 /** A fresh token. Show it once; store only {@link hashToken} of it. */

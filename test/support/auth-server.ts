@@ -1,7 +1,8 @@
 /** The real auth handler on a real server, and a client that writes bytes: what an HTTP library refuses to send, it sends. */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { BlockList, connect, type AddressInfo, type Socket } from 'node:net';
 import { createAuthHandler, type AuthObservation, type AuthOptions } from '../../src/auth/handler.js';
+import { createHttpServer } from '../../src/http/server.js';
 
 export interface Answer {
   readonly status: number;
@@ -46,7 +47,7 @@ export async function startAuthServer(
     observe: observation => observed.push(observation),
     ...options,
   });
-  const server = createServer((request, response) => {
+  const server = createHttpServer((request, response) => {
     handler(request, response, next && (() => response.end(next(request.url ?? ''))));
   });
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));

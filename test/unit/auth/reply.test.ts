@@ -137,7 +137,7 @@ test('a refusal tells nobody', async () => {
     expect(answer.headers['cache-control']).toBe('no-store');
     expect(answer.headers['x-content-type-options']).toBe('nosniff');
     expect(answer.body).toBe(`gatebell: ${answer.headers['x-gatebell-reason']}\n`);
-    expect(answer.body + JSON.stringify(answer.headers)).not.toMatch(/alice|12/i);
+    expect(answer.body + JSON.stringify({ ...answer.headers, date: '' })).not.toMatch(/alice|12/i);
   }
 });
 

@@ -1,6 +1,8 @@
 /** HTTP servers with the time limits that proxies need, and how they begin and end. */
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { GateRequest } from './request.js';
+import { GateResponse } from './response.js';
 
 /** What is still open after this long is cut off. */
 const CLOSE_MS = 5_000;
@@ -13,7 +15,18 @@ const REQUEST_MS = 30_000;
 
 /** A server whose connections live longer than proxies keep them, and whose half-sent requests do not. */
 export function createHttpServer(listener: RequestListener): Server {
-  const server = createServer({ keepAlive: true, connectionsCheckingInterval: CHECK_MS }, listener);
+  const server = createServer(
+    {
+      keepAlive: true,
+      connectionsCheckingInterval: CHECK_MS,
+      IncomingMessage: GateRequest,
+      ServerResponse: GateResponse,
+    },
+    (request, response) => {
+      request.isHandedOver = true;
+      listener(request, response);
+    },
+  );
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;

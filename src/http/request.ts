@@ -1,0 +1,35 @@
+/**
+ * Requests whose headers are parsed only for who asks. Node parses all of them into an object just to look for `host` and `expect`, which
+ * costs a twentieth of a whole request, while the gate reads `rawHeaders`. Here Node is told that much alone.
+ */
+import { IncomingMessage, type IncomingHttpHeaders } from 'node:http';
+
+/** A request of our own servers. */
+export class GateRequest extends IncomingMessage {
+  /** Whether Node has handed it to a listener: from then on `headers` are all of them. */
+  isHandedOver: boolean = false;
+}
+
+const HOST_ALONE: IncomingHttpHeaders = { host: '' };
+
+/** Whether Node needs to know no more than that a host is named. */
+function isOrdinary(rawHeaders: readonly string[]): boolean {
+  let namesHost = false;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    if (name.length === 4) {
+      namesHost ||= name.toLowerCase() === 'host';
+    } else if (name.length === 6 && name.toLowerCase() === 'expect') {
+      return false;
+    }
+  }
+  return namesHost;
+}
+
+Object.defineProperty(GateRequest.prototype, 'headers', {
+  get(this: GateRequest): unknown {
+    return this.isHandedOver || !isOrdinary(this.rawHeaders)
+      ? Reflect.get(IncomingMessage.prototype, 'headers', this)
+      : HOST_ALONE;
+  },
+});

@@ -1,0 +1,123 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createHttpServer } from '../../../src/http/server.js';
+import { GateResponse, Head } from '../../../src/http/response.js';
+import { exchange } from '../../support/auth-server.js';
+
+const HEADERS = ['Remote-User', 'alice', 'X-Odd', 'Date: Connection: keep-alive', 'Content-Length', '0'];
+const KEPT = 'GET /kept HTTP/1.1\r\nHost: gate\r\n\r\n';
+const COMPOSED = KEPT.replace('/kept', '/composed');
+const last = (request: string): string => request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n');
+
+let server: Server;
+let head: Head;
+/** How often a kept head was written. */
+let writes: number;
+let port: number;
+
+beforeEach(async () => {
+  head = new Head();
+  writes = 0;
+  server = createHttpServer((request, response) => {
+    if (!(response instanceof GateResponse)) {
+      throw new Error('not a response of ours');
+    }
+    if (request.url === '/kept' && response.writeKept(head)) {
+      writes += 1;
+    } else {
+      response.writeHead(200, HEADERS);
+      if (request.url === '/kept') {
+        response.keep(head);
+      }
+    }
+    response.end();
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  ({ port } = server.address() as AddressInfo);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 21, 12, 0, 0, 5) });
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  await new Promise<void>(resolve => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+});
+
+/** The answers, apart; Node's own date lags up to a second, so it is taken out. */
+async function answers(...requests: string[]): Promise<string[]> {
+  const text = await exchange(port, requests.join(''));
+  return text
+    .split(/(?=HTTP\/1\.1 )/)
+    .map(answer => answer.replace(/^Date: \w{3}, \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2} GMT$/m, 'Date'));
+}
+
+describe('a kept head', () => {
+  test('is the bytes that Node composes', async () => {
+    const [first, ...others] = await answers(COMPOSED, KEPT, KEPT, COMPOSED, KEPT, last(COMPOSED));
+    expect(first).toMatch(
+      /^HTTP\/1\.1 200 OK\r\nRemote-User: alice\r\n[^]*\r\nDate\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n$/,
+    );
+    expect(others.slice(0, 4)).toEqual([first, first, first, first]);
+    expect(writes).toBe(2);
+  });
+
+  test('has the date of this second', async () => {
+    const dates = async (): Promise<string[]> => {
+      const text = await exchange(port, KEPT + KEPT + last(COMPOSED));
+      return [...text.matchAll(/^Date: (.*)\r$/gm)].map(([, date]) => date!);
+    };
+    await dates();
+    vi.setSystemTime(Date.UTC(2027, 0, 1, 0, 0, 0, 0));
+    expect((await dates()).slice(0, 2)).toEqual(['Fri, 01 Jan 2027 00:00:00 GMT', 'Fri, 01 Jan 2027 00:00:00 GMT']);
+    vi.setSystemTime(Date.UTC(2027, 0, 1, 0, 0, 1, 0));
+    expect((await dates())[0]).toBe('Fri, 01 Jan 2027 00:00:01 GMT');
+    expect(writes).toBe(5);
+  });
+
+  test('answers HEAD', async () => {
+    const requests = [KEPT, KEPT, last(COMPOSED)].map(request => request.replace('GET', 'HEAD'));
+    const [first, second] = await answers(...requests);
+    expect(second).toBe(first);
+    expect(writes).toBe(1);
+  });
+
+  test('is not for connections that end, nor for HTTP/1.0', async () => {
+    await answers(KEPT, last(KEPT));
+    for (const request of [
+      last(KEPT),
+      KEPT.replace('1.1', '1.0'),
+      KEPT.replace('1.1', '1.0\r\nConnection: keep-alive'),
+    ]) {
+      const composed = request.replace('/kept', '/composed');
+      expect(await answers(request, request === last(KEPT) ? '' : last(COMPOSED))).toEqual(
+        await answers(composed, request === last(KEPT) ? '' : last(COMPOSED)),
+      );
+    }
+    expect(writes).toBe(0);
+  });
+
+  test('is not kept of them, either', async () => {
+    await answers(last(KEPT));
+    await answers(KEPT.replace('1.1', '1.0'));
+    expect(head.text).toBeNull();
+  });
+
+  test('is not kept where Node keeps no text', () => {
+    const response = new GateResponse(
+      Object.assign(Object.create(null), { method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1 }),
+    );
+    response.shouldKeepAlive = true;
+    response.keep(head);
+    expect(head.text).toBeNull();
+    expect(response.writeKept(head)).toBe(false);
+  });
+
+  test('of one answer does not mix with those of others that wait in the same connection', async () => {
+    const texts = await answers(KEPT, COMPOSED, KEPT, KEPT, last(COMPOSED));
+    expect(texts).toHaveLength(5);
+    expect(new Set(texts.slice(0, 4)).size).toBe(1);
+  });
+});
