@@ -8,7 +8,7 @@ import type { Config } from './config.js';
 import { createGate, type Deciders } from './gate.js';
 import { close, createHttpServer, listen } from './http/server.js';
 import type { Observation } from './ops/observation.js';
-import { createOpsApp } from './ops/server.js';
+import { createOpsListener } from './ops/server.js';
 import type { Status } from './ops/status.js';
 import { VERSION } from './version.js';
 import { createHost } from './workers/host.js';
@@ -47,7 +47,15 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
       workers,
     };
   };
-  const opsServer = createHttpServer(createOpsApp({ status, metrics: deciders.metrics }));
+  const opsServer = createHttpServer(
+    createOpsListener({
+      status,
+      metrics: deciders.metrics,
+      failed: error => {
+        log({ event: 'ops_failed', error });
+      },
+    }),
+  );
 
   const abandon = async (): Promise<void> => {
     await deciders.close();

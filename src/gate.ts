@@ -5,7 +5,6 @@
 import type { Server } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import express from 'express';
 import { createAuthHandler } from './auth/handler.js';
 import type { OpenSubscription } from './coherence/listener.js';
 import type { Config } from './config.js';
@@ -96,19 +95,9 @@ export function createGate(
     trustedProxies: config.trustedProxies,
     observe,
   });
-  // Everything else on the auth port is Express' to answer: so far, that there is nothing.
-  const rest = express();
-  rest.disable('x-powered-by');
   const server: Server = createHttpServer((request, response) => {
     response.shouldKeepAlive &&= !draining;
-    auth(request, response, () => {
-      // Express cannot read the target of a proxy request or of OPTIONS *.
-      if (request.url?.startsWith('/') === true) {
-        rest(request, response);
-      } else {
-        response.writeHead(404, { 'Content-Length': 0 }).end();
-      }
-    });
+    auth(request, response);
   });
   let newestConnectionMs = 0;
   server.on('connection', () => {

@@ -8,9 +8,9 @@
  */
 import { ServerResponse, type IncomingMessage } from 'node:http';
 
-const FORM =
-  /^HTTP\/1\.1 \d{3} [^\r]*\r\n(?:[^\r]+\r\n)*Date: (?=[^\r]{29}\r\nConnection: keep-alive\r\n(?:[^\r]+\r\n)*\r\n$)/;
+const DATE = '\r\nDate: ';
 const DATE_CHARACTERS = 29;
+const KEPT_ALIVE = '\r\nConnection: keep-alive\r\n';
 
 /** Status line and headers, the same from answer to answer but for their date. */
 export class Head {
@@ -51,10 +51,14 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
   /** Keeps what Node has composed in `writeHead`. */
   keep(head: Head): void {
     const text = this._header;
-    const match = this.#isOrdinary && typeof text === 'string' ? FORM.exec(text) : null;
-    if (match !== null) {
-      head.text = match.input;
-      head.dateAt = match[0].length;
+    if (!this.#isOrdinary || typeof text !== 'string') {
+      return;
+    }
+    // Node writes its date after all headers that it is given, and then what it says of the connection.
+    const dateAt = text.lastIndexOf(DATE) + DATE.length;
+    if (text.startsWith(KEPT_ALIVE, dateAt + DATE_CHARACTERS)) {
+      head.text = text;
+      head.dateAt = dateAt;
     }
   }
 }

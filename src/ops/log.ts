@@ -34,6 +34,7 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'message_malformed',
   'handler_failed',
   'decision_failed',
+  'ops_failed',
   'shed',
 ]);
 
@@ -161,6 +162,8 @@ function describe(observation: Observation): Line {
         level: 'info',
         message: `replica ${observation.replica}: auth on ${observation.auth}, ops on ${observation.ops}`,
       };
+    case 'ops_failed':
+      return { level: 'error', message: `a page of the ops listener failed: ${errorText(observation.error)}` };
     case 'worker_started':
       return { level: 'info', message: `worker ${observation.worker} is up` };
     case 'worker_ended':
