@@ -7,7 +7,7 @@ import { RESULTS_DIRECTORY } from './results.js';
 
 export const HELP = `usage: npm run bench -- [options]
 
-  --quick            fewer rounds and smaller sizes; all of it in about five minutes
+  --quick            fewer rounds and smaller sizes; all of it in about four minutes
   --only name,name   these experiments alone
   --bars             prints every bar with its target and what was measured;
                      exit code 1 if one is missed or was not measured

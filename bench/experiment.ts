@@ -25,7 +25,7 @@ export interface Findings {
 
 /** How thorough to be. */
 export interface Effort {
-  /** All experiments together in about five minutes: fewer rounds and smaller sizes, said in the notes. */
+  /** All experiments together in about four minutes: fewer rounds and smaller sizes, said in the notes. */
   readonly quick: boolean;
   /** Tells what is going on. */
   readonly log: (line: string) => void;

@@ -26,7 +26,7 @@ divided by this one.
 Absolute numbers say more about the machine than about the program; the ratios are what to look at. To measure on yours:
 
 \`\`\`sh
-npm run bench                 # all experiments; --quick for a check of about five minutes
+npm run bench                 # all experiments; --quick for a check of about four minutes
 npm run bench -- --bars       # and whether all that must hold does
 npm run bench:report          # makes this page of the results
 \`\`\`

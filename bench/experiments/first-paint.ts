@@ -21,8 +21,8 @@ import { createWorld, type World } from '../support/world.js';
 const BURSTS = [300, 120, 40] as const;
 /** Between the proxy and the gate, for each browser. */
 const CONNECTIONS = 8;
-const FULL = { browsers: 30, rounds: 9 };
-const QUICK = { browsers: 6, rounds: 3 };
+const FULL = { browsers: 30, rounds: 5 };
+const QUICK = { browsers: 4, rounds: 3 };
 /** Distinct users of the burst that queries are counted of: each asks once, all at the same time. */
 const USERS = 300;
 const NEAR_MS = 2;

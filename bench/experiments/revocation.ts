@@ -53,7 +53,7 @@ interface Sizes {
   readonly askedTtl: number;
 }
 
-const FULL: Sizes = { replicas: [1, 4, 16], rounds: 9, heard: 200, asked: 50, askedTtl: 3 };
+const FULL: Sizes = { replicas: [1, 4, 16], rounds: 9, heard: 100, asked: 30, askedTtl: 3 };
 const QUICK: Sizes = { replicas: [4], rounds: 3, heard: 30, asked: 8, askedTtl: 1 };
 /** Revocations before those that are measured, in each turn: who has rested runs cold code, and does not do so in life. */
 const WARM_UP = 20;

@@ -41,9 +41,9 @@ interface Sizes {
 
 const FULL: Sizes = {
   rounds: 9,
-  rateMs: 2_000,
+  rateMs: 1_000,
   bigRows: 1_000_000,
-  bigRounds: 5,
+  bigRounds: 3,
   listeners: [0, 10, 50, 200],
 };
 const QUICK: Sizes = { rounds: 3, rateMs: 150, bigRows: 80_000, bigRounds: 1, listeners: [0, 50] };
