@@ -31,7 +31,7 @@ npm run bench -- --bars       # and whether all that must hold does
 npm run bench:report          # makes this page of the results
 \`\`\`
 
-It needs \`wrk\` and \`redis-server\` (on Debian: \`apt-get install wrk redis-server\`). This page is generated; do not edit it.
+It needs \`redis-server\`, and \`wrk\` for load that does not bound what it measures (on Debian: \`apt-get install wrk redis-server\`). This page is generated; do not edit it.
 `;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|');

@@ -12,7 +12,14 @@ import { medianRatio, seriesOf, type Bar, type Effort, type Experiment, type Fin
 import type { Identity } from '../peers/peer.js';
 import { SESSION_SECONDS, sessionKey, type Session } from '../peers/sessions.js';
 import { readLoads, startGatebell } from '../support/gatebell.js';
-import { askForAll, putLoad, type Load, type LoadResult, type Rotation } from '../support/load.js';
+import {
+  askForAll,
+  describeLoadGenerator,
+  putLoad,
+  type Load,
+  type LoadResult,
+  type Rotation,
+} from '../support/load.js';
 import { buildPrograms, processorMs, startProgram, type Program } from '../support/program.js';
 import { startRedis } from '../support/redis.js';
 import { createSeriesLog, type SeriesLog } from '../support/series.js';
@@ -255,7 +262,7 @@ async function measure(
   target: Target,
   seconds: number,
   series: SeriesLog,
-): Promise<number> {
+): Promise<Mishaps> {
   // A program that others have taken turns with comes back to its speed first.
   await putLoad(loadOf(scenario, target, 1));
   const isGatebell = target.variant === GATEBELL;
@@ -263,7 +270,6 @@ async function measure(
   const processorBeforeMs = processorMs(target.pid);
   const result = await putLoad(loadOf(scenario, target, seconds));
   const processorAfterMs = processorMs(target.pid);
-  checkAnswers(scenario, target, result);
 
   const variant = target.variant === PUBLIC_FLOOR ? FLOOR : target.variant;
   const add = (metric: string, unit: string, value: number): void => {
@@ -279,16 +285,30 @@ async function measure(
   if (isGatebell) {
     add('load queries', '', (await readLoads(bench.gatebell)).queries - loadsBefore);
   }
-  return result.failed;
+  return { broken: result.failed, wrong: countWrong(scenario, target, result) };
 }
 
-function checkAnswers({ name, refused }: Scenario, { variant }: Target, result: LoadResult): void {
-  const isRight = refused ? result.refused === result.requests : result.refused === 0;
-  if (!isRight || result.requests === 0) {
+/** What went wrong in a measurement. */
+interface Mishaps {
+  readonly broken: number;
+  readonly wrong: number;
+}
+
+/** A few answers of a peer may be wrong (one of bento's 14,070 was, once); none of Gatebell's. */
+const WRONG_SHARE_MAX = 0.001;
+
+function countWrong(
+  { name, refused }: Scenario,
+  { variant }: Target,
+  { requests, refused: denied }: LoadResult,
+): number {
+  const wrong = refused ? requests - denied : denied;
+  if (requests === 0 || wrong > (variant === GATEBELL ? 0 : requests * WRONG_SHARE_MAX)) {
     throw new Error(
-      `${variant}, ${name}: of ${result.requests} answers, ${result.refused} refused; ${refused ? 'all' : 'none'} should`,
+      `${variant}, ${name}: of ${requests} answers, ${denied} refused; ${refused ? 'all' : 'none'} should`,
     );
   }
+  return wrong;
 }
 
 /** Makes a variant ready to be measured: code compiled, what can be in memory there. */
@@ -310,6 +330,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
     `${sizes.rounds} rounds of ${sizes.seconds} s, each after a second of the same load that is not counted; ${sizes.users.toLocaleString('en')} users, ${sizes.apps.toLocaleString('en')} apps. 32 connections where nothing else is said.`,
     'All programs answer with the same headers as Gatebell does; this was compared before measuring.',
     'Processor time is that of the answering process alone, not of Postgres or Redis.',
+    describeLoadGenerator(),
     'ioredis with its auto-pipelining: commands of one turn are sent together. Sessions in Redis are not encrypted, as those of oauth2-proxy are.',
   ];
   if (quick) {
@@ -319,7 +340,8 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   }
   const bench = await setUp(sizes, log);
   try {
-    let failed = 0;
+    let broken = 0;
+    let wrong = 0;
     const warm = new Set<Target>();
     for (const scenario of scenariosOf(bench.world, quick)) {
       const targets = scenario.variants.map(variant => bench.targets.get(variant)!);
@@ -331,11 +353,15 @@ async function run({ quick, log }: Effort): Promise<Findings> {
       for (let round = 0; round < sizes.rounds; round++) {
         const first = round % targets.length;
         for (const target of [...targets.slice(first), ...targets.slice(0, first)]) {
-          failed += await measure(bench, scenario, target, sizes.seconds, series);
+          const mishaps = await measure(bench, scenario, target, sizes.seconds, series);
+          broken += mishaps.broken;
+          wrong += mishaps.wrong;
         }
       }
     }
-    notes.push(`Connections that broke, and answers that took longer than 2 s, in all: ${failed}.`);
+    notes.push(
+      `Connections that broke, and answers that took longer than 2 s, in all: ${broken}. Wrong answers, all of them of peers: ${wrong}.`,
+    );
     return { series: series.all, notes };
   } finally {
     await bench.close();

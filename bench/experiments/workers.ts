@@ -7,7 +7,7 @@ import { cpus } from 'node:os';
 import { forwardHeaders, type Replica } from '../../test/support/replica.js';
 import { medianRatio, seriesOf, type Effort, type Experiment, type Findings, type Series } from '../experiment.js';
 import { startGatebell } from '../support/gatebell.js';
-import { putLoad } from '../support/load.js';
+import { describeLoadGenerator, putLoad } from '../support/load.js';
 import { processorMs } from '../support/program.js';
 import { createSeriesLog } from '../support/series.js';
 import { createWorld } from '../support/world.js';
@@ -77,6 +77,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
     return {
       ...findings,
       notes: [
+        describeLoadGenerator(),
         `${rounds} rounds of ${seconds} s on ${cpus().length} cores, which the load generator and Postgres share with what is measured.`,
         `Two workers answer ${gained?.toFixed(2)} times as much as one process with 32 connections. Processor time is that of all processes of the replica.`,
       ],

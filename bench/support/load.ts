@@ -1,14 +1,14 @@
 /**
- * The load: wrk, a process of its own with one thread, kept-alive connections and one request at a time on each. It reports through a
- * generated script, and can draw one header anew for each request.
+ * The load: a process of its own with one thread, kept-alive connections and one request at a time on each, which can draw one header anew
+ * for each request. It is wrk, which reports through a generated script; where that is missing, autocannon.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { findTool } from '../../test/support/tool.js';
-import { endWithUs } from './program.js';
+import { findTool, hasTool } from '../../test/support/tool.js';
+import { buildPrograms, endWithUs, programFile } from './program.js';
 
 /** A header that changes from request to request. */
 export interface Rotation {
@@ -42,7 +42,8 @@ export interface LoadResult {
   readonly failed: number;
 }
 
-interface Report {
+/** What a load generator prints. */
+export interface Report {
   readonly requests: number;
   readonly durationUs: number;
   readonly p50Us: number;
@@ -93,39 +94,66 @@ function script(headers: Load['headers'], rotation: Rotation | undefined, values
 }
 
 /** Runs the program to its end, and returns what it wrote. */
-async function run(program: string, args: readonly string[]): Promise<string> {
+async function run(program: string, args: readonly string[], input = ''): Promise<string> {
   const running = promisify(execFile)(program, args);
   endWithUs(running.child);
+  running.child.stdin!.end(input);
   return (await running).stdout;
 }
 
-/** Puts load on a server. @throws when wrk is not installed, or could not do its work */
-export async function putLoad({ url, connections, seconds, headers, rotation }: Load): Promise<LoadResult> {
-  const wrk = findTool('wrk');
+async function runWrk({ url, connections, seconds, headers, rotation }: Load): Promise<string> {
   const directory = await mkdtemp(path.join(tmpdir(), 'gatebell-load-'));
   try {
     const scriptFile = path.join(directory, 'load.lua');
     const valuesFile = path.join(directory, 'values');
     await writeFile(scriptFile, script(headers, rotation, valuesFile));
     await writeFile(valuesFile, rotation?.values.join('\n') ?? '');
-    const output = await run(wrk, ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '-s', scriptFile, url]);
-    const line = output.split('\n').find(text => text.startsWith('{'));
-    if (line === undefined) {
-      throw new Error(`wrk said nothing of what it did: ${output}`);
-    }
-    const report = JSON.parse(line) as Report;
-    return {
-      requests: report.requests,
-      requestsPerSecond: report.requests / (report.durationUs / 1e6),
-      p50Ms: report.p50Us / 1_000,
-      p99Ms: report.p99Us / 1_000,
-      p999Ms: report.p999Us / 1_000,
-      refused: report.refused,
-      failed: report.failed,
-    };
+    return await run(findTool('wrk'), ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '-s', scriptFile, url]);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+const CANNON = 'support/cannon';
+let cannonBuilt: Promise<void> | null = null;
+
+async function runCannon(load: Load): Promise<string> {
+  await (cannonBuilt ??= buildPrograms([CANNON]));
+  return run(process.execPath, [programFile(CANNON)], JSON.stringify(load));
+}
+
+/** What can put load on a server. */
+export type LoadGenerator = 'wrk' | 'autocannon';
+
+/** What does so here. */
+export function loadGenerator(): LoadGenerator {
+  return hasTool('wrk') ? 'wrk' : 'autocannon';
+}
+
+/** For the notes of an experiment. */
+export function describeLoadGenerator(): string {
+  return loadGenerator() === 'wrk'
+    ? 'The load comes from wrk, one thread in a process of its own.'
+    : 'The load comes from autocannon, because wrk is not installed. It is slower than what it measures: ratios between fast programs are too close to 1.';
+}
+
+/** Puts load on a server. @throws when the generator could not do its work */
+export async function putLoad(load: Load, generator: LoadGenerator = loadGenerator()): Promise<LoadResult> {
+  const output = await (generator === 'wrk' ? runWrk(load) : runCannon(load));
+  const line = output.split('\n').find(text => text.startsWith('{'));
+  if (line === undefined) {
+    throw new Error(`${generator} said nothing of what it did: ${output}`);
+  }
+  const report = JSON.parse(line) as Report;
+  return {
+    requests: report.requests,
+    requestsPerSecond: report.requests / (report.durationUs / 1e6),
+    p50Ms: report.p50Us / 1_000,
+    p99Ms: report.p99Us / 1_000,
+    p999Ms: report.p999Us / 1_000,
+    refused: report.refused,
+    failed: report.failed,
+  };
 }
 
 /** Asks for every value of the rotation at least once, so that what can be in memory is. */
@@ -133,14 +161,14 @@ export async function askForAll(load: Load, rotation: Rotation): Promise<void> {
   for (let asked = 0; asked < rotation.values.length;) {
     const { requests } = await putLoad({
       ...load,
-      // A second in full: wrk knows no less.
+      // A second in full: load generators know no less.
       seconds: 1,
       rotation: { ...rotation, order: 'sequential', first: asked },
     });
     if (requests === 0) {
       throw new Error(`${load.url} does not answer`);
     }
-    // What was under way when wrk stopped is asked for again.
+    // What was under way when it stopped is asked for again.
     asked += Math.max(1, requests - load.connections);
   }
 }

@@ -20,8 +20,7 @@ const PACKAGES = {
 
 export type Tool = keyof typeof PACKAGES;
 
-/** Path of the program. @throws when it is not installed */
-export function findTool(tool: Tool): string {
+function searchTool(tool: Tool): string | null {
   for (const folder of SEARCH_PATH.split(path.delimiter)) {
     const file = path.join(folder, tool);
     try {
@@ -31,7 +30,19 @@ export function findTool(tool: Tool): string {
       continue;
     }
   }
-  throw new Error(`${tool} is not installed; on Debian: apt-get install ${PACKAGES[tool]}`);
+  return null;
+}
+
+/** Whether the program is installed. */
+export const hasTool = (tool: Tool): boolean => searchTool(tool) !== null;
+
+/** Path of the program. @throws when it is not installed */
+export function findTool(tool: Tool): string {
+  const file = searchTool(tool);
+  if (file === null) {
+    throw new Error(`${tool} is not installed; on Debian: apt-get install ${PACKAGES[tool]}`);
+  }
+  return file;
 }
 
 /** Runs the program to its end and returns what it said; rejects when it fails. */
