@@ -1,9 +1,16 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hashToken } from '../../../src/auth/token.js';
 import { compileHeaders } from '../../../src/store/header-template.js';
 import type { FactTypes } from '../../../src/store/facts.js';
-import { startAuthServer, type Answer, type AuthServer, type Pairs } from '../../support/auth-server.js';
+import {
+  bytesOf,
+  createConnection,
+  startAuthServer,
+  type Answer,
+  type AuthServer,
+  type Pairs,
+} from '../../support/auth-server.js';
 import {
   ALICE,
   APP,
@@ -97,25 +104,54 @@ describe('an allowed request carries the whole identity, empty where there is no
   });
 });
 
-test('what is remembered of an answer is of no use once any fact is another', async () => {
-  const allowed = async (uri = '/x'): Promise<readonly (string | undefined)[]> =>
-    identity(await forward(plain, { uri, more: BEARER }));
-  const before = await allowed();
-  expect(await allowed()).toEqual(before);
-  // The grant is the same object in all of these.
-  setUser({ email: 'alice@example.org' });
-  expect((await allowed())[2]).toBe('alice@example.org');
-  facts.set('app', [APP.host], { ...APP, name: 'notes' });
-  expect((await allowed())[4]).toBe('notes');
-  facts.set('route', [APP.id], { routes: [route('/', 'authenticated')], problem: null });
-  expect((await allowed())[5]).toBe('');
-  facts.set('route', [APP.id], {
-    routes: [route('/', 'granted', { headers: compileHeaders({ 'X-Who': '{{user.name}}' }) })],
-    problem: null,
+describe('on a connection that is kept', () => {
+  let connection: ReturnType<typeof createConnection>;
+  beforeEach(() => {
+    connection = createConnection(plain.port);
   });
-  expect((await forward(plain, { more: BEARER })).headers['x-who']).toBe('alice');
-  facts.set('grant', [ALICE.id, APP.id], { role: 'admin', expiresAtMs: null });
-  expect((await allowed())[5]).toBe('admin');
+  afterEach(() => {
+    connection.close();
+  });
+
+  /** The same question three times: answers after the first are given from what is remembered of it. */
+  async function ask(): Promise<Answer> {
+    const headers: Pairs = [
+      ['X-Forwarded-Method', 'GET'],
+      ['X-Forwarded-Proto', 'https'],
+      ['X-Forwarded-Host', APP.host],
+      ['X-Forwarded-Uri', '/x'],
+      ...BEARER,
+    ];
+    const answers: (Answer | null)[] = [];
+    for (let times = 0; times < 3; times++) {
+      answers.push(await connection.send(bytesOf('/auth/forward', headers, 'GET', 'keep-alive')));
+    }
+    const apart = answers.map(answer => ({ ...answer, headers: { ...answer?.headers, date: '' } }));
+    expect(apart).toEqual([apart[0], apart[0], apart[0]]);
+    expect(apart[0]!.headers).toMatchObject({ connection: 'keep-alive' });
+    return answers[0]!;
+  }
+
+  test('what is remembered of an answer is of no use once any fact is another', async () => {
+    const allowed = async (): Promise<readonly (string | undefined)[]> => identity(await ask());
+    expect(await allowed()).toEqual(identity(await forward(plain, { more: BEARER })));
+    // The grant is the same object in all of these.
+    setUser({ email: 'alice@example.org' });
+    expect((await allowed())[2]).toBe('alice@example.org');
+    facts.set('app', [APP.host], { ...APP, name: 'notes' });
+    expect((await allowed())[4]).toBe('notes');
+    facts.set('route', [APP.id], { routes: [route('/', 'authenticated')], problem: null });
+    expect((await allowed())[5]).toBe('');
+    facts.set('route', [APP.id], {
+      routes: [route('/', 'granted', { headers: compileHeaders({ 'X-Who': '{{user.name}}' }) })],
+      problem: null,
+    });
+    expect((await ask()).headers['x-who']).toBe('alice');
+    facts.set('grant', [ALICE.id, APP.id], { role: 'admin', expiresAtMs: null });
+    expect((await allowed())[5]).toBe('admin');
+    facts.set('grant', [ALICE.id, APP.id], null);
+    expect(await ask()).toMatchObject({ status: 403, headers: { 'x-gatebell-reason': 'no_grant' } });
+  });
 });
 
 test('a refusal tells nobody', async () => {
