@@ -99,6 +99,17 @@ describe('without a primary key the rows are compared as a multiset', () => {
     expect(await database.heard(statement)).toEqual(heard);
   });
 
+  test('however few digits the writer has set', async () => {
+    await database.sql(`
+      create table s.f (k text, v float8);
+      select gatebell.watch('s.f', 't', '{k}', '{v}');
+      insert into s.f values ('a', 1), ('b', 1)`);
+    const writer = await database.connect();
+    await writer.query('set extra_float_digits = -15');
+    expect(await database.heard('update s.f set v = 1.0000001', writer)).toEqual({ t: [['a'], ['b']] });
+    await writer.end();
+  });
+
   test('two rows may trade places: nothing that is read has changed', async () => {
     const statement = `update s.t set (k, v) = (select case s.t.k when 'a' then 'b' else 'a' end, case s.t.k when 'a' then '2' else '1' end)
                        where k in ('a', 'b')`;

@@ -70,6 +70,16 @@ describe('a partitioned table', () => {
     expect(await database.heard(statement, replica)).toEqual(heard);
   });
 
+  test('signals rows that are moved to a partition whose trigger refuses them: they are gone', async () => {
+    await database.sql(`
+      create function s.refuse() returns trigger language plpgsql as 'begin return null; end';
+      create trigger refuse before insert on s.high for each row execute function s.refuse()`);
+    expect(await database.heard(`update s.t set id = id + 100 where id = 1`)).toEqual({ t: [['a']] });
+    await database.sql(`insert into s.t values (2, 'd', '1'), (3, 'e', '1')`);
+    expect(await database.heard(`update s.t set id = id + 100 where id < 50`)).toEqual({ t: [['d'], ['e']] });
+    expect(await database.sql('select k from s.t order by k')).toEqual([{ k: 'b' }, { k: 'c' }]);
+  });
+
   test('says that a partition attached later is not watched, until it is', async () => {
     expect(await problem()).toBeNull();
     await database.sql('create table s.top partition of s.t for values from (200) to (300)');
