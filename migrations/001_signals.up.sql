@@ -249,8 +249,8 @@ begin
     return null;
   end if;
 
-  -- Most statements write one row: it is looked at without the machinery that many need, which takes three times as long. An update writes
-  -- no more new rows than old ones, but one row less where a trigger of a partition refuses the row that was moved there.
+  -- Most statements write one row: it is looked at without the joins that many need. An update writes no more new rows than old ones, but
+  -- one row less where a trigger of a partition refuses the row that was moved there.
   if tg_level = 'STATEMENT' then
     if tg_op = 'INSERT' then
       select %16$s into new from new_rows n;

@@ -87,7 +87,7 @@ function isSame(one: Decision, other: Decision): boolean {
   );
 }
 
-/** Heads in each of two generations; each is some 600 bytes. */
+/** Heads in each of two generations. */
 const HEADS_MAX = 5_000;
 
 /**

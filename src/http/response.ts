@@ -27,14 +27,10 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
   /** What Node has composed. */
   declare _header?: string | null;
 
-  /** Whether this answer's head is the ordinary one: HTTP/1.0 and connections that end have another. */
-  get #isOrdinary(): boolean {
-    return this.shouldKeepAlive && this.req.httpVersionMinor === 1;
-  }
-
   /** Like the `writeHead` that the head was kept of; false if there is none that fits. */
   writeKept(head: Head): boolean {
-    if (head.text === null || !this.#isOrdinary) {
+    // Connections that end have another text.
+    if (head.text === null || !this.shouldKeepAlive) {
       return false;
     }
     const second = Math.floor(Date.now() / 1_000);
@@ -48,10 +44,10 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
     return true;
   }
 
-  /** Keeps what Node has composed in `writeHead`. */
+  /** Keeps what Node has composed in `writeHead` of an answer with a Content-Length, if the connection stays. */
   keep(head: Head): void {
     const text = this._header;
-    if (!this.#isOrdinary || typeof text !== 'string') {
+    if (typeof text !== 'string') {
       return;
     }
     // Node writes its date after all headers that it is given, and then what it says of the connection.

@@ -46,8 +46,8 @@ function send(
 }
 
 /**
- * Creates the listener. Without a framework: one that gives requests another prototype makes the decisions of the same process slower by a
- * twentieth, for good, with the first page that it serves.
+ * Creates the listener. Without a framework: pages served by Express, which gives requests another prototype, made the decisions of the
+ * same process about a twentieth slower.
  */
 export function createOpsListener({ status, metrics, failed }: OpsOptions): RequestListener {
   const pages = new Map<string, () => Page | Promise<Page>>([
