@@ -3,7 +3,7 @@
  * front of a framework or mounted in one. When memory has all facts it answers in the same turn, without a promise.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { BlockList, Socket } from 'node:net';
+import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/reader.js';
@@ -14,6 +14,7 @@ import { forwardDialect } from './dialect-forward.js';
 import { nginxDialect } from './dialect-nginx.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
+import { createProxyTrust } from './trusted-proxy.js';
 
 /** What happens in here. */
 export type AuthObservation =
@@ -64,7 +65,7 @@ const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait for 
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { reader, cookieName, loginUrl, trustedProxies, waitingMax = WAITING_MAX, observe } = options;
-  const trusted = new WeakMap<Socket, boolean>();
+  const isTrusted = createProxyTrust(trustedProxies);
   const readCredential = createCredentialReader(cookieName);
   const sendReply = createReplySender(loginUrl);
 
@@ -83,17 +84,6 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       throw TOO_MANY;
     }
     return outcome;
-  };
-
-  const isTrusted = (socket: Socket): boolean => {
-    let known = trusted.get(socket);
-    if (known === undefined) {
-      const { remoteAddress, remoteFamily } = socket;
-      known =
-        remoteAddress !== undefined && trustedProxies.check(remoteAddress, remoteFamily === 'IPv6' ? 'ipv6' : 'ipv4');
-      trusted.set(socket, known);
-    }
-    return known;
   };
 
   return (message, response, next) => {
@@ -139,7 +129,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     let request: AuthRequest | null = null;
     let decision: Decision | Promise<Decision>;
     try {
-      if (!isTrusted(message.socket)) {
+      if (!isTrusted(message)) {
         reply(refuse('untrusted_proxy'), null);
         return;
       }
