@@ -174,6 +174,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
         'strong',
       ]),
     )
+    .option('--preflight', 'let CORS preflights pass without a credential; the app answers them')
     .option(...header);
   define(route, 'delete <app> <prefix>', 'delete a route', facts.routeDelete);
   define(route, 'list [app]', 'list routes', (context, name: string | undefined) => facts.routeList(context, name));

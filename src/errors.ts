@@ -35,7 +35,8 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   apps_name_key: 'there is an app of this name already',
   apps_name_form: 'an app name is 1 to 200 printable characters without a space at either end',
   apps_host_key: 'there is an app with this host already',
-  apps_host_canonical: 'a host is lower case, without scheme, port or trailing dot: photos.example.com',
+  apps_host_canonical:
+    'a host is lower case, without scheme, port or trailing dot: photos.example.com, or *.example.com for all below it',
   apps_headers_object: 'headers are a JSON object of header names and templates',
   app_routes_path_prefix_canonical:
     'a path prefix begins with /, has no escapes, no empty or dot segments, and no slash at its end: /share',

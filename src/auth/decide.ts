@@ -118,7 +118,23 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
     return { lacks };
   };
 
-  const app = get('app', [request.host]);
+  /** An app of this very host, else of the longest wildcard that holds it. */
+  const findApp = (): AppFact | null | undefined => {
+    const exact = get('app', [request.host]);
+    if (exact !== null) {
+      return exact;
+    }
+    for (const wildcard of request.wildcards) {
+      const app = get('app', [wildcard]);
+      // A shorter one may only be chosen where all longer ones are known not to exist.
+      if (app !== null && app !== undefined && lacks.length === 0) {
+        return app;
+      }
+    }
+    return lacks.length === 0 ? null : undefined;
+  };
+
+  const app = findApp();
   if (app === undefined) {
     return prefetchIdentity(null);
   }
@@ -144,7 +160,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   }
   strong = route?.strong === true;
   const access = route?.access ?? 'granted';
-  if (access === 'public') {
+  if (access === 'public' || (route?.preflight === true && request.isPreflight())) {
     return answer(allow('public', app, route, null, null));
   }
 

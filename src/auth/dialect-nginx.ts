@@ -25,6 +25,7 @@ export const nginxDialect: Dialect = {
     }
     return { method, proto: match[1]!, host: match[2]!, uri: match[3]! };
   },
+  clientAddress: 'x-real-ip',
   status: status => (status === 200 || status === 401 ? status : 403),
   redirects: false,
 };

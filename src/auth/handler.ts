@@ -10,8 +10,11 @@ import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
 import { createCredentialReader } from './credential.js';
 import { decide, outcomeOf, refuse, type Decision, type DecisionOutcome, type Reason } from './decide.js';
+import { ENVOY_PREFIX, envoyDialect } from './dialect-envoy.js';
 import { forwardDialect } from './dialect-forward.js';
+import { haproxyDialect } from './dialect-haproxy.js';
 import { nginxDialect } from './dialect-nginx.js';
+import { singleHeaders } from './headers.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
 import { createProxyTrust } from './trusted-proxy.js';
@@ -54,7 +57,18 @@ const DIALECTS: ReadonlyMap<string, Dialect> = new Map([
   ['/internal/auth', forwardDialect],
   ['/auth/forward', forwardDialect],
   ['/auth/nginx', nginxDialect],
+  ['/auth/haproxy', haproxyDialect],
 ]);
+
+/** Which dialect a subrequest speaks; undefined: it is none. */
+function dialectOf(url: string): Dialect | undefined {
+  // The path alone: Caddy appends the client's query.
+  const query = url.indexOf('?');
+  return (
+    DIALECTS.get(query === -1 ? url : url.slice(0, query)) ??
+    (url.startsWith(`${ENVOY_PREFIX}/`) ? envoyDialect : undefined)
+  );
+}
 
 /** More would wait longer than proxies do; each holds a connection and a few kilobytes. */
 const WAITING_MAX = 10_000;
@@ -87,10 +101,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
   };
 
   return (message, response, next) => {
-    // The path alone: Caddy appends the client's query.
-    const url = message.url ?? '/';
-    const query = url.indexOf('?');
-    const dialect = DIALECTS.get(query === -1 ? url : url.slice(0, query));
+    const dialect = dialectOf(message.url ?? '/');
     if (dialect === undefined) {
       if (next === undefined) {
         response.writeHead(404, { 'Content-Length': 0 }).end();
@@ -133,7 +144,8 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         reply(refuse('untrusted_proxy'), null);
         return;
       }
-      const parsed = parseRequest(message, dialect.readTarget, readCredential);
+      const headers = singleHeaders(message.rawHeaders);
+      const parsed = parseRequest(headers, dialect.readTarget(headers, message), readCredential);
       if ('problem' in parsed) {
         observe({ event: 'bad_request', dialect: dialect.name, problem: parsed.problem });
         reply(refuse('bad_request'), null);

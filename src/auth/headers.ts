@@ -6,15 +6,20 @@
 /** All headers that are ever looked at. Underscores are not hyphens (CVE-2026-39858). */
 const NAMES = [
   'accept',
+  'access-control-request-method',
   'authorization',
   'cookie',
+  'host',
+  'origin',
   'sec-fetch-mode',
+  'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-method',
   'x-forwarded-proto',
   'x-forwarded-uri',
   'x-original-method',
   'x-original-url',
+  'x-real-ip',
   'x-requested-with',
 ] as const;
 

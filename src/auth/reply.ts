@@ -10,8 +10,10 @@ import type { AuthRequest, ReadTarget } from './request.js';
 
 /** How one kind of proxy asks, and what it understands. */
 export interface Dialect {
-  readonly name: 'forward' | 'nginx';
+  readonly name: 'forward' | 'nginx' | 'envoy' | 'haproxy';
   readonly readTarget: ReadTarget;
+  /** Where the proxy tells who asks it. */
+  readonly clientAddress: 'x-forwarded-for' | 'x-real-ip';
   /** The status to send instead, for a proxy that understands only some. */
   readonly status: (status: Status) => number;
   /** Whether a redirect reaches the client. */
@@ -21,13 +23,15 @@ export interface Dialect {
 const RETRY_AFTER_SECONDS = '1';
 
 /**
- * The login page, with where to return to in `rd`: built from the app's registered host, never from what the request claims (CVE-2020-5233).
+ * The login page, with where to return to in `rd`: built from the app's registered host, or the host that its wildcard holds, never from
+ * what else the request claims (CVE-2020-5233).
  */
 function loginLocation(loginUrl: string, decision: Decision, request: AuthRequest): string | null {
   if (decision.app === null) {
     return null;
   }
-  const target = `${request.proto}://${decision.app.host}${request.port}${request.uri}`;
+  const { host } = decision.app;
+  const target = `${request.proto}://${host.startsWith('*.') ? request.host : host}${request.port}${request.uri}`;
   return `${loginUrl}${loginUrl.includes('?') ? '&' : '?'}rd=${encodeURIComponent(target)}`;
 }
 

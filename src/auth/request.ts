@@ -4,13 +4,15 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { PresentedCredential, ReadCredential } from './credential.js';
-import { singleHeaders, type HeaderName, type SingleHeaders } from './headers.js';
+import type { HeaderName, SingleHeaders } from './headers.js';
 import { pathReadings } from './path.js';
 
 /** One request to an app, as told by a proxy. */
 export interface AuthRequest {
   /** Canonical: lower case, without port or trailing dot. */
   readonly host: string;
+  /** The wildcard hosts that hold it, longest first: `*.b.c` and `*.c` for `a.b.c`. */
+  readonly wildcards: readonly string[];
   /** With its colon, or empty. */
   readonly port: string;
   readonly proto: 'http' | 'https';
@@ -23,6 +25,8 @@ export interface AuthRequest {
   readonly credential: () => PresentedCredential;
   /** Whether a person waits in front of a browser, who can be sent to the login page. */
   readonly isNavigation: () => boolean;
+  /** Whether a browser asks if a script of another origin may ask. https://fetch.spec.whatwg.org/#cors-preflight-fetch */
+  readonly isPreflight: () => boolean;
 }
 
 /** The request is malformed; `problem` says how. */
@@ -38,8 +42,11 @@ export interface RequestTarget {
   readonly method: string;
 }
 
-/** A dialect's reader of the target: all four parts, or what is wrong. */
-export type ReadTarget = (headers: SingleHeaders) => RequestTarget | BadRequest;
+/** A dialect's reader of the target: all four parts, or what is wrong. `message` is the subrequest. */
+export type ReadTarget = (
+  headers: SingleHeaders,
+  message: Pick<IncomingMessage, 'method' | 'url'>,
+) => RequestTarget | BadRequest;
 
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`, 'i');
@@ -48,6 +55,7 @@ const URI_CHARACTERS_MAX = 8_192;
 const NOT_ASCII = /[\x80-\xff]/;
 const METHOD = /^[A-Z][A-Z-]{0,31}$/;
 const CREDENTIAL_HEADERS = ['authorization', 'cookie'] as const;
+const PREFLIGHT_HEADERS = ['origin', 'access-control-request-method'] as const;
 
 /** A header that must be there once. */
 export function requireHeader(headers: SingleHeaders, name: HeaderName): string | BadRequest {
@@ -61,11 +69,19 @@ export function requireHeader(headers: SingleHeaders, name: HeaderName): string 
 interface HostAndPort {
   readonly host: string;
   readonly port: string;
+  readonly wildcards: readonly string[];
 }
 
 /** Hosts as proxies send them: they are few, and come again and again. */
 const HOSTS = new Map<string, HostAndPort>();
 const HOSTS_MAX = 1_000;
+/** Labels that a wildcard can stand for: each is one more host to look up. */
+const WILDCARD_LABELS_MAX = 8;
+
+function wildcardsOf(host: string): string[] {
+  const labels = host.split('.');
+  return labels.slice(1, 1 + WILDCARD_LABELS_MAX).map((_, at) => `*.${labels.slice(at + 1).join('.')}`);
+}
 
 /** The canonical form of a host, and its port; null if it is not a host name. */
 export function parseHost(sent: string): HostAndPort | null {
@@ -78,7 +94,8 @@ export function parseHost(sent: string): HostAndPort | null {
   if (match === null || match[1]!.length > HOST_CHARACTERS_MAX) {
     return null;
   }
-  const parsed = { host: match[1]!.toLowerCase(), port: match[2] ?? '' };
+  const host = match[1]!.toLowerCase();
+  const parsed = { host, port: match[2] ?? '', wildcards: wildcardsOf(host) };
   if (HOSTS.size >= HOSTS_MAX) {
     HOSTS.clear();
   }
@@ -108,16 +125,21 @@ function isNavigation(headers: SingleHeaders, method: string): boolean {
   return mode === undefined ? (headers.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
 }
 
+function isPreflight(headers: SingleHeaders, method: string): boolean {
+  return (
+    method === 'OPTIONS' &&
+    PREFLIGHT_HEADERS.every(name => (headers.get(name) ?? '') !== '' && !headers.isRepeated(name))
+  );
+}
+
 const escapeByte = (byte: string): string => '%' + byte.charCodeAt(0).toString(16).toUpperCase();
 
-/** Parses what a proxy sent. */
+/** Parses what a proxy sent. `target` is what its dialect has read from the same headers. */
 export function parseRequest(
-  message: IncomingMessage,
-  readTarget: ReadTarget,
+  headers: SingleHeaders,
+  target: RequestTarget | BadRequest,
   readCredential: ReadCredential,
 ): AuthRequest | BadRequest {
-  const headers = singleHeaders(message.rawHeaders);
-  const target = readTarget(headers);
   if ('problem' in target) {
     return target;
   }
@@ -150,6 +172,7 @@ export function parseRequest(
   let presented: PresentedCredential | undefined;
   return {
     host: host.host,
+    wildcards: host.wildcards,
     port: host.port,
     proto,
     method: target.method,
@@ -157,5 +180,6 @@ export function parseRequest(
     readings,
     credential: () => (presented ??= readCredential(headers)),
     isNavigation: () => isNavigation(headers, target.method),
+    isPreflight: () => isPreflight(headers, target.method),
   };
 }

@@ -92,15 +92,19 @@ function assignments(
   };
 }
 
+const WILDCARD = '*.';
+
 /** A host as people type it, in its one spelling: `Bücher.example:443` is `xn--bcher-kva.example`. */
 function canonicalHost(host: string): string {
-  const parsed = parseHost(/^[\x20-\x7e]*$/.test(host) ? host : new URL(`http://${host}`).hostname);
+  const wildcard = host.startsWith(WILDCARD) ? WILDCARD : '';
+  const name = host.slice(wildcard.length);
+  const parsed = parseHost(/^[\x20-\x7e]*$/.test(name) ? name : new URL(`http://${name}`).hostname);
   if (parsed === null) {
     throw new UsageError(
-      `host ${JSON.stringify(host)} is not allowed: a name of letters, digits, hyphens and dots, like photos.example.com`,
+      `host ${JSON.stringify(host)} is not allowed: a name of letters, digits, hyphens and dots, like photos.example.com, or *.example.com for all below it`,
     );
   }
-  return parsed.host;
+  return wildcard + parsed.host;
 }
 
 /** `Name: template` pairs as a `headers` column. */
@@ -317,6 +321,7 @@ export interface RouteFields {
   readonly access: string;
   readonly role?: readonly string[];
   readonly consistency?: string;
+  readonly preflight?: boolean;
   readonly header?: readonly string[];
 }
 
@@ -334,17 +339,18 @@ export async function routeSet(
   const route = await withClient(context, client =>
     one(
       client,
-      `insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, headers)
-       select id, $2, $3, $4, $5, $6 from gatebell.apps where name = $1
+      `insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, preflight, headers)
+       select id, $2, $3, $4, $5, $6, $7 from gatebell.apps where name = $1
        on conflict (app_id, path_prefix) do update set access = excluded.access, roles = excluded.roles,
-         consistency = excluded.consistency, headers = excluded.headers
-       returning app_id, path_prefix, access, roles, consistency, headers`,
+         consistency = excluded.consistency, preflight = excluded.preflight, headers = excluded.headers
+       returning app_id, path_prefix, access, roles, consistency, preflight, headers`,
       [
         app,
         prefix,
         fields.access,
         fields.role ?? [],
         fields.consistency ?? 'bounded',
+        fields.preflight ?? false,
         headersOf(fields.header) ?? '{}',
       ],
       `there is no app ${JSON.stringify(app)}`,
@@ -369,7 +375,7 @@ export async function routeDelete(context: CommandContext, app: string, prefix: 
 export async function routeList(context: CommandContext, app: string | undefined): Promise<void> {
   await list(
     context,
-    `select a.name as app, r.path_prefix, r.access, r.roles, r.consistency, r.headers
+    `select a.name as app, r.path_prefix, r.access, r.roles, r.consistency, r.preflight, r.headers
      from gatebell.app_routes r join gatebell.apps a on a.id = r.app_id
      where $1::text is null or a.name = $1 order by a.name, r.path_prefix`,
     [app ?? null],

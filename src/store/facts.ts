@@ -28,7 +28,7 @@ export interface UserFact {
   readonly enabled: boolean;
 }
 
-/** `app[host]` */
+/** `app[host]`; a host may be a wildcard, `*.example.com` */
 export interface AppFact {
   readonly id: string;
   readonly name: string;
@@ -45,6 +45,8 @@ export interface Route {
   readonly access: 'public' | 'authenticated' | 'granted';
   readonly roles: readonly string[];
   readonly strong: boolean;
+  /** Whether CORS preflights pass without a credential. */
+  readonly preflight: boolean;
   readonly headers: readonly HeaderTemplate[];
 }
 
@@ -93,6 +95,7 @@ interface RouteRow {
   readonly access: Route['access'];
   readonly roles: readonly string[];
   readonly consistency: string;
+  readonly preflight: boolean;
   readonly headers: unknown;
 }
 
@@ -190,7 +193,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       subject: 'route',
       load: {
         text: `select r.app_id::text, json_agg(json_build_object('path_prefix', r.path_prefix, 'access', r.access, 'roles', r.roles,
-                   'consistency', r.consistency, 'headers', r.headers) order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
+                   'consistency', r.consistency, 'preflight', r.preflight, 'headers', r.headers) order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
                from gatebell.app_routes r where r.app_id = any ($1::text[]::bigint[]) group by r.app_id`,
         key: row => [text(row, 'app_id')],
         value: row => {
@@ -201,6 +204,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
                 access: route.access,
                 roles: route.roles,
                 strong: route.consistency === 'strong',
+                preflight: route.preflight,
                 headers: compileHeaders(route.headers),
               })),
             [],

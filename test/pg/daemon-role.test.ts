@@ -88,7 +88,7 @@ describe('it can', () => {
 
   test('see that the schema is current', async () => {
     const status = await readMigrationStatus(client);
-    expect(status.version).toBe(3);
+    expect(status.version).toBe(status.newest);
     requireCurrentSchema(status);
   });
 
@@ -152,7 +152,7 @@ describe('it cannot', () => {
 
   test('migrate', async () => {
     await expect(migrate(client, 'down')).rejects.toThrow();
-    expect((await readMigrationStatus(database.client)).version).toBe(3);
+    requireCurrentSchema(await readMigrationStatus(database.client));
   });
 });
 
@@ -189,5 +189,5 @@ test('the migration grants what a replica runs by name, also where functions are
     end $$`);
   await expect(client.query('select gatebell.is_label($1)', ['x'])).rejects.toMatchObject({ code: '42501' });
   expect((await daemon.askFence(null, null)).watches).toHaveLength(5);
-  expect((await readMigrationStatus(client)).version).toBe(3);
+  requireCurrentSchema(await readMigrationStatus(client));
 });

@@ -55,6 +55,7 @@ async function loads(): Promise<{ readonly calls: number; readonly rows: number 
 
 const request = (token: string, host = 'photos.test'): AuthRequest => ({
   host,
+  wildcards: [],
   port: '',
   proto: 'https',
   method: 'GET',
@@ -62,6 +63,7 @@ const request = (token: string, host = 'photos.test'): AuthRequest => ({
   readings: ['/'],
   credential: () => ({ kind: 'token', hash: hashToken(token) }),
   isNavigation: () => false,
+  isPreflight: () => false,
 });
 
 /** The facts of a replica in this process: the pool through a wire of the test's choice, the listener direct. */

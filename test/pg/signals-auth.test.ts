@@ -149,6 +149,7 @@ const CHANGES: Readonly<Record<string, string>> = {
   'app_routes.roles': `'{admin}'`,
   'app_routes.consistency': `'strong'`,
   'app_routes.headers': `'{"X-A": "b"}'`,
+  'app_routes.preflight': 'true',
   'grants.role': `'admin'`,
   'grants.expires_at': `'infinity'`,
   'credentials.user_id': '3',

@@ -94,6 +94,7 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
 
 const requestOf = ({ app, credential }: Asked): Parameters<typeof decide>[0] => ({
   host: app,
+  wildcards: [],
   port: '',
   proto: 'https',
   method: 'GET',
@@ -101,6 +102,7 @@ const requestOf = ({ app, credential }: Asked): Parameters<typeof decide>[0] => 
   readings: ['/'],
   credential: () => ({ kind: 'token', hash: credential }),
   isNavigation: () => false,
+  isPreflight: () => false,
 });
 
 /** Simulated facts as the gate knows them. There is an app for every host, which never changes. */
@@ -114,7 +116,7 @@ function disguise(
     user: ({ text }) => ({ id: text, name: text, email: '', displayName: '', groups: [], enabled: true }),
     grant: ({ expiresAtMs }) => ({ role: 'user', expiresAtMs }),
     route: ({ strong }) => ({
-      routes: [{ pathPrefix: '/', access: 'granted', roles: [], strong, headers: [] }],
+      routes: [{ pathPrefix: '/', access: 'granted', roles: [], strong, preflight: false, headers: [] }],
       problem: null,
     }),
   };

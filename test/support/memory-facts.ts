@@ -49,7 +49,7 @@ export function createMemoryReader(facts: Facts<FactTypes>): Reader<FactTypes> {
 }
 
 export function route(pathPrefix: string, access: Route['access'], more: Partial<Route> = {}): Route {
-  return { pathPrefix, access, roles: [], strong: false, headers: [], ...more };
+  return { pathPrefix, access, roles: [], strong: false, preflight: false, headers: [], ...more };
 }
 
 export const APP: AppFact = {

@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { decide, refuse, type Decision, type Reason, REASONS } from '../../../src/auth/decide.js';
 import { pathReadings } from '../../../src/auth/path.js';
 import type { PresentedCredential } from '../../../src/auth/credential.js';
-import type { AuthRequest } from '../../../src/auth/request.js';
+import { parseHost, type AuthRequest } from '../../../src/auth/request.js';
 import { hashToken } from '../../../src/auth/token.js';
-import type { FactRef } from '../../../src/coherence/reader.js';
-import type { CredentialFact, FactTypes, GrantFact, Route } from '../../../src/store/facts.js';
+import type { FactRef, Facts } from '../../../src/coherence/reader.js';
+import type { AppFact, CredentialFact, FactTypes, GrantFact, Route } from '../../../src/store/facts.js';
 import { ALICE, APP, createWorld, route, TOKEN, type MemoryFacts } from '../../support/memory-facts.js';
 
 const HASH = hashToken(TOKEN);
@@ -16,7 +16,12 @@ interface Asked extends AuthRequest {
 }
 
 /** A request that counts how often its credential was looked at. */
-function ask(path: string, presented: PresentedCredential = PRESENTED, host: string = APP.host): Asked {
+function ask(
+  path: string,
+  presented: PresentedCredential = PRESENTED,
+  host: string = APP.host,
+  preflight: boolean = false,
+): Asked {
   const readings = pathReadings(path);
   if (readings === null) {
     throw new Error(`${path} is refused before it is decided`);
@@ -29,6 +34,7 @@ function ask(path: string, presented: PresentedCredential = PRESENTED, host: str
   const looked = (): number => looks;
   return {
     host,
+    wildcards: parseHost(host)!.wildcards,
     port: '',
     proto: 'https',
     method: 'GET',
@@ -36,6 +42,7 @@ function ask(path: string, presented: PresentedCredential = PRESENTED, host: str
     readings,
     credential,
     isNavigation: () => false,
+    isPreflight: () => preflight,
     looks: looked,
   };
 }
@@ -184,6 +191,87 @@ describe('the app', () => {
     const facts = createWorld();
     facts.set('route', [APP.id], { problem: 'bad template', routes: [route('/pub', 'public')] });
     expect(answer(facts, ask('/pub')).reason).toBe('disabled_app');
+  });
+});
+
+describe('a wildcard host', () => {
+  const named = (host: string): AppFact => ({ ...APP, id: `id of ${host}`, name: host, host });
+  const chosen = (host: string, ...hosts: readonly string[]): string | undefined => {
+    const facts = createWorld();
+    hosts.forEach(each => {
+      facts.set('app', [each], named(each));
+    });
+    return answer(facts, ask('/x', { kind: 'none' }, host)).app?.name;
+  };
+
+  test('holds every host below it, and not itself', () => {
+    expect(chosen('a.preview.example.com', '*.preview.example.com')).toBe('*.preview.example.com');
+    expect(chosen('b.a.preview.example.com', '*.preview.example.com')).toBe('*.preview.example.com');
+    expect(chosen('preview.example.com', '*.preview.example.com')).toBeUndefined();
+    expect(chosen('apreview.example.com', '*.preview.example.com')).toBeUndefined();
+  });
+
+  test('gives way to the exact host, and to a longer wildcard', () => {
+    const all = ['*.com', '*.example.com', '*.preview.example.com', 'a.preview.example.com'];
+    expect(chosen('a.preview.example.com', ...all)).toBe('a.preview.example.com');
+    expect(chosen('b.preview.example.com', ...all)).toBe('*.preview.example.com');
+    expect(chosen('preview.example.com', ...all)).toBe('*.example.com');
+    expect(chosen('example.com', ...all)).toBe('*.com');
+  });
+
+  test('of an exact host that is disabled is of no use', () => {
+    const facts = createWorld();
+    facts.set('app', ['*.example.com'], named('*.example.com'));
+    facts.set('app', [APP.host], { ...APP, enabled: false });
+    expect(answer(facts, ask('/pub')).reason).toBe('disabled_app');
+  });
+
+  test('stands for eight labels at most', () => {
+    expect(chosen('8.7.6.5.4.3.2.1.example.com', '*.example.com')).toBe('*.example.com');
+    expect(chosen('9.8.7.6.5.4.3.2.1.example.com', '*.example.com')).toBeUndefined();
+  });
+
+  test('is chosen only where all longer ones are known not to be there', () => {
+    const known = new Map<string, AppFact | null>([
+      ['a.b.c', null],
+      ['*.c', named('*.c')],
+    ]);
+    const facts: Facts<FactTypes> = {
+      serverTimeMs: 0,
+      // Of the subjects, apps alone are asked for.
+      get: (_, [host]) => known.get(host!) as never,
+    };
+    expect(decide(ask('/x', { kind: 'none' }, 'a.b.c'), facts)).toEqual({
+      lacks: [{ subject: 'app', key: ['*.b.c'] }],
+    });
+    known.clear();
+    expect(decide(ask('/x', { kind: 'none' }, 'a.b.c'), facts)).toEqual({
+      lacks: [{ subject: 'app', key: ['a.b.c'] }],
+    });
+  });
+});
+
+describe('a CORS preflight', () => {
+  const facts = createWorld();
+  facts.set('route', [APP.id], {
+    problem: null,
+    routes: [route('/api', 'granted', { preflight: true }), route('/strong', 'authenticated', { strong: true })],
+  });
+  const preflight = (path: string): Asked => ask(path, { kind: 'bad' }, APP.host, true);
+
+  test('passes where the route says so, without a look at the credential', () => {
+    const request = preflight('/api/x');
+    expect(answer(facts, request)).toMatchObject({ reason: 'public', user: null, grant: null });
+    expect(request.looks()).toBe(0);
+  });
+
+  test('is a request like others elsewhere', () => {
+    expect(answer(facts, preflight('/strong')).reason).toBe('bad_credential');
+    expect(answer(facts, preflight('/')).reason).toBe('bad_credential');
+  });
+
+  test('opens nothing for other requests', () => {
+    expect(answer(facts, ask('/api/x', { kind: 'none' })).reason).toBe('no_credential');
   });
 });
 

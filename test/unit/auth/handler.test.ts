@@ -7,6 +7,8 @@ import type { FactTypes } from '../../../src/store/facts.js';
 import {
   bytesOf,
   createConnection,
+  exchange,
+  readAnswer,
   startAuthServer,
   type Answer,
   type AuthServer,
@@ -30,6 +32,10 @@ async function start(options: Partial<Options> = {}, next?: (path: string) => st
   const server = await startAuthServer({ reader: createMemoryReader(createWorld()), ...options }, next);
   servers.push(server);
   return server;
+}
+
+async function exchangeOne(port: number, bytes: string): Promise<Answer> {
+  return readAnswer(await exchange(port, bytes), false)!.answer;
 }
 
 const BEARER: Pairs = [['Authorization', `Bearer ${TOKEN}`]];
@@ -62,6 +68,42 @@ describe('the paths', () => {
     const server = await start();
     expect(await server.ask('/auth/nginx', nginx('/me', BEARER))).toMatchObject({ status: 200 });
     expect((await server.ask('/auth/nginx', forward('/me', BEARER))).headers['x-gatebell-reason']).toBe('bad_request');
+  });
+
+  test('/auth/haproxy reads X-Forwarded-*, and is asked with HEAD', async () => {
+    const server = await start();
+    expect(await server.ask('/auth/haproxy', forward('/me', BEARER), 'HEAD')).toMatchObject({
+      status: 200,
+      headers: { 'remote-user': 'alice' },
+    });
+    expect(await server.ask('/auth/haproxy', nginx('/me', BEARER), 'HEAD')).toMatchObject({ status: 400 });
+  });
+
+  test('/auth/envoy/* is the path itself, and Host the host', async () => {
+    const server = await start();
+    const ask = (path: string, method = 'GET', more: Pairs = []): Promise<Answer> =>
+      exchangeOne(
+        server.port,
+        `${method} /auth/envoy${path} HTTP/1.1\r\nHost: ${APP.host}\r\nX-Forwarded-Proto: https\r\n${more.map(pair => `${pair.join(': ')}\r\n`).join('')}Connection: close\r\n\r\n`,
+      );
+    expect(await ask('/pub?x=1')).toMatchObject({ status: 200, headers: { 'x-gatebell-reason': 'public' } });
+    expect(await ask('/me', 'POST', BEARER)).toMatchObject({ status: 200, headers: { 'remote-user': 'alice' } });
+    expect(await ask('/me')).toMatchObject({ status: 401 });
+    expect(await ask('/pub/../me')).toMatchObject({ status: 400 });
+    const others = forward('/pub').filter(([name]) => name !== 'X-Forwarded-Proto');
+    expect(await ask('/forward', 'GET', others)).toMatchObject({ status: 401 });
+    expect(await ask('/me', 'GET', [['Accept', 'text/html']])).toMatchObject({ status: 401 });
+    expect(await ask('?x=/pub')).toMatchObject({ status: 404 });
+    expect(await ask('')).toMatchObject({ status: 404 });
+  });
+
+  test('of Envoy is never answered 5xx, which may let through', async () => {
+    const server = await start({ reader: readerThat(() => Promise.reject(new UnavailableError('queue_full', 'no'))) });
+    const text = `GET /auth/envoy/pub HTTP/1.1\r\nHost: ${APP.host}\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n`;
+    expect(await exchangeOne(server.port, text)).toMatchObject({
+      status: 403,
+      headers: { 'x-gatebell-reason': 'unavailable', 'retry-after': '1' },
+    });
   });
 
   test('may have a query, which says nothing', async () => {

@@ -6,7 +6,7 @@ import { privateSpellings, spellings } from '../../support/path-corpus.js';
 import { whoReadsPrivate } from '../../support/reference-normalisers.js';
 
 function rule(pathPrefix: string, access: Route['access']): Route {
-  return { pathPrefix, access, roles: [], strong: false, headers: [] };
+  return { pathPrefix, access, roles: [], strong: false, preflight: false, headers: [] };
 }
 
 const PRIVATE_SPELLINGS = privateSpellings();

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { forwardDialect } from '../../../src/auth/dialect-forward.js';
@@ -24,8 +23,8 @@ type Pairs = readonly (readonly [string, string])[];
 
 function parse(changes: Readonly<Record<string, string>> = {}, more: Pairs = []): AuthRequest | BadRequest {
   const pairs = [...Object.entries({ ...TARGET, ...changes }), ...more];
-  const message: Pick<IncomingMessage, 'rawHeaders'> = { rawHeaders: pairs.flat() };
-  return parseRequest(message as IncomingMessage, forwardDialect.readTarget, readCredential);
+  const headers = singleHeaders(pairs.flat());
+  return parseRequest(headers, forwardDialect.readTarget(headers, {}), readCredential);
 }
 
 function parsed(changes: Readonly<Record<string, string>> = {}, more: Pairs = []): AuthRequest {
@@ -44,7 +43,7 @@ describe('a host', () => {
     ['wiki.example.com:443', ':443'],
     ['Wiki.Example.com.:8443', ':8443'],
   ])('%s is wiki.example.com', (spelling, port) => {
-    expect(parseHost(spelling)).toEqual({ host: 'wiki.example.com', port });
+    expect(parseHost(spelling)).toEqual({ host: 'wiki.example.com', port, wildcards: ['*.example.com', '*.com'] });
   });
 
   test.each([
@@ -57,7 +56,7 @@ describe('a host', () => {
     '_dmarc.x',
     'l'.repeat(63),
   ])('%s is itself', host => {
-    expect(parseHost(host)).toEqual({ host, port: '' });
+    expect(parseHost(host)).toMatchObject({ host, port: '' });
   });
 
   test.each([
@@ -230,6 +229,7 @@ describe('the target', () => {
         ...request,
         credential: request.credential(),
         isNavigation: request.isNavigation(),
+        isPreflight: request.isPreflight(),
       });
       expect(told(parsed({}, [[name, 'DELETE']]))).toEqual(told(parsed()));
     },
@@ -356,5 +356,29 @@ describe('a person in front of a browser', () => {
     ['says nothing', 'GET', [], false],
   ])('%s (%s)', (_, method, more, expected) => {
     expect(parsed({ 'X-Forwarded-Method': method }, more).isNavigation()).toBe(expected);
+  });
+});
+
+describe('a CORS preflight', () => {
+  const OPTIONS = { 'X-Forwarded-Method': 'OPTIONS' };
+  const ORIGIN = ['Origin', 'https://other.example.com'] as const;
+  const ASKED = ['Access-Control-Request-Method', 'PUT'] as const;
+
+  test('is OPTIONS by the forwarded method, with Origin and Access-Control-Request-Method', () => {
+    expect(parsed(OPTIONS, [ORIGIN, ASKED]).isPreflight()).toBe(true);
+  });
+
+  test.each([
+    { changes: {}, more: [ORIGIN, ASKED] },
+    { changes: OPTIONS, more: [] },
+    { changes: OPTIONS, more: [ORIGIN] },
+    { changes: OPTIONS, more: [ASKED] },
+    { changes: OPTIONS, more: [ORIGIN, ['Access-Control-Request-Method', '']] },
+    { changes: OPTIONS, more: [ORIGIN, ORIGIN, ASKED] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ASKED] },
+    { changes: OPTIONS, more: [ORIGIN, ['Access_Control_Request_Method', 'PUT']] },
+    { changes: { 'X-Forwarded-Method': 'GET' }, more: [ORIGIN, ASKED, ['X-HTTP-Method-Override', 'OPTIONS']] },
+  ] as const)('is not $changes with $more', ({ changes, more }) => {
+    expect(parsed(changes, more).isPreflight()).toBe(false);
   });
 });

@@ -1,0 +1,25 @@
+-- Wildcard hosts, and CORS preflights that pass without a credential.
+
+-- *.preview.example.com holds every host below preview.example.com that is no app's own; of several wildcards the longest wins.
+alter table gatebell.apps
+  drop constraint apps_host_canonical,
+  add constraint apps_host_canonical
+    check (octet_length(host) <= 253 and gatebell.is_canonical_host(case when starts_with(host, '*.') then substr(host, 3) else host end));
+
+alter table gatebell.app_routes add column preflight boolean not null default false;
+comment on column gatebell.app_routes.preflight is 'Whether CORS preflights pass without a credential: OPTIONS with Origin and Access-Control-Request-Method.';
+comment on column gatebell.apps.host is 'Lower case, without port or trailing dot; *.example.com stands for every host below it that is no app''s own.';
+
+select gatebell.watch('gatebell.app_routes', 'route', '{app_id}', '{path_prefix,access,roles,consistency,preflight,headers}');
+
+do $$
+begin
+  if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_daemon') then
+    grant select (preflight) on gatebell.app_routes to gatebell_daemon;
+  end if;
+end
+$$;
+
+create or replace function gatebell.schema_version() returns integer
+  language sql immutable parallel safe
+  return 4;

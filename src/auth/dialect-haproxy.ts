@@ -1,0 +1,14 @@
+/**
+ * HAProxy, which asks from Lua and with HEAD: the request is told in `X-Forwarded-*`, which the configuration sets. It acts on what the
+ * Lua has put into variables, so any status will do. `X-Original-*` is never looked at here.
+ */
+import { readForwardedTarget } from './dialect-forward.js';
+import type { Dialect } from './reply.js';
+
+export const haproxyDialect: Dialect = {
+  name: 'haproxy',
+  readTarget: readForwardedTarget,
+  clientAddress: 'x-forwarded-for',
+  status: status => status,
+  redirects: true,
+};
