@@ -3,14 +3,16 @@
  * and what is allowed, all bad ones at once.
  */
 import { BlockList, isIP } from 'node:net';
+import {
+  findSecret,
+  readTextFile,
+  secretVariables,
+  type GivenText,
+  type ReadText,
+  type Refuse,
+  type ConfigProblem,
+} from './config-secret.js';
 import { defaultReplica, isReplicaName } from './store/replica-name.js';
-
-/** One value that was refused. */
-export interface ConfigProblem {
-  readonly name: string;
-  readonly value: string;
-  readonly allowed: string;
-}
 
 /** The configuration cannot be used; the message has a line for each problem. */
 export class ConfigError extends Error {
@@ -55,11 +57,14 @@ export interface Config {
 /** A setting: its names, its default, and how its text is read; `parse` returns undefined for what is not allowed. */
 interface Setting<T> {
   readonly variable: string;
+  /** Of a secret it ends in `-file`, and its value is the path of a file. */
   readonly flag: string;
   readonly help: string;
   readonly allowed: string;
   readonly fallback: string | null;
   readonly parse: (text: string) => T | undefined;
+  /** Never shown, and may be read from a file; see `config-secret.ts`. */
+  readonly secret?: true;
 }
 
 type Settings = { readonly [K in keyof Config]: Setting<Config[K]> };
@@ -246,8 +251,11 @@ const SETTINGS: Settings = {
   },
 };
 
+const variablesOf = ({ variable, secret }: Pick<Setting<unknown>, 'variable' | 'secret'>): readonly string[] =>
+  secret === true ? secretVariables(variable) : [variable];
+
 /** Every environment variable that is read, libpq's aside. */
-export const CONFIG_VARIABLES: readonly string[] = Object.values(SETTINGS).map(setting => setting.variable);
+export const CONFIG_VARIABLES: readonly string[] = Object.values(SETTINGS).flatMap(variablesOf);
 
 /** A flag, for the help of a command. */
 export interface ConfigFlag {
@@ -264,29 +272,47 @@ const COMPUTED: Readonly<Partial<Record<keyof Config, string>>> = {
 
 /** Every flag. */
 export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as (keyof Config)[]).map(key => {
-  const { flag, help, variable, fallback } = SETTINGS[key];
-  const shown = COMPUTED[key] ?? fallback;
-  return { key, flag, help: `${help} (${variable}${shown === null ? '' : `, default ${shown}`})` };
+  const setting = SETTINGS[key];
+  const shown = COMPUTED[key] ?? setting.fallback;
+  const help = `${setting.help} (${variablesOf(setting).join(' or ')}${shown === null ? '' : `, default ${shown}`})`;
+  return { key, flag: setting.flag, help: setting.secret === true ? `file that holds the ${help}` : help };
 });
 
 /**
  * Reads the configuration. Flags win over environment variables; an empty variable is as good as none.
  *
- * @param flags texts of the flags that were given, by the keys of {@link Config}
+ * @param flags texts of the flags that were given, by the keys of {@link Config}; of a secret, the path of its file
  * @throws ConfigError
  */
-export function readConfig(flags: Readonly<Partial<Record<keyof Config, string>>>, env: NodeJS.ProcessEnv): Config {
+export function readConfig(
+  flags: Readonly<Partial<Record<keyof Config, string>>>,
+  env: NodeJS.ProcessEnv,
+  readText: ReadText = readTextFile,
+): Config {
   const problems: ConfigProblem[] = [];
+  const refuse: Refuse = problem => {
+    problems.push(problem);
+    return undefined;
+  };
+  const find = (key: keyof Config): GivenText | null | undefined => {
+    const setting = SETTINGS[key];
+    const { variable, flag, fallback } = setting;
+    const flagged = flags[key];
+    if (setting.secret === true) {
+      return findSecret(setting, flagged, env, readText, refuse);
+    }
+    const text = flagged ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
+    // A connection string may hold a password.
+    const show = (value: string): string => (key.endsWith('Url') ? value.replace(/:[^:@/]*@/, ':***@') : value);
+    return text === null ? null : { name: flagged === undefined ? variable : `--${flag}`, shown: show(text), text };
+  };
   const read = <K extends keyof Config>(key: K): Config[K] => {
-    const { variable, flag, allowed, fallback, parse } = SETTINGS[key];
-    const given = flags[key];
-    const text = given ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
-    // Settings without a default are nullable.
-    const parsed = text === null ? (null as Config[K]) : parse(text);
+    const { allowed, parse } = SETTINGS[key];
+    const given = find(key);
+    // Settings without a default are nullable. What was refused is never used: this function throws.
+    const parsed = given === null || given === undefined ? (null as Config[K]) : parse(given.text);
     if (parsed === undefined) {
-      // A connection string may hold a password.
-      const value = key.endsWith('Url') ? String(text).replace(/:[^:@/]*@/, ':***@') : String(text);
-      problems.push({ name: given === undefined ? variable : `--${flag}`, value, allowed });
+      problems.push({ name: given!.name, value: given!.shown, allowed });
     }
     return parsed as Config[K];
   };
