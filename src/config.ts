@@ -50,6 +50,10 @@ export interface Config {
   readonly cookie: string;
   readonly loginUrl: string | null;
   readonly trustedProxies: BlockList;
+  readonly proxySecret: string | null;
+  readonly unknownAppStatus: 403 | 404;
+  readonly stripCredentials: boolean;
+  readonly opsToken: string | null;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -108,6 +112,10 @@ function addressRanges(text: string): BlockList | undefined {
   return list;
 }
 
+/** A secret that travels in a header. */
+const headerSecret = (text: string): string | undefined => (/^[\x21-\x7e]{16,256}$/.test(text) ? text : undefined);
+
+const HEADER_SECRET = '16 to 256 printable ASCII characters without spaces';
 const CONNECTION_STRING = 'a connection string, postgres://user:password@host:port/database';
 const PORT = 'a whole number from 0 to 65535; 0 takes any free port';
 
@@ -233,6 +241,40 @@ const SETTINGS: Settings = {
     fallback: '127.0.0.0/8,::1',
     parse: addressRanges,
   },
+  proxySecret: {
+    variable: 'GATEBELL_PROXY_SECRET',
+    flag: 'proxy-secret-file',
+    help: 'secret that proxies must show in X-Gatebell-Secret, where addresses say too little',
+    allowed: HEADER_SECRET,
+    fallback: null,
+    parse: headerSecret,
+    secret: true,
+  },
+  unknownAppStatus: {
+    variable: 'GATEBELL_UNKNOWN_APP_STATUS',
+    flag: 'unknown-app-status',
+    help: 'status for a host that no app has',
+    allowed: '403 or 404',
+    fallback: '403',
+    parse: text => ([403, 404] as const).find(status => String(status) === text),
+  },
+  stripCredentials: {
+    variable: 'GATEBELL_STRIP_CREDENTIALS',
+    flag: 'strip-credentials',
+    help: 'whether a 200 carries Cookie and Authorization without the credential, for the proxy to pass on',
+    allowed: 'true or false',
+    fallback: 'false',
+    parse: text => (text === 'true' ? true : text === 'false' ? false : undefined),
+  },
+  opsToken: {
+    variable: 'GATEBELL_OPS_TOKEN',
+    flag: 'ops-token-file',
+    help: 'bearer token for /metrics and /status of the ops port',
+    allowed: HEADER_SECRET,
+    fallback: null,
+    parse: headerSecret,
+    secret: true,
+  },
   logFormat: {
     variable: 'GATEBELL_LOG_FORMAT',
     flag: 'log-format',
@@ -333,6 +375,10 @@ export function readConfig(
     cookie: read('cookie'),
     loginUrl: read('loginUrl'),
     trustedProxies: read('trustedProxies'),
+    proxySecret: read('proxySecret'),
+    unknownAppStatus: read('unknownAppStatus'),
+    stripCredentials: read('stripCredentials'),
+    opsToken: read('opsToken'),
     logFormat: read('logFormat'),
     logLevel: read('logLevel'),
   };
@@ -341,6 +387,13 @@ export function readConfig(
       name: SETTINGS.fenceIntervalMs.variable,
       value: String(config.fenceIntervalMs),
       allowed: `at most half of ${SETTINGS.leaseMs.variable}, which is ${config.leaseMs}`,
+    });
+  }
+  if (config.opsPort === config.port && config.port !== 0) {
+    problems.push({
+      name: SETTINGS.opsPort.variable,
+      value: String(config.opsPort),
+      allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
     });
   }
   if (problems.length > 0) {

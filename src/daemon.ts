@@ -51,6 +51,7 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     createOpsListener({
       status,
       metrics: deciders.metrics,
+      token: config.opsToken,
       failed: error => {
         log({ event: 'ops_failed', error });
       },

@@ -93,6 +93,9 @@ export function createGate(
     cookieName: config.cookie,
     loginUrl: config.loginUrl,
     trustedProxies: config.trustedProxies,
+    proxySecret: config.proxySecret,
+    unknownAppStatus: config.unknownAppStatus,
+    stripCredentials: config.stripCredentials,
     observe,
   });
   const server: Server = createHttpServer((request, response) => {

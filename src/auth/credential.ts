@@ -38,6 +38,26 @@ function readCookie(header: string, name: string): string | null | undefined {
   return found;
 }
 
+/** The client's headers that may carry a credential. */
+export interface CredentialHeaders {
+  readonly cookie: string;
+  readonly authorization: string;
+}
+
+/** What the client sent besides the gate's own credential; empty where nothing is left. */
+export function withoutCredential(headers: SingleHeaders, cookieName: string): CredentialHeaders {
+  const authorization = headers.get('authorization') ?? '';
+  const bearer = BEARER.exec(authorization)?.[1];
+  return {
+    cookie: (headers.get('cookie') ?? '')
+      .split(';')
+      .filter(pair => pair.trim() !== '' && pair.split('=', 1)[0]!.trim() !== cookieName)
+      .map(pair => pair.trim())
+      .join('; '),
+    authorization: bearer !== undefined && looksLikeToken(bearer) ? '' : authorization,
+  };
+}
+
 /** Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a while. */
 export function createCredentialReader(cookieName: string): ReadCredential {
   const presented = new Map<string, PresentedCredential>();

@@ -8,15 +8,17 @@ import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
-import { createCredentialReader } from './credential.js';
+import { clientNetwork } from './client-address.js';
+import { createCredentialReader, withoutCredential } from './credential.js';
 import { decide, outcomeOf, refuse, type Decision, type DecisionOutcome, type Reason } from './decide.js';
 import { ENVOY_PREFIX, envoyDialect } from './dialect-envoy.js';
 import { forwardDialect } from './dialect-forward.js';
 import { haproxyDialect } from './dialect-haproxy.js';
 import { nginxDialect } from './dialect-nginx.js';
-import { singleHeaders } from './headers.js';
+import { singleHeaders, type SingleHeaders } from './headers.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
+import { createSourceLimiter, type SourceLimiter } from './source-limiter.js';
 import { createProxyTrust } from './trusted-proxy.js';
 
 /** What happens in here. */
@@ -32,6 +34,8 @@ export type AuthObservation =
   | { readonly event: 'waiting'; readonly requests: number }
   /** A request was not let wait, because too many do. */
   | { readonly event: 'shed' }
+  /** A request was not let ask Postgres, because its source has asked in vain too often. */
+  | { readonly event: 'limited'; readonly dialect: Dialect['name'] }
   | { readonly event: 'bad_request'; readonly dialect: Dialect['name']; readonly problem: string }
   | { readonly event: 'decision_failed'; readonly error: unknown };
 
@@ -44,8 +48,16 @@ export interface AuthOptions {
   readonly loginUrl: string | null;
   /** Addresses of the proxies that may ask. */
   readonly trustedProxies: BlockList;
+  /** What they show in `X-Gatebell-Secret`; null, the default: nothing. */
+  readonly proxySecret?: string | null;
+  /** What an unknown host is answered with, where the proxy can tell it. Default 403. */
+  readonly unknownAppStatus?: 403 | 404;
+  /** Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false. */
+  readonly stripCredentials?: boolean;
   /** Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them. Default 10,000. */
   readonly waitingMax?: number;
+  /** Who may ask Postgres how often in vain. */
+  readonly limiter?: SourceLimiter;
   /** Receives what happens. Must not throw. */
   readonly observe: (observation: AuthObservation) => void;
 }
@@ -76,12 +88,24 @@ const WAITING_MAX = 10_000;
 /** One for all: under overload an error a request would cost more than the answer. */
 const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait for facts');
 
+/** Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. */
+function wasInVain({ reason, status, app }: Decision): boolean {
+  return (
+    reason === 'bad_credential' || reason === 'unknown_app' || (status !== 200 && app?.host.startsWith('*.') === true)
+  );
+}
+
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { reader, cookieName, loginUrl, trustedProxies, waitingMax = WAITING_MAX, observe } = options;
-  const isTrusted = createProxyTrust(trustedProxies);
+  const { proxySecret, unknownAppStatus = 403, stripCredentials = false, limiter = createSourceLimiter() } = options;
+  const isTrusted = createProxyTrust(trustedProxies, proxySecret);
   const readCredential = createCredentialReader(cookieName);
-  const sendReply = createReplySender(loginUrl);
+  const sendReply = createReplySender({
+    loginUrl,
+    unknownAppStatus,
+    withoutCredential: stripCredentials ? headers => withoutCredential(headers, cookieName) : null,
+  });
 
   let waiting = 0;
 
@@ -90,14 +114,18 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     observe({ event: 'waiting', requests: waiting });
   };
 
-  /** Decides from memory alone. */
-  const decideNow: typeof decide = (request, facts) => {
-    const outcome = decide(request, facts);
-    if ('lacks' in outcome || outcome.strong) {
+  /** Lets a request wait for Postgres, and returns its source. @throws UnavailableError if it may not */
+  const admit = (dialect: Dialect, headers: SingleHeaders): string | null => {
+    if (waiting >= waitingMax) {
       observe({ event: 'shed' });
       throw TOO_MANY;
     }
-    return outcome;
+    const source = clientNetwork(headers, dialect.clientAddress, trustedProxies);
+    if (source !== null && limiter.isExhausted(source)) {
+      observe({ event: 'limited', dialect: dialect.name });
+      throw TOO_MANY;
+    }
+    return source;
   };
 
   return (message, response, next) => {
@@ -112,10 +140,10 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     }
 
     const startedMs = performance.now();
-    const reply = (decision: Decision, request: AuthRequest | null): void => {
+    const reply = (decision: Decision, request: AuthRequest | null, headers: SingleHeaders | null): void => {
       let outcome = outcomeOf(decision.reason);
       try {
-        sendReply(response, dialect, decision, request);
+        sendReply(response, dialect, decision, request, headers);
       } catch (error) {
         // An answer that cannot be written must not let the proxy wait, nor harm other requests.
         outcome = 'error';
@@ -138,22 +166,31 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     };
 
     let request: AuthRequest | null = null;
+    let headers: SingleHeaders | null = null;
+    /** Of a request that waits; undefined: it does not. */
+    let source: string | null | undefined;
     let decision: Decision | Promise<Decision>;
     try {
       if (!isTrusted(message)) {
-        reply(refuse('untrusted_proxy'), null);
+        reply(refuse('untrusted_proxy'), null, null);
         return;
       }
-      const headers = singleHeaders(message.rawHeaders);
-      const parsed = parseRequest(headers, dialect.readTarget(headers, message), readCredential);
+      const own = singleHeaders(message.rawHeaders);
+      headers = own;
+      const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential);
       if ('problem' in parsed) {
         observe({ event: 'bad_request', dialect: dialect.name, problem: parsed.problem });
-        reply(refuse('bad_request'), null);
+        reply(refuse('bad_request'), null, own);
         return;
       }
       request = parsed;
-      const decideOver = waiting < waitingMax ? decide : decideNow;
-      decision = reader.read(facts => decideOver(parsed, facts));
+      decision = reader.read(facts => {
+        const outcome = decide(parsed, facts);
+        if (source === undefined && ('lacks' in outcome || outcome.strong)) {
+          source = admit(dialect, own);
+        }
+        return outcome;
+      });
     } catch (error) {
       decision = fail(error);
     }
@@ -162,14 +199,17 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       decision.catch(fail).then(
         settled => {
           noteWaiting(-1);
-          reply(settled, request);
+          if (typeof source === 'string' && wasInVain(settled)) {
+            limiter.charge(source);
+          }
+          reply(settled, request, headers);
         },
         (error: unknown) => {
           observe({ event: 'decision_failed', error });
         },
       );
     } else {
-      reply(decision, request);
+      reply(decision, request, headers);
     }
   };
 }

@@ -5,7 +5,9 @@
 import type { ServerResponse } from 'node:http';
 import { GateResponse, Head } from '../http/response.js';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from '../store/header-template.js';
+import type { CredentialHeaders } from './credential.js';
 import type { Decision, Status } from './decide.js';
+import type { SingleHeaders } from './headers.js';
 import type { AuthRequest, ReadTarget } from './request.js';
 
 /** How one kind of proxy asks, and what it understands. */
@@ -15,7 +17,7 @@ export interface Dialect {
   /** Where the proxy tells who asks it. */
   readonly clientAddress: 'x-forwarded-for' | 'x-real-ip';
   /** The status to send instead, for a proxy that understands only some. */
-  readonly status: (status: Status) => number;
+  readonly status: (status: Status | 404) => number;
   /** Whether a redirect reaches the client. */
   readonly redirects: boolean;
 }
@@ -35,8 +37,8 @@ function loginLocation(loginUrl: string, decision: Decision, request: AuthReques
   return `${loginUrl}${loginUrl.includes('?') ? '&' : '?'}rd=${encodeURIComponent(target)}`;
 }
 
-/** Headers of a 200: those of the identity, of the templates, and the reason. */
-function allowHeaders({ app, route, user, grant, reason }: Decision): string[] {
+/** Headers of a 200: those of the identity, of the templates, the reason, and the client's own for the proxy to pass on. */
+function allowHeaders({ app, route, user, grant, reason }: Decision, rest: CredentialHeaders | null): string[] {
   const groups = user?.groups.join(',') ?? '';
   const headers = [
     'X-Gatebell-Reason',
@@ -70,6 +72,9 @@ function allowHeaders({ app, route, user, grant, reason }: Decision): string[] {
   const templates = new Map([...(app?.headers ?? []), ...(route?.headers ?? [])].map(t => [t.name.toLowerCase(), t]));
   for (const template of templates.values()) {
     headers.push(template.name, renderHeader(template, values));
+  }
+  if (rest !== null) {
+    headers.push('Cookie', rest.cookie, 'Authorization', rest.authorization);
   }
   headers.push('Content-Length', '0');
   return headers;
@@ -122,28 +127,55 @@ function createHeads(): (decision: Decision) => Head {
   };
 }
 
-/** Writes an answer. `request` is null if it could not be parsed. */
+/** Writes an answer. `request` is null if it could not be parsed, `headers` if they were not looked at. */
 export type SendReply = (
   response: ServerResponse,
   dialect: Dialect,
   decision: Decision,
   request: AuthRequest | null,
+  headers: SingleHeaders | null,
 ) => void;
 
-/** Creates a writer of answers. @param loginUrl where browsers are sent to sign in; null: they get 401 */
-export function createReplySender(loginUrl: string | null): SendReply {
+/** What answers depend on. */
+export interface ReplyOptions {
+  /** Where browsers are sent to sign in; null: they get 401. */
+  readonly loginUrl: string | null;
+  /** What an unknown host is answered with. */
+  readonly unknownAppStatus: 403 | 404;
+  /** What is left of the client's headers without the credential; null: the proxy passes them on as they are. */
+  readonly withoutCredential: ((headers: SingleHeaders) => CredentialHeaders) | null;
+}
+
+const NOTHING_LEFT: CredentialHeaders = { cookie: '', authorization: '' };
+
+/** Creates a writer of answers. */
+export function createReplySender(options: ReplyOptions): SendReply {
+  const { withoutCredential } = options;
   const headOf = createHeads();
-  return (response, dialect, decision, request) => {
-    if (decision.status === 200) {
-      const kept = response instanceof GateResponse ? response : null;
-      const head = headOf(decision);
-      if (kept?.writeKept(head) !== true) {
-        response.writeHead(200, allowHeaders(decision));
-        kept?.keep(head);
+
+  const sendAllow = (response: ServerResponse, decision: Decision, headers: SingleHeaders | null): void => {
+    let rest: CredentialHeaders | null = null;
+    if (withoutCredential !== null) {
+      rest = headers === null ? NOTHING_LEFT : withoutCredential(headers);
+      if (rest.cookie !== '' || rest.authorization !== '') {
+        response.writeHead(200, allowHeaders(decision, rest)).end();
+        return;
       }
-      response.end();
+    }
+    const kept = response instanceof GateResponse ? response : null;
+    const head = headOf(decision);
+    if (kept?.writeKept(head) !== true) {
+      response.writeHead(200, allowHeaders(decision, rest));
+      kept?.keep(head);
+    }
+    response.end();
+  };
+
+  return (response, dialect, decision, request, headers) => {
+    if (decision.status === 200) {
+      sendAllow(response, decision, headers);
     } else {
-      sendRefusal(response, dialect, decision, request, loginUrl);
+      sendRefusal(response, dialect, decision, request, options);
     }
   };
 }
@@ -153,9 +185,9 @@ function sendRefusal(
   dialect: Dialect,
   decision: Decision,
   request: AuthRequest | null,
-  loginUrl: string | null,
+  { loginUrl, unknownAppStatus }: ReplyOptions,
 ): void {
-  let status = dialect.status(decision.status);
+  let status = dialect.status(decision.reason === 'unknown_app' ? unknownAppStatus : decision.status);
   const headers = ['X-Gatebell-Reason', decision.reason, 'Cache-Control', 'no-store'];
   if (decision.status === 401) {
     const location = loginUrl === null || request === null ? null : loginLocation(loginUrl, decision, request);

@@ -36,6 +36,7 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'decision_failed',
   'ops_failed',
   'shed',
+  'limited',
 ]);
 
 /** An error in one line. */
@@ -144,6 +145,11 @@ function describe(observation: Observation): Line {
       return { level: 'debug', message: `${observation.requests} requests wait for facts` };
     case 'shed':
       return { level: 'warn', message: 'too many requests wait for facts: those that memory cannot answer get 503' };
+    case 'limited':
+      return {
+        level: 'warn',
+        message: `a source has asked for what does not exist too often: what memory cannot answer it gets 503 (${observation.dialect})`,
+      };
     case 'bad_request':
       return { level: 'debug', message: `bad request (${observation.dialect}): ${observation.problem}` };
     case 'decision_failed':

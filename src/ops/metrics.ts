@@ -77,6 +77,11 @@ export function createMetrics(
     help: 'Requests answered 503 at once, because too many were waiting already.',
     registers,
   });
+  const limited = new Counter({
+    name: 'gatebell_requests_limited_total',
+    help: 'Requests answered 503 at once, because their source has asked for what does not exist too often.',
+    registers,
+  });
   new Counter({
     name: 'gatebell_cache_lookups_total',
     help: 'Look-ups of facts: hit, absent (known not to exist), miss, unproven (not looked up, because nothing may be served).',
@@ -251,6 +256,9 @@ export function createMetrics(
           break;
         case 'shed':
           shed.inc();
+          break;
+        case 'limited':
+          limited.inc();
           break;
         case 'signal':
           // Anyone can NOTIFY, so a subject that is not ours must not become a label.

@@ -2,13 +2,16 @@
  * The ops listener, on a port of its own, for people, probes and Prometheus: `/livez` says that the process answers, `/readyz` that it
  * answers from proven memory. Nothing here tells a user, a token or a connection string.
  */
-import type { RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { createSecretCheck } from '../auth/secret.js';
 import type { Status } from './status.js';
 
 /** What the ops listener shows. */
 export interface OpsOptions {
   readonly status: () => Promise<Status>;
   readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
+  /** Bearer token for `/metrics`, `/status` and `/`; null: everyone may read them. Probes need none. */
+  readonly token: string | null;
   /** Told what went wrong when an answer is 500. */
   readonly failed: (error: unknown) => void;
 }
@@ -22,6 +25,10 @@ const INDEX = `Gatebell, ops listener
 `;
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** What is for everyone, also where a token is asked for. */
+const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz']);
+const BEARER = /^bearer +(\S+) *$/i;
 
 interface Page {
   readonly status: number;
@@ -38,6 +45,8 @@ function send(
     .writeHead(status, {
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
+      'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+      'Referrer-Policy': 'no-referrer',
       'Content-Type': type,
       'Content-Length': Buffer.byteLength(body),
       ...more,
@@ -49,7 +58,7 @@ function send(
  * Creates the listener. Without a framework: pages served by Express, which gives requests another prototype, made the decisions of the
  * same process about a twentieth slower.
  */
-export function createOpsListener({ status, metrics, failed }: OpsOptions): RequestListener {
+export function createOpsListener({ status, metrics, token, failed }: OpsOptions): RequestListener {
   const pages = new Map<string, () => Page | Promise<Page>>([
     ['/', () => ({ status: 200, type: TEXT, body: INDEX })],
     ['/livez', () => ({ status: 200, type: TEXT, body: 'ok\n' })],
@@ -65,9 +74,23 @@ export function createOpsListener({ status, metrics, failed }: OpsOptions): Requ
     ['/metrics', async () => ({ status: 200, type: metrics.contentType, body: await metrics.scrape() })],
   ]);
 
-  const answer = async (path: string, method: string | undefined, response: ServerResponse): Promise<void> => {
+  const isToken = token === null ? null : createSecretCheck(token);
+  const mayRead = (path: string, authorization = ''): boolean =>
+    isToken === null || PROBES.has(path) || isToken(BEARER.exec(authorization)?.[1] ?? '');
+
+  const answer = async (
+    path: string,
+    { method, headers }: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
     const page = pages.get(path);
-    if (page === undefined) {
+    if (!mayRead(path, headers.authorization)) {
+      send(
+        response,
+        { status: 401, type: TEXT, body: 'a token is needed\n' },
+        { 'WWW-Authenticate': 'Bearer realm="gatebell ops"' },
+      );
+    } else if (page === undefined) {
       send(response, { status: 404, type: TEXT, body: 'not found\n' });
     } else if (method !== 'GET' && method !== 'HEAD') {
       send(response, { status: 405, type: TEXT, body: 'only GET and HEAD\n' }, { Allow: 'GET, HEAD' });
@@ -77,7 +100,7 @@ export function createOpsListener({ status, metrics, failed }: OpsOptions): Requ
   };
   return (request, response) => {
     const [path] = (request.url ?? '/').split('?', 1);
-    answer(path!, request.method, response).catch((error: unknown) => {
+    answer(path!, request, response).catch((error: unknown) => {
       failed(error);
       if (response.headersSent) {
         response.destroy();

@@ -67,6 +67,11 @@ describe('a bad value is refused with its name, the value and what is allowed:',
     [{ GATEBELL_TRUSTED_PROXIES: '10.0.0.0/8,' }, 'allowed: IP addresses and CIDR ranges'],
     [{ GATEBELL_TRUSTED_PROXIES: 'proxy' }, 'GATEBELL_TRUSTED_PROXIES is "proxy"'],
     [{ DATABASE_URL: 'mysql://u:hidden@h/d' }, 'DATABASE_URL is "mysql://u:***@h/d"'],
+    [{ GATEBELL_OPS_PORT: '4280' }, 'GATEBELL_OPS_PORT is "4280"; allowed: another port than GATEBELL_PORT'],
+    [{ GATEBELL_PROXY_SECRET: 'hidden' }, 'GATEBELL_PROXY_SECRET is "***"; allowed: 16 to 256 printable'],
+    [{ GATEBELL_OPS_TOKEN: 'hidden by this line\n' }, 'GATEBELL_OPS_TOKEN is "***"'],
+    [{ GATEBELL_UNKNOWN_APP_STATUS: '500' }, 'GATEBELL_UNKNOWN_APP_STATUS is "500"; allowed: 403 or 404'],
+    [{ GATEBELL_STRIP_CREDENTIALS: 'yes' }, 'GATEBELL_STRIP_CREDENTIALS is "yes"; allowed: true or false'],
     [{ GATEBELL_LOG_LEVEL: 'loud' }, 'allowed: debug, info, warn or error'],
   ])('%o', (env, says) => {
     const message = problems({}, env);

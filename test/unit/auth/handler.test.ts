@@ -1,8 +1,9 @@
 import { BlockList } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
 import { createToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
-import type { Reader } from '../../../src/coherence/reader.js';
+import type { Facts, Reader } from '../../../src/coherence/reader.js';
 import type { FactTypes } from '../../../src/store/facts.js';
 import {
   bytesOf,
@@ -440,4 +441,157 @@ describe('when too many requests wait for facts', () => {
     facts.set('route', [APP.id], { routes: [route('/', 'public', { strong: true })], problem: null });
     expect(reasonOf(await server.ask('/auth/forward', forward('/x')))).toBe('503 unavailable');
   });
+});
+
+describe('a proxy with a secret', () => {
+  const SECRET = 'shared-with-the-proxies';
+  const reasonOf = ({ status, headers }: Answer): string => `${status} ${headers['x-gatebell-reason']}`;
+
+  test('shows it once, in every request', async () => {
+    const server = await start({ proxySecret: SECRET });
+    const ask = async (...more: Pairs): Promise<string> =>
+      reasonOf(await server.ask('/auth/forward', forward('/me', [...BEARER, ...more])));
+    const refused = '403 untrusted_proxy';
+    expect(await ask(['X-Gatebell-Secret', SECRET])).toBe('200 authenticated');
+    expect(await ask(['x-gatebell-secret', SECRET])).toBe('200 authenticated');
+    expect(await ask()).toBe(refused);
+    expect(await ask(['X-Gatebell-Secret', ''])).toBe(refused);
+    expect(await ask(['X-Gatebell-Secret', `${SECRET}x`])).toBe(refused);
+    expect(await ask(['X-Gatebell-Secret', SECRET.slice(1)])).toBe(refused);
+    expect(await ask(['X_Gatebell_Secret', SECRET])).toBe(refused);
+    expect(await ask(['X-Gatebell-Secret', SECRET], ['X-Gatebell-Secret', SECRET])).toBe(refused);
+  });
+
+  test('must have an address of ours as well', async () => {
+    const server = await start({ proxySecret: SECRET, trustedProxies: new BlockList() });
+    expect(reasonOf(await server.ask('/auth/forward', forward('/pub', [['X-Gatebell-Secret', SECRET]])))).toBe(
+      '403 untrusted_proxy',
+    );
+  });
+});
+
+describe('a source that asks in vain', () => {
+  const reasonOf = ({ status, headers }: Answer): string => `${status} ${headers['x-gatebell-reason']}`;
+  const from = (address: string): Pairs => [['X-Forwarded-For', address]];
+  /** Every question goes to Postgres first, but for those that `remembered` says are in memory. */
+  function askingReader(facts: MemoryFacts, remembered: () => boolean): Reader<FactTypes> {
+    return {
+      read(question) {
+        const memory: Facts<FactTypes> = {
+          serverTimeMs: facts.serverTimeMs,
+          get: (subject, key) => (remembered() ? facts.get(subject, key) : undefined),
+        };
+        const outcome = question(memory);
+        return 'answer' in outcome
+          ? outcome.answer
+          : Promise.resolve().then(() => createMemoryReader(facts).read(question));
+      },
+    };
+  }
+
+  test('gets 503 for what memory cannot answer, and others are not held up', async () => {
+    let isRemembered = false;
+    const reader = askingReader(createWorld(), () => isRemembered);
+    const server = await start({ reader, limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }) });
+    const forged = (): Pairs => [['Authorization', `Bearer ${createToken()}`]];
+    const ask = async (credential: Pairs, address: string): Promise<string> =>
+      reasonOf(await server.ask('/auth/forward', forward('/me', [...credential, ...from(address)])));
+
+    expect(await ask(BEARER, '192.0.2.1')).toBe('200 authenticated');
+    for (let i = 0; i < 3; i++) {
+      expect(await ask(forged(), '192.0.2.1')).toBe('401 bad_credential');
+    }
+    expect(await ask(forged(), '192.0.2.1')).toBe('503 unavailable');
+    expect(server.observed).toContainEqual({ event: 'limited', dialect: 'forward' });
+    expect(await ask(BEARER, '192.0.2.1')).toBe('503 unavailable');
+    expect(await ask(BEARER, '192.0.2.2')).toBe('200 authenticated');
+    expect(await ask(BEARER, 'unknown')).toBe('200 authenticated');
+    isRemembered = true;
+    expect(await ask(BEARER, '192.0.2.1')).toBe('200 authenticated');
+  });
+
+  test('is not charged for what is there, however it ends', async () => {
+    const facts = createWorld();
+    facts.set('grant', [ALICE.id, APP.id], null);
+    const server = await start({
+      reader: askingReader(facts, () => false),
+      limiter: createSourceLimiter({ burst: 1, nowMs: () => 0 }),
+    });
+    for (let i = 0; i < 5; i++) {
+      expect(reasonOf(await server.ask('/auth/forward', forward('/x', [...BEARER, ...from('192.0.2.1')])))).toBe(
+        '403 no_grant',
+      );
+    }
+  });
+
+  test('is charged for hosts that nobody has, also below a wildcard', async () => {
+    const facts = createWorld();
+    facts.set('app', ['*.preview.example.com'], { ...APP, host: '*.preview.example.com' });
+    const server = await start({
+      reader: askingReader(facts, () => false),
+      limiter: createSourceLimiter({ burst: 2, nowMs: () => 0 }),
+    });
+    const ask = async (host: string): Promise<string> =>
+      reasonOf(await server.ask('/auth/forward', forward('/x', from('192.0.2.1'), host)));
+    expect(await ask('made-up.example.com')).toBe('403 unknown_app');
+    expect(await ask('made-up.preview.example.com')).toBe('401 no_credential');
+    expect(await ask('another.preview.example.com')).toBe('503 unavailable');
+  });
+});
+
+describe('what the app is to have of the credential', () => {
+  const server = (): Promise<AuthServer> => start({ stripCredentials: true });
+  const SESSION = `gatebell=${TOKEN}`;
+  const left = async (...more: Pairs): Promise<readonly (string | undefined)[]> => {
+    const { status, headers } = await (await server()).ask('/auth/forward', forward('/pub', more));
+    expect(status).toBe(200);
+    return [headers['cookie'], headers['authorization']];
+  };
+
+  test('is nothing: all but the credential is given back to the proxy', async () => {
+    expect(await left()).toEqual(['', '']);
+    expect(await left(['Cookie', SESSION])).toEqual(['', '']);
+    expect(await left(['Cookie', `a=1; ${SESSION}; b="x=y"`], ...BEARER)).toEqual(['a=1; b="x=y"', '']);
+    expect(await left(['Cookie', `${SESSION};${SESSION} ; gatebell=; gatebell ; a`])).toEqual(['a', '']);
+    expect(await left(['Cookie', `gatebells=1; Gatebell=2; x=gatebell=3`])).toEqual([
+      'gatebells=1; Gatebell=2; x=gatebell=3',
+      '',
+    ]);
+    expect(await left(['Authorization', 'Basic YTpi'])).toEqual(['', 'Basic YTpi']);
+    expect(await left(['Authorization', 'Bearer of-the-app'], ['Cookie', 'a=1'])).toEqual(['a=1', 'Bearer of-the-app']);
+    expect(await left(['Authorization', `bearer   ${TOKEN}x `])).toEqual(['', '']);
+  });
+
+  test('is not told unless it is asked for, nor with a refusal', async () => {
+    const plain = await start();
+    const { headers } = await plain.ask('/auth/forward', forward('/pub', [['Cookie', 'a=1']]));
+    expect(headers).not.toHaveProperty('cookie');
+    const refused = await (await server()).ask('/auth/forward', forward('/me', [['Cookie', 'a=1']]));
+    expect(refused.status).toBe(401);
+    expect(refused.headers).not.toHaveProperty('cookie');
+  });
+
+  test('is of this request, also on a connection that is kept', async () => {
+    const { port } = await server();
+    const connection = createConnection(port);
+    const ask = async (cookie: string): Promise<unknown> => {
+      const pairs = forward('/me', [...BEARER, ['Cookie', cookie]]);
+      return (await connection.send(bytesOf('/auth/forward', pairs, 'GET', 'keep-alive')))?.headers['cookie'];
+    };
+    expect([await ask('a=1'), await ask(SESSION), await ask('b=2'), await ask(SESSION)]).toEqual([
+      'a=1',
+      '',
+      'b=2',
+      '',
+    ]);
+    connection.close();
+  });
+});
+
+test.each([403, 404] as const)('an unknown host can be %s, and is 403 for nginx', async unknownAppStatus => {
+  const server = await start({ unknownAppStatus });
+  const answer = await server.ask('/auth/forward', forward('/pub', [], 'other.example.com'));
+  expect([answer.status, answer.headers['x-gatebell-reason']]).toEqual([unknownAppStatus, 'unknown_app']);
+  const asked = nginx('/pub').map(([name, value]) => [name, value.replace(APP.host, 'other.example.com')] as const);
+  expect((await server.ask('/auth/nginx', asked)).status).toBe(403);
 });

@@ -11,26 +11,32 @@ let failures: unknown[];
 
 const READY = { ready: true, state: 'live', problem: null, watchProblems: {}, replica: 'test' } as unknown as Status;
 
-beforeEach(async () => {
-  failures = [];
-  status = () => Promise.resolve(READY);
+async function start(token: string | null): Promise<void> {
   const listener = createOpsListener({
     status: () => status(),
     metrics: { contentType: 'text/plain; version=0.0.4', scrape: () => Promise.resolve('# été\n') },
+    token,
     failed: error => failures.push(error),
   });
   server = createServer(listener);
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function stop(): Promise<void> {
+  return new Promise<void>(resolve => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+beforeEach(async () => {
+  failures = [];
+  status = () => Promise.resolve(READY);
+  await start(null);
 });
 
-afterEach(
-  () =>
-    new Promise<void>(resolve => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
-);
+afterEach(stop);
 
 describe('pages', () => {
   test.each([
@@ -49,6 +55,8 @@ describe('pages', () => {
     expect(answer.headers.get('content-type')).toBe(type);
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
+    expect(answer.headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'");
+    expect(answer.headers.get('referrer-policy')).toBe('no-referrer');
     expect(await answer.text()).toMatch(body);
     const head = await fetch(`${url}${path}`, { method: 'HEAD' });
     expect([head.status, await head.text()]).toEqual([200, '']);
@@ -78,5 +86,29 @@ describe('what is not a page', () => {
     const answer = await fetch(`${url}/status`);
     expect([answer.status, await answer.text()]).toEqual([500, 'internal error\n']);
     expect(failures).toEqual([failure]);
+  });
+});
+
+describe('with a token', () => {
+  const TOKEN = 'a-token-of-the-operators';
+  const ask = (path: string, authorization?: string): Promise<Response> =>
+    fetch(`${url}${path}`, { headers: authorization === undefined ? {} : { Authorization: authorization } });
+
+  beforeEach(async () => {
+    await stop();
+    await start(TOKEN);
+  });
+
+  test.each(['/', '/status', '/metrics', '/nothing'])('%s asks for it', async path => {
+    for (const authorization of [undefined, '', 'Bearer', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, TOKEN]) {
+      const answer = await ask(path, authorization);
+      expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([401, 'Bearer realm="gatebell ops"']);
+      expect(await answer.text()).not.toContain('gatebell_');
+    }
+    expect((await ask(path, `bearer ${TOKEN}`)).status).toBe(path === '/nothing' ? 404 : 200);
+  });
+
+  test.each(['/livez', '/readyz'])('%s does not: probes have none', async path => {
+    expect((await ask(path)).status).toBe(200);
   });
 });

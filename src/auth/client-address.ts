@@ -1,0 +1,54 @@
+/**
+ * Whose request it is, as the proxy tells: for limits, never for rights. Proxies append the address that they see to `X-Forwarded-For`, so
+ * what stands to the left of it is what a client claims.
+ */
+import { isIP, SocketAddress, type BlockList } from 'node:net';
+import type { SingleHeaders } from './headers.js';
+
+/** Network and host part of IPv6: whoever has one address of such a network usually has all of it (RFC 6177). */
+const NETWORK_GROUPS = 4;
+const GROUPS = 8;
+const MAPPED = '::ffff:';
+
+/** The part of an address that one party has: all of IPv4, the first 64 bits of IPv6. */
+function networkOf(address: string): string {
+  if (isIP(address) === 4) {
+    return address;
+  }
+  // In its one spelling (RFC 5952).
+  const canonical = new SocketAddress({ address, family: 'ipv6' }).address;
+  if (canonical.startsWith(MAPPED) && canonical.includes('.')) {
+    return canonical.slice(MAPPED.length);
+  }
+  const [head = '', tail] = canonical.split('::');
+  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
+  const left = groups(head);
+  const right = tail === undefined ? [] : groups(tail);
+  const zeros = Array.from({ length: GROUPS - left.length - right.length }, () => '0');
+  return [...left, ...zeros, ...right].slice(0, NETWORK_GROUPS).join(':');
+}
+
+/**
+ * The source of a request: its client's network.
+ *
+ * @param name the header in which the proxy tells of it: one address, or a list to which each proxy has added
+ * @returns null if the proxy does not tell; an empty text if it was told more than once, which is a client's doing
+ */
+export function clientNetwork(
+  headers: SingleHeaders,
+  name: 'x-forwarded-for' | 'x-real-ip',
+  trustedProxies: BlockList,
+): string | null {
+  const told = headers.get(name);
+  if (told === undefined) {
+    return null;
+  }
+  if (headers.isRepeated(name)) {
+    return '';
+  }
+  const isProxy = (address: string): boolean => trustedProxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const addresses = told.split(',').map(address => address.trim());
+  // From the right, past the proxies that we know.
+  const client = addresses.findLast(address => isIP(address) === 0 || !isProxy(address)) ?? addresses[0]!;
+  return isIP(client) === 0 || client.includes('%') ? null : networkOf(client);
+}
