@@ -18,7 +18,7 @@ import { nginxDialect } from './dialect-nginx.js';
 import { singleHeaders, type SingleHeaders } from './headers.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
-import { createSourceLimiter, type SourceLimiter } from './source-limiter.js';
+import { createSourceLimiter, type Question, type SourceLimiter } from './source-limiter.js';
 import { createProxyTrust } from './trusted-proxy.js';
 
 /** What happens in here. */
@@ -114,18 +114,19 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     observe({ event: 'waiting', requests: waiting });
   };
 
-  /** Lets a request wait for Postgres, and returns its source. @throws UnavailableError if it may not */
-  const admit = (dialect: Dialect, headers: SingleHeaders): string | null => {
+  /** Lets a request wait for Postgres; null: its source is not known. @throws UnavailableError if it may not */
+  const admit = (dialect: Dialect, headers: SingleHeaders): Question | null => {
     if (waiting >= waitingMax) {
       observe({ event: 'shed' });
       throw TOO_MANY;
     }
     const source = clientNetwork(headers, dialect.clientAddress, trustedProxies);
-    if (source !== null && limiter.isExhausted(source)) {
+    const admitted = source === null ? null : limiter.admit(source);
+    if (source !== null && admitted === null) {
       observe({ event: 'limited', dialect: dialect.name });
       throw TOO_MANY;
     }
-    return source;
+    return admitted;
   };
 
   return (message, response, next) => {
@@ -168,7 +169,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     let request: AuthRequest | null = null;
     let headers: SingleHeaders | null = null;
     /** Of a request that waits; undefined: it does not. */
-    let source: string | null | undefined;
+    let question: Question | null | undefined;
     let decision: Decision | Promise<Decision>;
     try {
       if (!isTrusted(message)) {
@@ -186,8 +187,8 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       request = parsed;
       decision = reader.read(facts => {
         const outcome = decide(parsed, facts);
-        if (source === undefined && ('lacks' in outcome || outcome.strong)) {
-          source = admit(dialect, own);
+        if (question === undefined && ('lacks' in outcome || outcome.strong)) {
+          question = admit(dialect, own);
         }
         return outcome;
       });
@@ -199,9 +200,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       decision.catch(fail).then(
         settled => {
           noteWaiting(-1);
-          if (typeof source === 'string' && wasInVain(settled)) {
-            limiter.charge(source);
-          }
+          question?.settle(wasInVain(settled));
           reply(settled, request, headers);
         },
         (error: unknown) => {

@@ -2,15 +2,22 @@
  * Who asks Postgres in vain too often may not ask it for a while: a flood of made-up tokens and hosts then costs a few queries a second,
  * and real users wait for nobody. A token bucket a source. What memory can answer is never limited, and nobody's bucket is another's: a
  * limiter that all share locks everyone out (CVE-2026-77561).
+ *
+ * Whoever has asked in vain lately pays before, and gets back what was not in vain: else all that are under way at once would pass for the
+ * price of one. Whoever has not, pays nothing: an office whose replica has just started is no flood.
  */
 import { performance } from 'node:perf_hooks';
 
+/** A question that is under way. */
+export interface Question {
+  /** It has come back. */
+  settle(wasInVain: boolean): void;
+}
+
 /** See the head of the file. */
 export interface SourceLimiter {
-  /** Whether this source may not ask now. */
-  isExhausted(source: string): boolean;
-  /** It has asked in vain. */
-  charge(source: string): void;
+  /** Lets this source ask; null: it may not now. */
+  admit(source: string): Question | null;
 }
 
 /** Bounds of a limiter. */
@@ -28,6 +35,8 @@ export interface SourceLimits {
 interface Bucket {
   left: number;
   atMs: number;
+  /** Questions under way that have been paid for. */
+  underWay: number;
 }
 
 /** Creates a limiter that nobody has been charged by. */
@@ -43,21 +52,39 @@ export function createSourceLimiter({
   const leftOf = ({ left, atMs }: Bucket, now: number): number =>
     Math.min(burst, left + ((now - atMs) / 1_000) * perSecond);
 
+  const charge = (source: string): void => {
+    const now = nowMs();
+    const bucket = buckets.get(source) ?? { left: burst, atMs: now, underWay: 0 };
+    bucket.left = Math.max(0, leftOf(bucket, now) - 1);
+    bucket.atMs = now;
+    buckets.delete(source);
+    const oldest = buckets.keys().next();
+    if (buckets.size >= sourcesMax && oldest.done !== true) {
+      buckets.delete(oldest.value);
+    }
+    buckets.set(source, bucket);
+  };
+
   return {
-    isExhausted(source) {
+    admit(source) {
       const bucket = buckets.get(source);
-      return bucket !== undefined && leftOf(bucket, nowMs()) < 1;
-    },
-    charge(source) {
-      const now = nowMs();
-      const bucket = buckets.get(source);
-      const left = bucket === undefined ? burst : leftOf(bucket, now);
-      buckets.delete(source);
-      const oldest = buckets.keys().next();
-      if (buckets.size >= sourcesMax && oldest.done !== true) {
-        buckets.delete(oldest.value);
+      if (bucket !== undefined) {
+        const left = leftOf(bucket, nowMs());
+        if (left < burst && left - bucket.underWay < 1) {
+          return null;
+        }
+        bucket.underWay += 1;
       }
-      buckets.set(source, { left: Math.max(0, left - 1), atMs: now });
+      return {
+        settle(wasInVain) {
+          if (bucket !== undefined) {
+            bucket.underWay -= 1;
+          }
+          if (wasInVain) {
+            charge(source);
+          }
+        },
+      };
     },
   };
 }

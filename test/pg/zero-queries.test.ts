@@ -17,6 +17,10 @@ beforeAll(async () => {
   database = await createTestDatabase();
   await database.sql('create extension pg_stat_statements');
   world = await createWorld(database);
+  await database.sql(`
+    with preview as (insert into gatebell.apps (name, host) values ('previews', '*.preview.test') returning id)
+    insert into gatebell.app_routes (app_id, path_prefix, access, preflight)
+    select id, '/', 'authenticated', false from preview union all select id, '/api', 'granted', true from preview`);
   replica = await startReplica(database.url, {
     env: {
       GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS),
@@ -55,6 +59,22 @@ const KINDS: readonly { readonly kind: string; readonly reason: string; readonly
   { kind: 'unknown token', reason: 'bad_credential', ask: () => ({ token: UNKNOWN }) },
   { kind: 'user without a grant', reason: 'no_grant', ask: () => ({ token: world.bob }) },
   { kind: 'disabled user', reason: 'disabled_user', ask: () => ({ token: world.carol }) },
+  {
+    kind: 'host below a wildcard',
+    reason: 'authenticated',
+    ask: () => ({ host: 'a.b.c.preview.test', token: world.bob }),
+  },
+  {
+    kind: 'CORS preflight',
+    reason: 'public',
+    ask: () => ({
+      host: 'a.preview.test',
+      uri: '/api/x',
+      method: 'OPTIONS',
+      headers: { Origin: 'https://b.preview.test', 'Access-Control-Request-Method': 'PUT' },
+    }),
+  },
+  { kind: 'unknown host below no wildcard', reason: 'unknown_app', ask: () => ({ host: 'a.b.c.nowhere.test' }) },
   { kind: 'unknown host', reason: 'unknown_app', ask: () => ({ host: 'nowhere.test', token: world.alice }) },
 ];
 const UNKNOWN = createToken();
