@@ -74,7 +74,11 @@ function allowHeaders({ app, route, user, grant, reason }: Decision, rest: Crede
     headers.push(template.name, renderHeader(template, values));
   }
   if (rest !== null) {
-    headers.push('Cookie', rest.cookie, 'Authorization', rest.authorization);
+    headers.push('Cookie', rest.cookie);
+    // An app may be given credentials of its own.
+    if (!templates.has('authorization')) {
+      headers.push('Authorization', rest.authorization);
+    }
   }
   headers.push('Content-Length', '0');
   return headers;

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
-import { bytesOf, createConnection, type Pairs } from '../support/auth-server.js';
+import { bytesOf, createConnection } from '../support/auth-server.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { forwardHeaders, startReplica, type Ask, type Replica } from '../support/replica.js';
 import { addCredential, createWorld, type World } from '../support/world.js';
@@ -37,8 +37,7 @@ afterAll(async () => {
 
 const PROBE = new URL('../soak/memory-probe.mjs', import.meta.url).href;
 
-const bytes = (ask: Ask): string =>
-  bytesOf('/auth/forward', Object.entries(forwardHeaders(ask)) as Pairs, 'GET', 'keep-alive');
+const bytes = (ask: Ask): string => bytesOf('/auth/forward', Object.entries(forwardHeaders(ask)), 'GET', 'keep-alive');
 
 interface Series {
   readonly statuses: Readonly<Record<string, number>>;

@@ -5,6 +5,7 @@ import { createToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import type { Facts, Reader } from '../../../src/coherence/reader.js';
 import type { FactTypes } from '../../../src/store/facts.js';
+import { compileHeaders } from '../../../src/store/header-template.js';
 import {
   bytesOf,
   createConnection,
@@ -560,6 +561,15 @@ describe('what the app is to have of the credential', () => {
     expect(await left(['Authorization', 'Basic YTpi'])).toEqual(['', 'Basic YTpi']);
     expect(await left(['Authorization', 'Bearer of-the-app'], ['Cookie', 'a=1'])).toEqual(['a=1', 'Bearer of-the-app']);
     expect(await left(['Authorization', `bearer   ${TOKEN}x `])).toEqual(['', '']);
+  });
+
+  test('gives way to an Authorization that the app is given by a template', async () => {
+    const facts = createWorld();
+    facts.set('app', [APP.host], { ...APP, headers: compileHeaders({ Authorization: 'Basic YTpi' }) });
+    const gate = await start({ reader: createMemoryReader(facts), stripCredentials: true });
+    for (const more of [[], BEARER, [['Authorization', 'Basic b3RoZXI=']]] as const) {
+      expect((await gate.ask('/auth/forward', forward('/pub', more))).headers['authorization']).toBe('Basic YTpi');
+    }
   });
 
   test('is not told unless it is asked for, nor with a refusal', async () => {
