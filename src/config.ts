@@ -12,6 +12,15 @@ import {
   type Refuse,
   type ConfigProblem,
 } from './config-secret.js';
+import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from './auth/jwt-key.js';
+import {
+  parseAlgorithms,
+  parseAudiences,
+  parseIssuer,
+  readJwtConfig,
+  type JwtConfig,
+  type JwtValues,
+} from './config-jwt.js';
 import { defaultReplica, isReplicaName } from './store/replica-name.js';
 
 /** The configuration cannot be used; the message has a line for each problem. */
@@ -54,9 +63,17 @@ export interface Config {
   readonly unknownAppStatus: 403 | 404;
   readonly stripCredentials: boolean;
   readonly opsToken: string | null;
+  /** Null: JWTs are bearers of somebody else's. */
+  readonly jwt: JwtConfig | null;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
+
+/** The settings one by one; some together make one part of {@link Config}. */
+type Values = Omit<Config, 'jwt'> & JwtValues;
+
+/** Which setting. */
+export type SettingKey = keyof Values;
 
 /** A setting: its names, its default, and how its text is read; `parse` returns undefined for what is not allowed. */
 interface Setting<T> {
@@ -71,7 +88,7 @@ interface Setting<T> {
   readonly secret?: true;
 }
 
-type Settings = { readonly [K in keyof Config]: Setting<Config[K]> };
+type Settings = { readonly [K in SettingKey]: Setting<Values[K]> };
 
 const integer =
   (min: number, max: number) =>
@@ -275,6 +292,71 @@ const SETTINGS: Settings = {
     parse: headerSecret,
     secret: true,
   },
+  jwtIssuer: {
+    variable: 'GATEBELL_JWT_ISSUER',
+    flag: 'jwt-issuer',
+    help: 'issuer of the JWTs that are accepted as bearers; none without it',
+    allowed: '1 to 512 printable ASCII characters without spaces',
+    fallback: null,
+    parse: parseIssuer,
+  },
+  jwtAudience: {
+    variable: 'GATEBELL_JWT_AUDIENCE',
+    flag: 'jwt-audience',
+    help: 'whom JWTs are for; one of these must be among the audiences of each',
+    allowed: 'names of printable ASCII characters without spaces, separated by commas',
+    fallback: null,
+    parse: parseAudiences,
+  },
+  jwtAlgorithms: {
+    variable: 'GATEBELL_JWT_ALGORITHMS',
+    flag: 'jwt-algorithms',
+    help: 'algorithms that JWTs may be signed with',
+    allowed: `some of ${JWT_ALGORITHMS.slice(1).join(', ')}, separated by commas; or HS256 alone`,
+    fallback: null,
+    parse: parseAlgorithms,
+  },
+  jwtJwksUrl: {
+    variable: 'GATEBELL_JWT_JWKS_URL',
+    flag: 'jwt-jwks-url',
+    help: "where the issuer's public keys are",
+    allowed: 'an http or https URL without user or fragment',
+    fallback: null,
+    parse: httpUrl,
+  },
+  jwtJwksRefreshSeconds: {
+    variable: 'GATEBELL_JWT_JWKS_REFRESH_SECONDS',
+    flag: 'jwt-jwks-refresh-seconds',
+    help: 'from one fetch of those keys to the next, in seconds',
+    allowed: 'a whole number from 1 to 86400',
+    fallback: '600',
+    parse: integer(1, 86_400),
+  },
+  jwtKey: {
+    variable: 'GATEBELL_JWT_KEY',
+    flag: 'jwt-key-file',
+    help: 'key that verifies JWTs, if there is no key set',
+    allowed: JWT_KEY_FORMS,
+    fallback: null,
+    parse: text => parseJwtKey(text) ?? undefined,
+    secret: true,
+  },
+  jwtClaim: {
+    variable: 'GATEBELL_JWT_CLAIM',
+    flag: 'jwt-claim',
+    help: 'claim that is the name of a user',
+    allowed: '1 to 200 printable ASCII characters without spaces',
+    fallback: 'sub',
+    parse: text => (/^[\x21-\x7e]{1,200}$/.test(text) ? text : undefined),
+  },
+  jwtLeewaySeconds: {
+    variable: 'GATEBELL_JWT_LEEWAY_SECONDS',
+    flag: 'jwt-leeway-seconds',
+    help: "how far the issuer's clock may be from Postgres' clock, in seconds",
+    allowed: 'a whole number from 0 to 300',
+    fallback: '30',
+    parse: integer(0, 300),
+  },
   logFormat: {
     variable: 'GATEBELL_LOG_FORMAT',
     flag: 'log-format',
@@ -301,19 +383,20 @@ export const CONFIG_VARIABLES: readonly string[] = Object.values(SETTINGS).flatM
 
 /** A flag, for the help of a command. */
 export interface ConfigFlag {
-  readonly key: keyof Config;
+  readonly key: SettingKey;
   readonly flag: string;
   readonly help: string;
 }
 
 /** Defaults that depend on something, in words. */
-const COMPUTED: Readonly<Partial<Record<keyof Config, string>>> = {
+const COMPUTED: Readonly<Partial<Record<SettingKey, string>>> = {
+  jwtAlgorithms: 'RS256,ES256,EdDSA',
   replica: 'host name and process id',
   fenceIntervalMs: '1000, or a third of a shorter lease',
 };
 
 /** Every flag. */
-export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as (keyof Config)[]).map(key => {
+export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as SettingKey[]).map(key => {
   const setting = SETTINGS[key];
   const shown = COMPUTED[key] ?? setting.fallback;
   const help = `${setting.help} (${variablesOf(setting).join(' or ')}${shown === null ? '' : `, default ${shown}`})`;
@@ -323,11 +406,11 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as (ke
 /**
  * Reads the configuration. Flags win over environment variables; an empty variable is as good as none.
  *
- * @param flags texts of the flags that were given, by the keys of {@link Config}; of a secret, the path of its file
+ * @param flags texts of the flags that were given, by their keys; of a secret, the path of its file
  * @throws ConfigError
  */
 export function readConfig(
-  flags: Readonly<Partial<Record<keyof Config, string>>>,
+  flags: Readonly<Partial<Record<SettingKey, string>>>,
   env: NodeJS.ProcessEnv,
   readText: ReadText = readTextFile,
 ): Config {
@@ -336,7 +419,7 @@ export function readConfig(
     problems.push(problem);
     return undefined;
   };
-  const find = (key: keyof Config): GivenText | null | undefined => {
+  const find = (key: SettingKey): GivenText | null | undefined => {
     const setting = SETTINGS[key];
     const { variable, flag, fallback } = setting;
     const flagged = flags[key];
@@ -348,15 +431,20 @@ export function readConfig(
     const show = (value: string): string => (key.endsWith('Url') ? value.replace(/:[^:@/]*@/, ':***@') : value);
     return text === null ? null : { name: flagged === undefined ? variable : `--${flag}`, shown: show(text), text };
   };
-  const read = <K extends keyof Config>(key: K): Config[K] => {
+  /** Settings that were given or have a default, well or badly. */
+  const present = new Set<SettingKey>();
+  const read = <K extends SettingKey>(key: K): Values[K] => {
     const { allowed, parse } = SETTINGS[key];
     const given = find(key);
-    // Settings without a default are nullable. What was refused is never used: this function throws.
-    const parsed = given === null || given === undefined ? (null as Config[K]) : parse(given.text);
+    if (given !== null) {
+      present.add(key);
+    }
+    const parsed = given === null || given === undefined ? null : parse(given.text);
     if (parsed === undefined) {
       problems.push({ name: given!.name, value: given!.shown, allowed });
     }
-    return parsed as Config[K];
+    // Settings without a default are nullable. What was refused is never used: in the end this function throws.
+    return (parsed ?? null) as Values[K];
   };
   const leaseMs = read('leaseMs');
   const config: Config = {
@@ -379,6 +467,20 @@ export function readConfig(
     unknownAppStatus: read('unknownAppStatus'),
     stripCredentials: read('stripCredentials'),
     opsToken: read('opsToken'),
+    jwt: readJwtConfig(
+      {
+        jwtIssuer: read('jwtIssuer'),
+        jwtAudience: read('jwtAudience'),
+        jwtAlgorithms: read('jwtAlgorithms'),
+        jwtJwksUrl: read('jwtJwksUrl'),
+        jwtJwksRefreshSeconds: read('jwtJwksRefreshSeconds'),
+        jwtKey: read('jwtKey'),
+        jwtClaim: read('jwtClaim'),
+        jwtLeewaySeconds: read('jwtLeewaySeconds'),
+      },
+      present,
+      refuse,
+    ),
     logFormat: read('logFormat'),
     logLevel: read('logLevel'),
   };

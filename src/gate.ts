@@ -6,8 +6,12 @@ import type { Server } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthHandler } from './auth/handler.js';
+import { createJwksFetcher } from './auth/jwks.js';
+import { createJwtVerifier, type JwtVerifier } from './auth/jwt.js';
+import { systemClock, systemRandom } from './coherence/clock.js';
 import type { OpenSubscription } from './coherence/listener.js';
 import type { Config } from './config.js';
+import type { JwtConfig } from './config-jwt.js';
 import { close, createHttpServer, listen } from './http/server.js';
 import { createMetrics, type Metrics } from './ops/metrics.js';
 import type { Observation } from './ops/observation.js';
@@ -46,6 +50,17 @@ export interface Deciders {
  */
 const QUIET_MS = 500;
 const DRAIN_MAX_MS = 5_000;
+
+function createVerifier(config: JwtConfig, observe: (observation: Observation) => void): JwtVerifier {
+  const { keys } = config;
+  return createJwtVerifier({
+    ...config,
+    keys: keys.source === 'key' ? keys : { ...keys, fetchText: createJwksFetcher(keys.url) },
+    clock: systemClock,
+    random: systemRandom,
+    observe,
+  });
+}
 
 /**
  * Creates a gate that does nothing yet.
@@ -88,8 +103,10 @@ export function createGate(
   ];
 
   let draining = false;
+  const jwt = config.jwt === null ? null : createVerifier(config.jwt, observe);
   const auth = createAuthHandler({
     reader,
+    jwt,
     cookieName: config.cookie,
     loginUrl: config.loginUrl,
     trustedProxies: config.trustedProxies,
@@ -125,6 +142,7 @@ export function createGate(
     }),
     listen: () => listen(server, config.host, config.port),
     start() {
+      jwt?.start();
       coherence.start();
     },
     async drain() {
@@ -139,6 +157,7 @@ export function createGate(
       }
     },
     async close() {
+      jwt?.stop();
       await close(server);
       await coherence.stop();
     },

@@ -1,10 +1,16 @@
-/** What the client presents: a token in the Authorization header, or in the session cookie. A public route never looks at it. */
+/**
+ * What the client presents: a token or a JWT in the Authorization header, or a token in the session cookie. A public route never looks at it.
+ */
 import type { SingleHeaders } from './headers.js';
+import type { JwtPresented, JwtVerifier } from './jwt.js';
 import { hashToken, isWellFormedToken, looksLikeToken } from './token.js';
 
-/** What was presented; of a token, the hash alone. */
+/** What was presented; of a token, the hash alone; of a JWT, what it says once it is verified. */
 export type PresentedCredential =
-  { readonly kind: 'none' } | { readonly kind: 'bad' } | { readonly kind: 'token'; readonly hash: string };
+  | { readonly kind: 'none' }
+  | { readonly kind: 'bad' }
+  | { readonly kind: 'token'; readonly hash: string }
+  | JwtPresented;
 
 /** Reads it from the headers. */
 export type ReadCredential = (headers: SingleHeaders) => PresentedCredential;
@@ -45,21 +51,33 @@ export interface CredentialHeaders {
 }
 
 /** What the client sent besides the gate's own credential; empty where nothing is left. */
-export function withoutCredential(headers: SingleHeaders, cookieName: string): CredentialHeaders {
+export function withoutCredential(
+  headers: SingleHeaders,
+  cookieName: string,
+  jwt: Pick<JwtVerifier, 'present'> | null = null,
+): CredentialHeaders {
   const authorization = headers.get('authorization') ?? '';
   const bearer = BEARER.exec(authorization)?.[1];
+  const isOurs = (one: string): boolean => jwt !== null && jwt.present(one) !== null;
   return {
     cookie: (headers.get('cookie') ?? '')
       .split(';')
       .filter(pair => pair.trim() !== '' && pair.split('=', 1)[0]!.trim() !== cookieName)
       .map(pair => pair.trim())
       .join('; '),
-    authorization: bearer !== undefined && looksLikeToken(bearer) ? '' : authorization,
+    authorization: bearer !== undefined && (looksLikeToken(bearer) || isOurs(bearer)) ? '' : authorization,
   };
 }
 
-/** Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a while. */
-export function createCredentialReader(cookieName: string): ReadCredential {
+/**
+ * Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a while.
+ *
+ * @param jwt null: JWTs are somebody else's bearers
+ */
+export function createCredentialReader(
+  cookieName: string,
+  jwt: Pick<JwtVerifier, 'present'> | null = null,
+): ReadCredential {
   const presented = new Map<string, PresentedCredential>();
 
   const present = (token: string): PresentedCredential => {
@@ -84,6 +102,10 @@ export function createCredentialReader(cookieName: string): ReadCredential {
     const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
     if (bearer !== undefined && looksLikeToken(bearer)) {
       return present(bearer);
+    }
+    const claimed = jwt === null || bearer === undefined ? null : jwt.present(bearer);
+    if (claimed !== null) {
+      return claimed;
     }
     const header = headers.get('cookie');
     const cookie = header === undefined ? null : readCookie(header, cookieName);

@@ -6,6 +6,7 @@ import type { FactRef, Facts, Outcome } from '../coherence/reader.js';
 import type { Key } from '../coherence/signal.js';
 import type { AppFact, FactTypes, GrantFact, Route, UserFact } from '../store/facts.js';
 import { selectRoute } from './path.js';
+import type { JwtClaims } from './jwt.js';
 import type { AuthRequest } from './request.js';
 
 /** Why; the full list of what `X-Gatebell-Reason` can be. */
@@ -67,6 +68,11 @@ export function outcomeOf(reason: Reason): DecisionOutcome {
   return OUTCOMES[STATUS[reason]];
 }
 
+/** Nothing can be decided before this JWT is verified, which takes a while: verify it, then ask again with what it says. */
+export interface Unverified {
+  readonly verify: string;
+}
+
 /** What was decided, and on which facts: the identity is there only if it is allowed to be told. */
 export interface Decision {
   readonly reason: Reason;
@@ -95,10 +101,47 @@ function allow(
 const hasExpired = (expiresAtMs: number | null, serverTimeMs: number): boolean =>
   expiresAtMs !== null && expiresAtMs <= serverTimeMs;
 
-/** Decides, or says what is lacking. */
-export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision, FactTypes> {
+/** Whose credential it is, or why it does not count. */
+type Holder = { readonly userId: string } | { readonly refused: Reason } | undefined;
+
+type Get = <S extends keyof FactTypes>(subject: S, key: Key) => FactTypes[S] | null | undefined;
+
+/** Who holds a token; undefined if a fact is lacking. */
+function holderOfToken(hash: string, get: Get, serverTimeMs: number): Holder {
+  const credential = get('credential', [hash]);
+  if (credential === undefined) {
+    return undefined;
+  }
+  if (credential === null || credential.revoked) {
+    return { refused: 'bad_credential' };
+  }
+  return hasExpired(credential.expiresAtMs, serverTimeMs) ? { refused: 'expired_credential' } : credential;
+}
+
+/** Whom a verified JWT names; undefined if a fact is lacking. */
+function holderOfJwt(claims: JwtClaims, get: Get, serverTimeMs: number): Holder {
+  const revoked = claims.jti === null ? null : get('revoked_jwt', [claims.jti]);
+  const named = get('user_name', [claims.name]);
+  if (revoked === undefined || named === undefined) {
+    return undefined;
+  }
+  if (revoked !== null || named === null || claims.validFromMs > serverTimeMs) {
+    return { refused: 'bad_credential' };
+  }
+  return hasExpired(claims.validUntilMs, serverTimeMs) ? { refused: 'expired_credential' } : named;
+}
+
+/**
+ * Whether a JWT counts for the user. Not if it is older than the user's word that all before do not; one that does not say how old it is
+ * is. Nor if the user has another name: then it was renamed just now, and the name has yet to be heard of.
+ */
+const countsFor = ({ name, issuedAtMs }: JwtClaims, user: UserFact): boolean =>
+  name === user.name && (user.jwtNotBeforeMs === null || (issuedAtMs !== null && issuedAtMs >= user.jwtNotBeforeMs));
+
+/** Decides, or says what is lacking, or which JWT must be verified first. */
+export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision | Unverified, FactTypes> {
   const lacks: FactRef<FactTypes>[] = [];
-  const get = <S extends keyof FactTypes>(subject: S, key: Key): FactTypes[S] | null | undefined => {
+  const get: Get = (subject, key) => {
     const fact = facts.get(subject, key);
     if (fact === undefined) {
       lacks.push({ subject, key });
@@ -106,13 +149,18 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
     return fact;
   };
   /** Asks already for what a route that is not public will need. */
-  const prefetchIdentity = (appId: string | null): Outcome<Decision, FactTypes> => {
+  const prefetchIdentity = (appId: string | null): Outcome<never, FactTypes> => {
     const presented = request.credential();
-    const credential = presented.kind === 'token' ? get('credential', [presented.hash]) : null;
-    if (credential !== null && credential !== undefined) {
-      get('user', [credential.userId]);
+    const holder =
+      presented.kind === 'token'
+        ? get('credential', [presented.hash])
+        : presented.kind === 'jwt'
+          ? holderOfJwt(presented, get, facts.serverTimeMs)
+          : null;
+    if (holder !== null && holder !== undefined && 'userId' in holder) {
+      get('user', [holder.userId]);
       if (appId !== null) {
-        get('grant', [credential.userId, appId]);
+        get('grant', [holder.userId, appId]);
       }
     }
     return { lacks };
@@ -165,28 +213,31 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   }
 
   const presented = request.credential();
-  if (presented.kind !== 'token') {
+  if (presented.kind === 'unverified') {
+    return { answer: { verify: presented.token }, strong: false };
+  }
+  if (presented.kind === 'none' || presented.kind === 'bad') {
     return answer(refuse(presented.kind === 'none' ? 'no_credential' : 'bad_credential', app));
   }
-  const credential = get('credential', [presented.hash]);
-  if (credential === undefined) {
+  const holder =
+    presented.kind === 'token'
+      ? holderOfToken(presented.hash, get, facts.serverTimeMs)
+      : holderOfJwt(presented, get, facts.serverTimeMs);
+  if (holder === undefined) {
     return { lacks };
   }
-  if (credential === null || credential.revoked) {
-    return answer(refuse('bad_credential', app));
-  }
-  if (hasExpired(credential.expiresAtMs, facts.serverTimeMs)) {
-    return answer(refuse('expired_credential', app));
+  if ('refused' in holder) {
+    return answer(refuse(holder.refused, app));
   }
 
   const roles = route?.roles ?? [];
   const needsGrant = access === 'granted' || roles.length > 0;
-  const user = get('user', [credential.userId]);
-  const grant = needsGrant ? get('grant', [credential.userId, app.id]) : null;
+  const user = get('user', [holder.userId]);
+  const grant = needsGrant ? get('grant', [holder.userId, app.id]) : null;
   if (user === undefined || grant === undefined) {
     return { lacks };
   }
-  if (user === null) {
+  if (user === null || (presented.kind === 'jwt' && !countsFor(presented, user))) {
     return answer(refuse('bad_credential', app));
   }
   if (!user.enabled) {

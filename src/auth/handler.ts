@@ -10,12 +10,21 @@ import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
 import { clientNetwork } from './client-address.js';
 import { createCredentialReader, withoutCredential } from './credential.js';
-import { decide, outcomeOf, refuse, type Decision, type DecisionOutcome, type Reason } from './decide.js';
+import {
+  decide,
+  outcomeOf,
+  refuse,
+  type Decision,
+  type DecisionOutcome,
+  type Reason,
+  type Unverified,
+} from './decide.js';
 import { ENVOY_PREFIX, envoyDialect } from './dialect-envoy.js';
 import { forwardDialect } from './dialect-forward.js';
 import { haproxyDialect } from './dialect-haproxy.js';
 import { nginxDialect } from './dialect-nginx.js';
 import { singleHeaders, type SingleHeaders } from './headers.js';
+import type { JwtObservation, JwtVerifier } from './jwt.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
 import { createSourceLimiter, type Question, type SourceLimiter } from './source-limiter.js';
@@ -37,13 +46,16 @@ export type AuthObservation =
   /** A request was not let ask Postgres, because its source has asked in vain too often. */
   | { readonly event: 'limited'; readonly dialect: Dialect['name'] }
   | { readonly event: 'bad_request'; readonly dialect: Dialect['name']; readonly problem: string }
-  | { readonly event: 'decision_failed'; readonly error: unknown };
+  | { readonly event: 'decision_failed'; readonly error: unknown }
+  | JwtObservation;
 
 /** What the handler needs. */
 export interface AuthOptions {
   readonly reader: Reader<FactTypes>;
   /** Name of the cookie that carries a session. */
   readonly cookieName: string;
+  /** Verifies JWTs; null: they are somebody else's bearers. */
+  readonly jwt?: JwtVerifier | null;
   /** Where browsers are sent to sign in; null: they get 401. */
   readonly loginUrl: string | null;
   /** Addresses of the proxies that may ask. */
@@ -97,14 +109,14 @@ function wasInVain({ reason, status, app }: Decision): boolean {
 
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
-  const { reader, cookieName, loginUrl, trustedProxies, waitingMax = WAITING_MAX, observe } = options;
+  const { reader, cookieName, loginUrl, trustedProxies, jwt = null, waitingMax = WAITING_MAX, observe } = options;
   const { proxySecret, unknownAppStatus = 403, stripCredentials = false, limiter = createSourceLimiter() } = options;
   const isTrusted = createProxyTrust(trustedProxies, proxySecret);
-  const readCredential = createCredentialReader(cookieName);
+  const readCredential = createCredentialReader(cookieName, jwt);
   const sendReply = createReplySender({
     loginUrl,
     unknownAppStatus,
-    withoutCredential: stripCredentials ? headers => withoutCredential(headers, cookieName) : null,
+    withoutCredential: stripCredentials ? headers => withoutCredential(headers, cookieName, jwt) : null,
   });
 
   let waiting = 0;
@@ -127,6 +139,25 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       throw TOO_MANY;
     }
     return admitted;
+  };
+
+  /** Verifies the JWT that a decision waits for, and decides with what it says, from the start. */
+  const decideVerified = async (request: AuthRequest, token: string): Promise<Decision> => {
+    const credential = (await jwt?.verify(token)) ?? null;
+    if (credential === null) {
+      return refuse('unavailable');
+    }
+    const verified: AuthRequest = { ...request, credential: () => credential };
+    const settled = await reader.read(facts => decide(verified, facts));
+    if ('verify' in settled) {
+      throw new Error('a JWT that is verified was to be verified again');
+    }
+    return settled;
+  };
+
+  const settle = async (request: AuthRequest, answered: Promise<Decision | Unverified>): Promise<Decision> => {
+    const outcome = await answered;
+    return 'verify' in outcome ? decideVerified(request, outcome.verify) : outcome;
   };
 
   return (message, response, next) => {
@@ -185,13 +216,19 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         return;
       }
       request = parsed;
-      decision = reader.read(facts => {
+      const answered = reader.read(facts => {
         const outcome = decide(parsed, facts);
-        if (question === undefined && ('lacks' in outcome || outcome.strong)) {
+        if (question === undefined && ('lacks' in outcome || outcome.strong || 'verify' in outcome.answer)) {
           question = admit(dialect, own);
         }
         return outcome;
       });
+      decision =
+        answered instanceof Promise
+          ? settle(parsed, answered)
+          : 'verify' in answered
+            ? decideVerified(parsed, answered.verify)
+            : answered;
     } catch (error) {
       decision = fail(error);
     }

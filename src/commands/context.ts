@@ -1,10 +1,10 @@
 /** What every command is given: its configuration, a connection, and how to print for people or as JSON. */
 import pg from 'pg';
-import { namesDatabase, readConfig, type Config } from '../config.js';
+import { namesDatabase, readConfig, type Config, type SettingKey } from '../config.js';
 import { UsageError } from '../errors.js';
 
 /** Options that every command takes, as the parser hands them over. */
-export type GlobalFlags = Readonly<Partial<Record<keyof Config, string>>> & { readonly json?: boolean };
+export type GlobalFlags = Readonly<Partial<Record<SettingKey, string>>> & { readonly json?: boolean };
 
 /** See the head of the file. */
 export interface CommandContext {

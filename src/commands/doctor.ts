@@ -33,6 +33,7 @@ const POOLER =
 const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   ['use schema gatebell', `has_schema_privilege('gatebell', 'usage')`],
   ['read gatebell.users', `has_column_privilege('gatebell.users', 'name', 'select')`],
+  ['read gatebell.revoked_jwts', `has_column_privilege('gatebell.revoked_jwts', 'jti', 'select')`],
   ['read gatebell.apps', `has_column_privilege('gatebell.apps', 'host', 'select')`],
   ['read gatebell.app_routes', `has_column_privilege('gatebell.app_routes', 'access', 'select')`],
   ['read gatebell.grants', `has_column_privilege('gatebell.grants', 'role', 'select')`],

@@ -23,7 +23,7 @@ interface Line {
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 const REPEAT_MS = 1_000;
 /** What happens on every request, or nearly, and is for debug only. */
-const QUIET: ReadonlySet<Observation['event']> = new Set(['decision', 'query', 'waiting']);
+const QUIET: ReadonlySet<Observation['event']> = new Set(['decision', 'query', 'waiting', 'jwt_verified']);
 /** What a fault makes happen again and again. */
 const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'fence_failed',
@@ -152,6 +152,18 @@ function describe(observation: Observation): Line {
       };
     case 'bad_request':
       return { level: 'debug', message: `bad request (${observation.dialect}): ${observation.problem}` };
+    case 'jwt_verified':
+      return { level: 'debug', message: `a JWT was looked at: ${observation.result}` };
+    case 'jwks_refreshed':
+      return {
+        level: observation.changed ? 'info' : 'debug',
+        message: `JWT key set: ${observation.keys} public keys${observation.ignored === 0 ? '' : `, ${observation.ignored} others ignored`}${observation.changed ? '' : ', as before'}`,
+      };
+    case 'jwks_failed':
+      return {
+        level: 'warn',
+        message: `the JWT key set could not be fetched: ${errorText(observation.error)}; next try in ${Math.round(observation.retryMs)} ms`,
+      };
     case 'decision_failed':
       return { level: 'error', message: `a decision failed: ${errorText(observation.error)}` };
     case 'bad_row':

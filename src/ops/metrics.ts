@@ -9,6 +9,7 @@ import type { MetricsJson } from './joint-metrics.js';
 import type { Observation } from './observation.js';
 import { createPlainHistogram } from './plain-histogram.js';
 import { outcomeOf, REASONS, type DecisionOutcome, type Reason } from '../auth/decide.js';
+import { JWT_RESULTS } from '../auth/jwt.js';
 
 /** Series of one replica. */
 export interface Metrics {
@@ -224,6 +225,19 @@ export function createMetrics(
     registers,
   });
 
+  const jwtVerifications = new Counter({
+    name: 'gatebell_jwt_verifications_total',
+    help: 'JWTs whose signature was looked at (valid, invalid, unknown_key), or could not be (no_keys, busy).',
+    labelNames: ['result'],
+    registers,
+  });
+  const jwksRefreshes = new Counter({
+    name: 'gatebell_jwks_refreshes_total',
+    help: 'Fetches of the JWT key set.',
+    labelNames: ['result'],
+    registers,
+  });
+
   // A label set that exists from the start is seen by rate() from the first event on.
   for (const reason of REASONS) {
     decided.set(reason, { allow: 0, deny: 0, error: 0 });
@@ -233,6 +247,12 @@ export function createMetrics(
     invalidations.inc({ subject }, 0);
     queries.inc({ query: `load_${subject}` }, 0);
     queries.inc({ query: `audit_${subject}` }, 0);
+  }
+  for (const result of JWT_RESULTS) {
+    jwtVerifications.inc({ result }, 0);
+  }
+  for (const result of ['ok', 'failed']) {
+    jwksRefreshes.inc({ result }, 0);
   }
   flushes.inc({ cause: 'down' }, 0);
   flushes.inc({ cause: 'malformed' }, 0);
@@ -259,6 +279,15 @@ export function createMetrics(
           break;
         case 'limited':
           limited.inc();
+          break;
+        case 'jwt_verified':
+          jwtVerifications.inc({ result: observation.result });
+          break;
+        case 'jwks_refreshed':
+          jwksRefreshes.inc({ result: 'ok' });
+          break;
+        case 'jwks_failed':
+          jwksRefreshes.inc({ result: 'failed' });
           break;
         case 'signal':
           // Anyone can NOTIFY, so a subject that is not ours must not become a label.

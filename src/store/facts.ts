@@ -26,6 +26,18 @@ export interface UserFact {
   readonly displayName: string;
   readonly groups: readonly string[];
   readonly enabled: boolean;
+  /** JWTs issued before do not count; milliseconds since 1970 by Postgres' clock; null: all do. */
+  readonly jwtNotBeforeMs: number | null;
+}
+
+/** `user_name[name]`: who has that name. */
+export interface UserNameFact {
+  readonly userId: string;
+}
+
+/** `revoked_jwt[jti]`: it is revoked; there is none of those that are not. */
+export interface RevokedJwtFact {
+  readonly jti: string;
 }
 
 /** `app[host]`; a host may be a wildcard, `*.example.com` */
@@ -68,6 +80,8 @@ export interface GrantFact {
 export interface FactTypes {
   readonly credential: CredentialFact;
   readonly user: UserFact;
+  readonly user_name: UserNameFact;
+  readonly revoked_jwt: RevokedJwtFact;
   readonly app: AppFact;
   readonly route: RoutesFact;
   readonly grant: GrantFact;
@@ -98,6 +112,9 @@ interface RouteRow {
   readonly preflight: boolean;
   readonly headers: unknown;
 }
+
+/** As many as there may be credentials. */
+const REVOKED_ABSENCES_MAX = 100_000;
 
 /** Different texts that are kept to be shared. */
 const SHARED_MAX = 1_000;
@@ -154,7 +171,8 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
     user: {
       subject: 'user',
       load: {
-        text: `select u.id::text, u.name, u.email, u.display_name, u.groups, u.enabled
+        text: `select u.id::text, u.name, u.email, u.display_name, u.groups, u.enabled,
+                 (extract(epoch from u.jwt_not_before) * 1000)::double precision as jwt_not_before_ms
                from gatebell.users u where u.id = any ($1::text[]::bigint[])`,
         key: row => [text(row, 'id')],
         value: row => ({
@@ -164,7 +182,27 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
           displayName: text(row, 'display_name'),
           groups: texts(row, 'groups'),
           enabled: row['enabled'] === true,
+          // `infinity` is a number too: no JWT counts, or all do.
+          jwtNotBeforeMs: time(row, 'jwt_not_before_ms'),
         }),
+      },
+    },
+    user_name: {
+      subject: 'user_name',
+      load: {
+        text: `select u.name, u.id::text from gatebell.users u where u.name = any ($1::text[])`,
+        key: row => [text(row, 'name')],
+        value: row => ({ userId: text(row, 'id') }),
+      },
+    },
+    revoked_jwt: {
+      subject: 'revoked_jwt',
+      // Only tokens that were verified are asked for: an absence is that of a genuine one, and there is one for each.
+      absencesMax: REVOKED_ABSENCES_MAX,
+      load: {
+        text: `select r.jti from gatebell.revoked_jwts r where r.jti = any ($1::text[])`,
+        key: row => [text(row, 'jti')],
+        value: row => ({ jti: text(row, 'jti') }),
       },
     },
     app: {
@@ -238,6 +276,8 @@ export function createFactReader(
   return coherence.reader({
     credential: coherence.coherentCache(facts.credential),
     user: coherence.coherentCache(facts.user),
+    user_name: coherence.coherentCache(facts.user_name),
+    revoked_jwt: coherence.coherentCache(facts.revoked_jwt),
     app: coherence.coherentCache(facts.app),
     route: coherence.coherentCache(facts.route),
     grant: coherence.coherentCache(facts.grant),

@@ -16,6 +16,8 @@ const HASH = 'ab'.repeat(32);
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   credential: [HASH],
   user: ['1'],
+  user_name: ['ada'],
+  revoked_jwt: ['ab-1'],
   app: ['wiki.test'],
   route: ['1'],
   grant: ['1', '1'],
@@ -33,7 +35,8 @@ beforeAll(async () => {
     insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test');
     insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'granted');
     insert into gatebell.grants (user_id, app_id) values (1, 1);
-    insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH}')`);
+    insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH}');
+    insert into gatebell.revoked_jwts (jti) values ('ab-1')`);
   const url = new URL(database.url);
   url.username = LOGIN;
   url.password = 'x';
@@ -64,7 +67,7 @@ describe('it can', () => {
       queueUsage: expect.any(Number) as unknown,
     });
     expect(receipt.watches.map(watch => [watch.subject, watch.problem])).toEqual(
-      ['app', 'credential', 'grant', 'route', 'user'].map(subject => [subject, null]),
+      ['app', 'credential', 'grant', 'revoked_jwt', 'route', 'user', 'user_name'].map(subject => [subject, null]),
     );
   });
 
@@ -119,6 +122,13 @@ describe('it cannot', () => {
     `update gatebell.credentials set expires_at = 'infinity'`,
     `update gatebell.credentials set token_hash = decode(repeat('00', 32), 'hex')`,
     `delete from gatebell.credentials`,
+    `insert into gatebell.revoked_jwts (jti) values ('x')`,
+    `update gatebell.revoked_jwts set jti = 'x'`,
+    `delete from gatebell.revoked_jwts`,
+    `truncate gatebell.revoked_jwts`,
+    `update gatebell.users set jwt_not_before = null`,
+    `select revoked_at from gatebell.revoked_jwts`,
+    `select expires_at from gatebell.revoked_jwts`,
     `select created_at from gatebell.users`,
     `select * from gatebell.users`,
     `select label from gatebell.credentials`,
@@ -188,6 +198,6 @@ test('the migration grants what a replica runs by name, also where functions are
       end loop;
     end $$`);
   await expect(client.query('select gatebell.is_label($1)', ['x'])).rejects.toMatchObject({ code: '42501' });
-  expect((await daemon.askFence(null, null)).watches).toHaveLength(5);
+  expect((await daemon.askFence(null, null)).watches).toHaveLength(7);
   requireCurrentSchema(await readMigrationStatus(client));
 });

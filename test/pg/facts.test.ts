@@ -7,7 +7,7 @@ import { createDatabase, type Database } from '../../src/store/pool.js';
 import { createSignalDatabase, sortedKeys, type SignalDatabase } from '../support/signals.js';
 
 type Subject = keyof FactTypes;
-const SUBJECTS: readonly Subject[] = ['user', 'app', 'route', 'grant', 'credential'];
+const SUBJECTS: readonly Subject[] = ['user', 'user_name', 'revoked_jwt', 'app', 'route', 'grant', 'credential'];
 
 const badRows: BadRow[] = [];
 const caches = factCaches(row => badRows.push(row));
@@ -23,7 +23,8 @@ beforeAll(async () => {
 beforeEach(async () => {
   badRows.length = 0;
   await signals.sql(`
-    truncate gatebell.users, gatebell.apps cascade;
+    truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts cascade;
+    insert into gatebell.revoked_jwts (jti) values ('ab-1'), ('it''s "quoted"');
     insert into gatebell.users (id, name, email, display_name, groups, enabled) values
       (1, 'ada', 'ada@x.test', 'Ada 🔔', '{staff,"a b","q\\"uote"}', true), (2, 'ben', null, null, '{}', false);
     insert into gatebell.apps (id, name, host, headers) values
@@ -60,6 +61,7 @@ describe('what is loaded', () => {
       displayName: 'Ada 🔔',
       groups: ['staff', 'a b', 'q"uote'],
       enabled: true,
+      jwtNotBeforeMs: null,
     });
     expect(await loadOne('user', '2')).toEqual({
       id: '2',
@@ -68,7 +70,25 @@ describe('what is loaded', () => {
       displayName: '',
       groups: [],
       enabled: false,
+      jwtNotBeforeMs: null,
     });
+  });
+
+  test('who has a name', async () => {
+    expect(await loadOne('user_name', 'ben')).toEqual({ userId: '2' });
+  });
+
+  test('a revoked JWT', async () => {
+    expect(await loadOne('revoked_jwt', 'it\'s "quoted"')).toEqual({ jti: 'it\'s "quoted"' });
+  });
+
+  test.each<[notBefore: string, ms: number]>([
+    ['2024-02-29 12:00:00.5+00', 1_709_208_000_500],
+    ['infinity', Infinity],
+    ['-infinity', -Infinity],
+  ])('of a user whose JWTs count from %s on', async (notBefore, ms) => {
+    await signals.sql('update gatebell.users set jwt_not_before = $1 where id = 2', [notBefore]);
+    expect((await loadOne('user', '2'))?.jwtNotBeforeMs).toBe(ms);
   });
 
   test('an app', async () => {
@@ -118,6 +138,10 @@ describe('what is loaded', () => {
   test.each<[subject: Subject, absent: Key]>([
     ['user', ['3']],
     ['user', ['-1']],
+    ['user_name', ['eve']],
+    ['user_name', ['ADA']],
+    ['user_name', ['']],
+    ['revoked_jwt', ['ab-2']],
     ['app', ['none.test']],
     ['app', ['WIKI.test']],
     ['app', ['']],
@@ -131,6 +155,8 @@ describe('what is loaded', () => {
   ])('%s %j is absent, and does not hide its neighbours', async (subject, absent) => {
     const present = {
       user: ['1'],
+      user_name: ['ada'],
+      revoked_jwt: ['ab-1'],
       app: ['wiki.test'],
       route: ['1'],
       grant: ['1', '1'],
@@ -207,6 +233,8 @@ describe('a key that cannot be a key of the table', () => {
     ['credential', ['xyz']],
     ['credential', ['abc']],
     ['app', ['a\0b']],
+    ['user_name', ['a\0b']],
+    ['revoked_jwt', ['a\0b']],
   ])('%s %j is an error about the data, so that the others are tried one by one', async (subject, key) => {
     const error: unknown = await load(subject, [key]).catch((caught: unknown) => caught);
     expect(database.source.isDataError(error)).toBe(true);
@@ -221,6 +249,7 @@ test('the triggers name a key by the same text as its load', async () => {
   const heard = await signals.heard(
     `
     insert into gatebell.users (id, name) values (9223372036854775807, 'last'), (-5, 'negative');
+    insert into gatebell.revoked_jwts (jti) values ('x-1'), (' '), ('"');
     insert into gatebell.apps (id, name, host) values (77, 'new', 'xn--bcher-kva.test'), (78, 'ip', '127.0.0.1');
     insert into gatebell.app_routes (app_id, path_prefix, access) values (77, '/', 'public');
     insert into gatebell.grants (user_id, app_id, expires_at) values (9223372036854775807, 77, 'infinity'), (-5, 78, now());
@@ -247,7 +276,7 @@ test('the columns that a load reads are all watched', async () => {
       `select d.refobjsubid, a.attname from pg_rewrite r join pg_depend d on d.objid = r.oid and d.refobjsubid > 0
        join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
        join gatebell.watches w on w.target = d.refobjid
-       where r.ev_class = 'v_${subject}'::regclass and not a.attname = any (w.key_columns || w.watched_columns)`,
+       where r.ev_class = 'v_${subject}'::regclass and w.subject = '${subject}' and not a.attname = any (w.key_columns || w.watched_columns)`,
     );
     expect(unwatched, subject).toEqual([]);
     await signals.sql(`drop view v_${subject}`);
@@ -259,6 +288,8 @@ describe('a batch of 500 keys', () => {
   const hash = (number: number): string => createHash('sha256').update(String(number)).digest('hex');
   const KEYS: Readonly<Record<Subject, readonly Key[]>> = {
     user: numbers.map(number => [String(number)]),
+    user_name: numbers.map(number => [`user${number}`]),
+    revoked_jwt: numbers.map(number => [`jti${number}`]),
     app: numbers.map(number => [`app${number}.test`]),
     route: numbers.map(number => [String(number)]),
     grant: numbers.map(number => [String(number), String(501 - number)]),
@@ -267,7 +298,8 @@ describe('a batch of 500 keys', () => {
 
   beforeEach(async () => {
     await signals.sql(`
-      truncate gatebell.users, gatebell.apps cascade;
+      truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts cascade;
+      insert into gatebell.revoked_jwts (jti) select 'jti' || g from generate_series(1, 2000) g;
       insert into gatebell.users (id, name) select g, 'user' || g from generate_series(1, 2000) g;
       insert into gatebell.apps (id, name, host) select g, 'app' || g, 'app' || g || '.test' from generate_series(1, 2000) g;
       insert into gatebell.app_routes (app_id, path_prefix, access) select g, p, 'public' from generate_series(1, 2000) g, unnest('{/,/a,/b}'::text[]) p;
@@ -275,7 +307,7 @@ describe('a batch of 500 keys', () => {
       insert into gatebell.grants (user_id, app_id) select g, g from generate_series(501, 2000) g;
       insert into gatebell.credentials (user_id, kind, token_hash) select g, 'token', sha256(g::text::bytea) from generate_series(1, 2000) g`);
     await signals.sql(
-      'analyze gatebell.users, gatebell.apps, gatebell.app_routes, gatebell.grants, gatebell.credentials',
+      'analyze gatebell.revoked_jwts, gatebell.users, gatebell.apps, gatebell.app_routes, gatebell.grants, gatebell.credentials',
     );
   });
 

@@ -127,8 +127,13 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
   };
 }
 
-const ask = async (reader: Reader<FactTypes>, token: string): Promise<Decision['reason']> =>
-  (await reader.read(facts => decide(request(token), facts))).reason;
+async function ask(reader: Reader<FactTypes>, token: string): Promise<Decision['reason']> {
+  const decision = await reader.read(facts => decide(request(token), facts));
+  if ('verify' in decision) {
+    throw new Error('a token is no JWT');
+  }
+  return decision.reason;
+}
 
 const port = (): number => Number(new URL(inject('postgresUrl')).port);
 

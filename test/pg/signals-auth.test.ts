@@ -1,4 +1,4 @@
-/** What statements on the five auth tables signal: every writer, every way of writing, and nothing more. */
+/** What statements on the auth tables signal: every writer, every way of writing, and nothing more. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createSignalDatabase, type Heard, type SignalDatabase } from '../support/signals.js';
 
@@ -12,7 +12,8 @@ beforeAll(async () => {
 
 beforeEach(async () => {
   await database.sql(`
-    truncate gatebell.users, gatebell.apps restart identity cascade;
+    truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts restart identity cascade;
+    insert into gatebell.revoked_jwts (jti) values ('ab-1'), ('ab-2');
     insert into gatebell.users (id, name) values (1, 'ada'), (2, 'ben'), (3, 'cyd');
     insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'mail', 'mail.test'), (3, 'chat', 'chat.test');
     insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'granted'), (1, '/open', 'public'), (2, '/', 'granted');
@@ -27,11 +28,22 @@ const insertCredential = (hash: string): string =>
 
 describe('signals the keys of the changed rows', () => {
   test.each<[statement: string, heard: Heard]>([
-    [`insert into gatebell.users (id, name) values (8, 'h'), (9, 'i')`, { user: [['8'], ['9']] }],
-    [`update gatebell.users set name = name || '!' where id < 3`, { user: [['1'], ['2']] }],
-    [`update gatebell.users set id = 9 where id = 3`, { user: [['3'], ['9']] }],
-    [`delete from gatebell.users where id = 3`, { user: [['3']] }],
-    [`truncate gatebell.users cascade`, { user: 'all', grant: 'all', credential: 'all' }],
+    [
+      `insert into gatebell.users (id, name) values (8, 'h'), (9, 'i')`,
+      { user: [['8'], ['9']], user_name: [['h'], ['i']] },
+    ],
+    [
+      `update gatebell.users set name = name || '!' where id < 3`,
+      { user: [['1'], ['2']], user_name: [['ada'], ['ada!'], ['ben'], ['ben!']] },
+    ],
+    [`update gatebell.users set id = 9 where id = 3`, { user: [['3'], ['9']], user_name: [['cyd']] }],
+    [`delete from gatebell.users where id = 3`, { user: [['3']], user_name: [['cyd']] }],
+    [`truncate gatebell.users cascade`, { user: 'all', user_name: 'all', grant: 'all', credential: 'all' }],
+
+    [`insert into gatebell.revoked_jwts (jti) values ('ab-3'), ('"')`, { revoked_jwt: [['"'], ['ab-3']] }],
+    [`delete from gatebell.revoked_jwts where jti = 'ab-1'`, { revoked_jwt: [['ab-1']] }],
+    [`update gatebell.revoked_jwts set jti = 'ab-3' where jti = 'ab-2'`, { revoked_jwt: [['ab-2'], ['ab-3']] }],
+    [`truncate gatebell.revoked_jwts`, { revoked_jwt: 'all' }],
 
     [`insert into gatebell.apps (id, name, host) values (9, 'new', 'new.test')`, { app: [['new.test']] }],
     [`update gatebell.apps set host = 'talk.test' where id = 3`, { app: [['chat.test'], ['talk.test']] }],
@@ -97,6 +109,7 @@ describe('cascades to what hangs on the row', () => {
       'delete from gatebell.users where id = 1',
       {
         user: [['1']],
+        user_name: [['ada']],
         grant: [
           ['1', '1'],
           ['1', '2'],
@@ -108,6 +121,7 @@ describe('cascades to what hangs on the row', () => {
       'delete from gatebell.users',
       {
         user: [['1'], ['2'], ['3']],
+        user_name: [['ada'], ['ben'], ['cyd']],
         grant: [
           ['1', '1'],
           ['1', '2'],
@@ -140,6 +154,7 @@ const CHANGES: Readonly<Record<string, string>> = {
   'users.groups': `'{a}'`,
   'users.enabled': 'false',
   'users.created_at': `'2020-01-01'`,
+  'users.jwt_not_before': `'2020-01-01'`,
   'apps.name': `'new'`,
   'apps.enabled': 'false',
   'apps.headers': `'{"X-A": "b"}'`,
@@ -150,6 +165,8 @@ const CHANGES: Readonly<Record<string, string>> = {
   'app_routes.consistency': `'strong'`,
   'app_routes.headers': `'{"X-A": "b"}'`,
   'app_routes.preflight': 'true',
+  'revoked_jwts.revoked_at': `'2020-01-01'`,
+  'revoked_jwts.expires_at': `'2020-01-01'`,
   'grants.role': `'admin'`,
   'grants.expires_at': `'infinity'`,
   'credentials.user_id': '3',
@@ -167,6 +184,7 @@ const ROWS: Readonly<Record<string, readonly [where: string, heard: Heard]>> = {
   users: ['id = 3', { user: [['3']] }],
   apps: ['id = 3', { app: [['chat.test']] }],
   app_routes: [`app_id = 2`, { route: [['2']] }],
+  revoked_jwts: [`jti = 'ab-1'`, { revoked_jwt: [['ab-1']] }],
   grants: ['user_id = 2', { grant: [['2', '1']] }],
   credentials: ['user_id = 1', { credential: [[HASH.ada]] }],
 };
@@ -174,6 +192,8 @@ const ROWS: Readonly<Record<string, readonly [where: string, heard: Heard]>> = {
 /** What no decision depends on. (A new `credentials.id` does signal: another primary key is another row.) */
 const UNWATCHED = [
   'users.created_at',
+  'revoked_jwts.revoked_at',
+  'revoked_jwts.expires_at',
   'credentials.kind',
   'credentials.label',
   'credentials.created_at',
@@ -184,7 +204,7 @@ test('the next tests name every column that is not part of a key', async () => {
   const columns = await database.sql(`
     select c.table_name || '.' || c.column_name as name
     from information_schema.columns c join gatebell.watches w on w.target = ('gatebell.' || c.table_name)::regclass
-    where c.table_schema = 'gatebell' and not c.column_name = any (w.key_columns)`);
+    where c.table_schema = 'gatebell' and w.subject <> 'user_name' and not c.column_name = any (w.key_columns)`);
   expect(columns.map(row => String(row['name'])).sort()).toEqual(Object.keys(CHANGES).sort());
 });
 
@@ -194,14 +214,18 @@ test.each(Object.entries(CHANGES))(
     const [table = '', name = ''] = column.split('.');
     const [where, heard] = ROWS[table] ?? ['', {}];
     const statement = `update gatebell.${table} set ${name} = ${value} where ${where}`;
-    expect(await database.heard(statement)).toEqual(UNWATCHED.includes(column) ? {} : heard);
+    expect(await database.heard(statement)).toEqual(
+      UNWATCHED.includes(column)
+        ? {}
+        : { ...heard, ...(column === 'users.name' ? { user_name: [['cyd'], ['eve']] } : {}) },
+    );
     if (!value.includes('now()')) {
       expect(await database.heard(statement), 'the same again changes nothing').toEqual({});
     }
   },
 );
 
-test.each(['users', 'apps', 'app_routes', 'grants', 'credentials'])(
+test.each(['users', 'apps', 'app_routes', 'grants', 'credentials', 'revoked_jwts'])(
   'writing nothing new to %s is silent',
   async table => {
     const columns = await database.sql(
@@ -223,5 +247,10 @@ test('one statement may signal several subjects', async () => {
     with person as (insert into gatebell.users (id, name) values (10, 'zoe') returning id),
          app as (update gatebell.apps set enabled = false where id = 2 returning id)
     insert into gatebell.grants (user_id, app_id) select person.id, app.id from person, app`;
-  expect(await database.heard(statement)).toEqual({ user: [['10']], app: [['mail.test']], grant: [['10', '2']] });
+  expect(await database.heard(statement)).toEqual({
+    user: [['10']],
+    user_name: [['zoe']],
+    app: [['mail.test']],
+    grant: [['10', '2']],
+  });
 });

@@ -84,6 +84,9 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
     if ('lacks' in outcome) {
       return { lacks };
     }
+    if ('verify' in outcome.answer) {
+      throw new Error('nobody presents a JWT here');
+    }
     const isStrong = strong || outcome.strong;
     asking.isStrong ||= isStrong;
     const expiresAtMs = used.find(fact => fact.expiresAtMs !== null)?.expiresAtMs ?? null;
@@ -113,7 +116,15 @@ function disguise(
   const app = (host: string): AppFact => ({ id: host, name: host, host, enabled: true, headers: [], problem: null });
   const shown: { readonly [S in Subject]: (fact: Fact) => FactTypes[S] } = {
     credential: ({ home }) => ({ userId: home, revoked: false, expiresAtMs: null }),
-    user: ({ text }) => ({ id: text, name: text, email: '', displayName: '', groups: [], enabled: true }),
+    user: ({ text }) => ({
+      id: text,
+      name: text,
+      email: '',
+      displayName: '',
+      groups: [],
+      enabled: true,
+      jwtNotBeforeMs: null,
+    }),
     grant: ({ expiresAtMs }) => ({ role: 'user', expiresAtMs }),
     route: ({ strong }) => ({
       routes: [{ pathPrefix: '/', access: 'granted', roles: [], strong, preflight: false, headers: [] }],
@@ -127,7 +138,10 @@ function disguise(
         if (subject === 'app') {
           return app(key[0]!);
         }
-        // One of the simulated subjects, since it is not the app.
+        if (subject === 'user_name' || subject === 'revoked_jwt') {
+          throw new Error('nobody presents a JWT here');
+        }
+        // One of the simulated subjects, since it is none of these.
         const simulated: Subject = subject;
         const fact = get(simulated, key);
         return fact === undefined || fact === null ? fact : shown[simulated](fact);

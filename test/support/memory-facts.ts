@@ -67,6 +67,7 @@ export const ALICE: UserFact = {
   displayName: 'Alice A.',
   groups: ['staff', 'wiki'],
   enabled: true,
+  jwtNotBeforeMs: null,
 };
 export const TOKEN = createToken();
 

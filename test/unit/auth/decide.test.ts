@@ -52,6 +52,9 @@ function answer(facts: MemoryFacts, request: AuthRequest): Decision & { readonly
   if ('lacks' in outcome) {
     throw new Error('lacks ' + outcome.lacks.map(({ subject }) => subject).join());
   }
+  if ('verify' in outcome.answer) {
+    throw new Error('a JWT is to be verified');
+  }
   return { ...outcome.answer, strong: outcome.strong };
 }
 
