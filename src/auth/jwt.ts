@@ -118,7 +118,7 @@ function parseName(value: unknown): string | null {
     value !== '' &&
     !value.startsWith(' ') &&
     !value.endsWith(' ') &&
-    [...value].length <= NAME_CHARACTERS_MAX &&
+    Array.from(value).length <= NAME_CHARACTERS_MAX &&
     !CONTROL.test(value) &&
     // No half of a surrogate pair.
     Buffer.from(value, 'utf8').toString('utf8') === value
