@@ -1,5 +1,7 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { CONFIG_FLAGS, CONFIG_VARIABLES, ConfigError, namesDatabase, readConfig } from '../../src/config.js';
+import { createSigningKey } from '../support/jwt-issuer.js';
 
 const problems = (flags: Parameters<typeof readConfig>[0], env: NodeJS.ProcessEnv): string => {
   try {
@@ -84,6 +86,151 @@ describe('a bad value is refused with its name, the value and what is allowed:',
       '--port is "x"; allowed: a whole number from 0 to 65535; 0 takes any free port',
       'GATEBELL_POOL_MAX is "y"; allowed: a whole number from 2 to 100',
     ]);
+  });
+});
+
+describe('JWTs', () => {
+  const RSA = createSigningKey('RS256');
+  const EC = createSigningKey('ES256');
+  const WHO = { GATEBELL_JWT_ISSUER: 'https://issuer.test', GATEBELL_JWT_AUDIENCE: 'gatebell' };
+  const URL = { GATEBELL_JWT_JWKS_URL: 'https://issuer.test/keys' };
+  const SECRET = 'a secret of exactly 32 bytes, so';
+  const weak = generateKeyPairSync('rsa', { modulusLength: 1_024 }).publicKey;
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const pem = (key: KeyObject): string => key.export({ format: 'pem', type: 'spki' }).toString();
+  const forms = 'GATEBELL_JWT_KEY is "***"; allowed: a public key as PEM or JWK (RSA of at least 2048 bits';
+
+  test('are off without an issuer', () => {
+    expect(readConfig({}, {}).jwt).toBeNull();
+    expect(readConfig({}, { GATEBELL_JWT_AUDIENCE: 'x', GATEBELL_JWT_CLAIM: 'email' }).jwt).toBeNull();
+  });
+
+  test('with a key set', () => {
+    expect(readConfig({}, { ...WHO, ...URL }).jwt).toEqual({
+      issuer: 'https://issuer.test',
+      audiences: ['gatebell'],
+      keys: {
+        source: 'jwks',
+        url: 'https://issuer.test/keys',
+        refreshMs: 600_000,
+        algorithms: ['RS256', 'ES256', 'EdDSA'],
+      },
+      claim: 'sub',
+      leewayMs: 30_000,
+    });
+    const more = {
+      GATEBELL_JWT_AUDIENCE: 'a, https://b.test/',
+      GATEBELL_JWT_ALGORITHMS: 'ES256, EdDSA',
+      GATEBELL_JWT_JWKS_REFRESH_SECONDS: '5',
+      GATEBELL_JWT_CLAIM: 'https://claims.test/name',
+      GATEBELL_JWT_LEEWAY_SECONDS: '0',
+    };
+    expect(readConfig({}, { ...WHO, ...URL, ...more }).jwt).toMatchObject({
+      audiences: ['a', 'https://b.test/'],
+      keys: { refreshMs: 5_000, algorithms: ['ES256', 'EdDSA'] },
+      claim: 'https://claims.test/name',
+      leewayMs: 0,
+    });
+  });
+
+  test.each([
+    ['PEM', RSA.text, {}, 'RS256'],
+    ['PEM', EC.text, {}, 'ES256'],
+    ['JWK', JSON.stringify(createSigningKey('EdDSA').jwk), {}, 'EdDSA'],
+    ['secret', SECRET, { GATEBELL_JWT_ALGORITHMS: 'HS256' }, 'HS256'],
+    ['JWK', JSON.stringify({ kty: 'oct', k: 'A'.repeat(43) }), { GATEBELL_JWT_ALGORITHMS: 'HS256' }, 'HS256'],
+  ])('with one key, a %s %#, for its own algorithm alone', (_, text, more, algorithm) => {
+    const keys = { source: 'key', key: { algorithm } };
+    expect(readConfig({}, { ...WHO, ...more, GATEBELL_JWT_KEY: text }).jwt?.keys).toMatchObject(keys);
+    const fromFile = readConfig({}, { ...WHO, ...more, GATEBELL_JWT_KEY_FILE: '/key' }, () => `${text}\n`);
+    expect(fromFile.jwt?.keys).toMatchObject(keys);
+    expect(readConfig({ jwtKey: '/key' }, { ...WHO, ...more }, () => text).jwt?.keys).toMatchObject(keys);
+  });
+
+  test.each<[what: string, env: NodeJS.ProcessEnv, says: string]>([
+    [
+      'no audience',
+      { GATEBELL_JWT_ISSUER: 'x', ...URL },
+      'GATEBELL_JWT_AUDIENCE is ""; allowed: whom the JWTs are for',
+    ],
+    ['an empty audience', { ...WHO, ...URL, GATEBELL_JWT_AUDIENCE: 'a,' }, 'GATEBELL_JWT_AUDIENCE is "a,"'],
+    ['no key', WHO, 'GATEBELL_JWT_KEY is ""; allowed: a public key as PEM or JWK'],
+    ['a key, but no issuer', { GATEBELL_JWT_KEY: RSA.text }, 'GATEBELL_JWT_ISSUER is ""; allowed: the issuer'],
+    ['a key set, but no issuer', URL, 'GATEBELL_JWT_ISSUER is ""'],
+    ['a key and a key set', { ...WHO, ...URL, GATEBELL_JWT_KEY: RSA.text }, 'not both'],
+    ['a key and a file', { ...WHO, GATEBELL_JWT_KEY: RSA.text, GATEBELL_JWT_KEY_FILE: '/x' }, 'not both'],
+    [
+      'a file that is not there',
+      { ...WHO, GATEBELL_JWT_KEY_FILE: '/no/such/file' },
+      'GATEBELL_JWT_KEY_FILE is "/no/such/file"',
+    ],
+    [
+      'HS256 with a key set',
+      { ...WHO, ...URL, GATEBELL_JWT_ALGORITHMS: 'HS256' },
+      'a key set is public, a shared secret is not',
+    ],
+    [
+      'HS256 with a public key',
+      { ...WHO, GATEBELL_JWT_ALGORITHMS: 'HS256', GATEBELL_JWT_KEY: RSA.text },
+      'GATEBELL_JWT_ALGORITHMS is "HS256"; allowed: RS256',
+    ],
+    [
+      'a secret without HS256',
+      { ...WHO, GATEBELL_JWT_KEY: SECRET },
+      'allowed: HS256 with this GATEBELL_JWT_KEY, which is a shared secret',
+    ],
+    [
+      'a secret with RS256',
+      { ...WHO, GATEBELL_JWT_ALGORITHMS: 'RS256', GATEBELL_JWT_KEY: SECRET },
+      'GATEBELL_JWT_ALGORITHMS is "RS256"; allowed: HS256',
+    ],
+    [
+      'a P-256 key with RS256',
+      { ...WHO, GATEBELL_JWT_ALGORITHMS: 'RS256', GATEBELL_JWT_KEY: EC.text },
+      'allowed: ES256',
+    ],
+    ['HS256 beside another', { ...WHO, ...URL, GATEBELL_JWT_ALGORITHMS: 'HS256,RS256' }, 'or HS256 alone'],
+    ['no algorithm at all', { ...WHO, ...URL, GATEBELL_JWT_ALGORITHMS: 'none' }, 'GATEBELL_JWT_ALGORITHMS is "none"'],
+    ['a secret of 31 bytes', { ...WHO, GATEBELL_JWT_KEY: SECRET.slice(1) }, forms],
+    [
+      'a secret of 31 bytes as a JWK',
+      { ...WHO, GATEBELL_JWT_KEY: '{"kty":"oct","k":"' + 'A'.repeat(41) + '"}' },
+      forms,
+    ],
+    ['a weak key', { ...WHO, GATEBELL_JWT_KEY: pem(weak) }, forms],
+    ['another curve', { ...WHO, GATEBELL_JWT_KEY: pem(p384.publicKey) }, forms],
+    [
+      'a private key',
+      { ...WHO, GATEBELL_JWT_KEY: p384.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString() },
+      forms,
+    ],
+    ['a private JWK', { ...WHO, GATEBELL_JWT_KEY: JSON.stringify({ ...EC.jwk, d: 'AA' }) }, forms],
+    ['a PEM that is broken', { ...WHO, GATEBELL_JWT_KEY: EC.text.replace(/\n.*\n/, '\nAAAA\n') }, forms],
+    [
+      'a JWK that is none',
+      { ...WHO, GATEBELL_JWT_KEY: '{"kty":"EC","crv":"P-256","x":"aaaaaaaaaaaaaaaaaaaaaaaaaaaa"}' },
+      forms,
+    ],
+    ['a URL of another kind', { ...WHO, GATEBELL_JWT_JWKS_URL: 'file:///etc/passwd' }, 'allowed: an http or https URL'],
+    [
+      'a URL with a password',
+      { ...WHO, GATEBELL_JWT_JWKS_URL: 'https://a:hidden@issuer.test/' },
+      'GATEBELL_JWT_JWKS_URL is "https://a:***@issuer.test/"',
+    ],
+    [
+      'too much leeway',
+      { ...WHO, ...URL, GATEBELL_JWT_LEEWAY_SECONDS: '301' },
+      'allowed: a whole number from 0 to 300',
+    ],
+    ['a claim with a space', { ...WHO, ...URL, GATEBELL_JWT_CLAIM: 'a b' }, 'GATEBELL_JWT_CLAIM is "a b"'],
+    ['an issuer with a space', { ...WHO, ...URL, GATEBELL_JWT_ISSUER: 'a b' }, 'GATEBELL_JWT_ISSUER is "a b"'],
+  ])('are refused with %s, in one line that shows no key', (_, env, says) => {
+    const message = problems({}, env);
+    expect(message).toContain(says);
+    expect(message.split('\n')).toHaveLength(1);
+    for (const secret of ['hidden', SECRET, SECRET.slice(1), 'AAAA', 'BEGIN', '"EC']) {
+      expect(message).not.toContain(secret);
+    }
   });
 });
 

@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest';
+import { createCredentialReader, type PresentedCredential } from '../../../src/auth/credential.js';
+import { singleHeaders } from '../../../src/auth/headers.js';
+import type { JwtPresented } from '../../../src/auth/jwt.js';
+import { createToken, hashToken } from '../../../src/auth/token.js';
+
+const OURS = 'eyJ.ours.x';
+const KNOWN = 'eyJ.known.x';
+const FOREIGN = 'eyJ.foreign.x';
+const CLAIMS = {
+  kind: 'jwt',
+  name: 'alice',
+  jti: null,
+  issuedAtMs: null,
+  validFromMs: 0,
+  validUntilMs: 1,
+} satisfies JwtPresented;
+const TOKEN = createToken();
+const SESSION = createToken();
+
+let asked: string[] = [];
+const readCredential = createCredentialReader('gatebell', {
+  present(bearer) {
+    asked.push(bearer);
+    return bearer === OURS ? { kind: 'unverified', token: OURS } : bearer === KNOWN ? CLAIMS : null;
+  },
+});
+
+function read(authorization: string | null, cookie?: string): PresentedCredential {
+  asked = [];
+  return readCredential(
+    singleHeaders([
+      ...(authorization === null ? [] : ['Authorization', authorization]),
+      ...(cookie === undefined ? [] : ['Cookie', `gatebell=${cookie}`]),
+    ]),
+  );
+}
+
+const session = { kind: 'token', hash: hashToken(SESSION) };
+
+test('a JWT of ours wins over the cookie, verified or not', () => {
+  expect(read(`Bearer ${OURS}`, SESSION)).toEqual({ kind: 'unverified', token: OURS });
+  expect(read(`bearer  ${KNOWN} `, SESSION)).toBe(CLAIMS);
+});
+
+test("another issuer's JWT is the app's own business where there is a cookie, else it is bad", () => {
+  expect(read(`Bearer ${FOREIGN}`, SESSION)).toEqual(session);
+  expect(read(`Bearer ${FOREIGN}`)).toEqual({ kind: 'bad' });
+});
+
+test('a token of our own form is no JWT, nor is what is in the cookie', () => {
+  expect(read(`Bearer ${TOKEN}`)).toEqual({ kind: 'token', hash: hashToken(TOKEN) });
+  expect(asked).toEqual([]);
+  expect(read(null, SESSION)).toEqual(session);
+  expect(read(null, OURS)).toEqual({ kind: 'bad' });
+  expect(read(`Basic ${OURS}`, SESSION)).toEqual(session);
+  expect(asked).toEqual([]);
+});
+
+test('where JWTs are off, every one is foreign', () => {
+  const off = createCredentialReader('gatebell');
+  expect(off(singleHeaders(['Authorization', `Bearer ${OURS}`]))).toEqual({ kind: 'bad' });
+  expect(off(singleHeaders(['Authorization', `Bearer ${OURS}`, 'Cookie', `gatebell=${SESSION}`]))).toEqual(session);
+});

@@ -1,0 +1,135 @@
+/** JWTs through the handler, on a real server: verified off the decision, bounded, never in what is observed. */
+import { afterEach, expect, test } from 'vitest';
+import { createJwtVerifier, type JwtVerifier } from '../../../src/auth/jwt.js';
+import { parseJwtKey } from '../../../src/auth/jwt-key.js';
+import { systemClock, systemRandom } from '../../../src/coherence/clock.js';
+import { startAuthServer, type Answer, type AuthServer } from '../../support/auth-server.js';
+import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../../support/jwt-issuer.js';
+import { ALICE, APP, createMemoryReader, createWorld, type MemoryFacts } from '../../support/memory-facts.js';
+
+const KEY = createSigningKey('EdDSA');
+const TOKEN = issue(KEY, { ...goodClaims(createWorld().serverTimeMs), sub: ALICE.name });
+
+const servers: AuthServer[] = [];
+afterEach(() => Promise.all(servers.splice(0).map(server => server.stop())));
+
+interface Bench {
+  readonly server: AuthServer;
+  readonly facts: MemoryFacts;
+  ask(token: string, uri?: string): Promise<Answer>;
+}
+
+async function start({
+  verifier,
+  waitingMax,
+}: { readonly verifier?: JwtVerifier | null; readonly waitingMax?: number } = {}): Promise<Bench> {
+  const facts = createWorld();
+  facts.set('user_name', [ALICE.name], { userId: ALICE.id });
+  const jwt = createJwtVerifier({
+    issuer: ISSUER,
+    audiences: [AUDIENCE],
+    keys: { source: 'key', key: parseJwtKey(KEY.text)! },
+    claim: 'sub',
+    leewayMs: 0,
+    clock: systemClock,
+    random: systemRandom,
+    observe: observation => server.observed.push(observation),
+  });
+  const server: AuthServer = await startAuthServer({
+    reader: createMemoryReader(facts),
+    jwt: verifier === undefined ? jwt : verifier,
+    ...(waitingMax === undefined ? {} : { waitingMax }),
+  });
+  servers.push(server);
+  return {
+    server,
+    facts,
+    ask: (token, uri = '/') =>
+      server.ask('/auth/forward', [
+        ['X-Forwarded-Method', 'GET'],
+        ['X-Forwarded-Proto', 'https'],
+        ['X-Forwarded-Host', APP.host],
+        ['X-Forwarded-Uri', uri],
+        ['Authorization', `Bearer ${token}`],
+      ]),
+  };
+}
+
+const reasonOf = ({ status, headers }: Answer): string => `${status} ${headers['x-gatebell-reason']}`;
+const verifications = ({ server }: Bench): readonly string[] =>
+  server.observed.flatMap(each => (each.event === 'jwt_verified' ? [each.result] : []));
+
+test('the first request is verified and waits, the next is answered at once', async () => {
+  const bench = await start();
+  const first = await bench.ask(TOKEN);
+  expect(reasonOf(first)).toBe('200 granted');
+  expect(first.headers).toMatchObject({ 'remote-user': ALICE.name, 'x-gatebell-role': 'user' });
+  expect(bench.server.observed.map(({ event }) => event)).toEqual(['waiting', 'jwt_verified', 'waiting', 'decision']);
+  bench.server.observed.length = 0;
+  expect(reasonOf(await bench.ask(TOKEN))).toBe('200 granted');
+  expect(bench.server.observed.map(({ event }) => event)).toEqual(['decision']);
+});
+
+test('a forgery is a bad credential, and a public route looks at none', async () => {
+  const bench = await start();
+  const forgery = issue(createSigningKey('EdDSA'), goodClaims(Date.now()));
+  expect(reasonOf(await bench.ask(forgery, '/pub'))).toBe('200 public');
+  expect(verifications(bench)).toEqual([]);
+  expect(reasonOf(await bench.ask(forgery))).toBe('401 bad_credential');
+  expect(reasonOf(await bench.ask(forgery))).toBe('401 bad_credential');
+  expect(verifications(bench)).toEqual(['invalid']);
+});
+
+test('what cannot be verified now is unavailable, and asked again', async () => {
+  let answers = 0;
+  const bench = await start({
+    verifier: {
+      present: token => ({ kind: 'unverified', token }),
+      verify: () => Promise.resolve(answers++ === 0 ? null : { kind: 'bad' }),
+      start: () => undefined,
+      stop: () => undefined,
+    },
+  });
+  expect(reasonOf(await bench.ask(TOKEN))).toBe('503 unavailable');
+  expect(reasonOf(await bench.ask(TOKEN))).toBe('401 bad_credential');
+  expect(answers, 'once a request, although it is never remembered').toBe(2);
+});
+
+test('one that does not fit is the end of one request alone', async () => {
+  const bench = await start({
+    verifier: {
+      present: token => ({ kind: 'unverified', token }),
+      verify: () => Promise.reject(new Error('defect')),
+      start: () => undefined,
+      stop: () => undefined,
+    },
+  });
+  expect(reasonOf(await bench.ask(TOKEN))).toBe('503 unavailable');
+  expect(bench.server.observed).toContainEqual({ event: 'decision_failed', error: new Error('defect') });
+  expect(bench.server.observed.filter(({ event }) => event === 'waiting').at(-1)).toEqual({
+    event: 'waiting',
+    requests: 0,
+  });
+});
+
+test('nothing is verified for a request that may not wait', async () => {
+  const bench = await start({ waitingMax: 0 });
+  expect(reasonOf(await bench.ask(TOKEN))).toBe('503 unavailable');
+  expect(bench.server.observed).toContainEqual({ event: 'shed' });
+  expect(verifications(bench)).toEqual([]);
+});
+
+test('where JWTs are off, one is a bearer that is not ours', async () => {
+  expect(reasonOf(await (await start({ verifier: null })).ask(TOKEN))).toBe('401 bad_credential');
+});
+
+test('no token is in what is observed', async () => {
+  const bench = await start();
+  await bench.ask(TOKEN);
+  await bench.ask(issue(createSigningKey('EdDSA'), goodClaims(Date.now())));
+  const said = JSON.stringify(bench.server.observed);
+  expect(said).toContain('jwt_verified');
+  for (const part of TOKEN.split('.')) {
+    expect(said).not.toContain(part);
+  }
+});
