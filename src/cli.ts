@@ -196,6 +196,19 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
     facts.tokenList(context, name),
   );
 
+  const jwt = program.command('jwt').description('JWTs of your issuer that do not count any more');
+  defineDenial(jwt, 'revoke <jti>', 'revoke the one with this id', facts.jwtRevoke).option(
+    '--expires <when>',
+    'when it expires by itself, so that its id need not be kept: 90s, 15m, 12h, 30d, 2w, or a time',
+  );
+  defineDenial(
+    jwt,
+    'revoke-all <user>',
+    'revoke all that were issued until now: sign a user out everywhere',
+    facts.jwtRevokeAll,
+  );
+  define(jwt, 'list', 'list the ids that are revoked', facts.jwtList);
+
   return program;
 }
 

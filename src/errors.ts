@@ -46,6 +46,7 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   app_routes_roles_form: 'a role must not be null',
   grants_role_form: 'a role is 1 to 200 printable characters without a space at either end',
   credentials_kind_known: 'the kind of a credential is session or token',
+  revoked_jwts_jti_form: 'the id (jti) of a JWT is 1 to 255 printable ASCII characters',
   credentials_label_form: 'a label has at most 200 characters',
 };
 

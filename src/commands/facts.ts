@@ -1,5 +1,5 @@
 /**
- * `gatebell user|app|route|grant|revoke|token`: the facts, changed in plain SQL like anyone else would change them. No
+ * `gatebell user|app|route|grant|revoke|token|jwt`: the facts, changed in plain SQL like anyone else would change them. No
  * command tells a replica anything; the triggers do.
  */
 import pg from 'pg';
@@ -471,6 +471,54 @@ export async function tokenRevoke(context: CommandContext, id: string, options: 
       ),
     () => `credential ${id} was revoked`,
   );
+}
+
+/** Rows are of no use once their JWT has expired; leeway and the clocks of issuers are less than this. */
+const REVOKED_JWTS_KEPT = '1 day';
+
+export async function jwtRevoke(
+  context: CommandContext,
+  jti: string,
+  { expires, ...options }: WaitOption & { readonly expires?: string },
+): Promise<void> {
+  const expiry = expiryExpression(expires, 2);
+  await takeAway(
+    context,
+    options,
+    async client => {
+      const row = await one(
+        client,
+        `insert into gatebell.revoked_jwts (jti, expires_at) values ($1, ${expiry.text})
+         on conflict (jti) do update set expires_at = excluded.expires_at returning jti, revoked_at, expires_at`,
+        [jti, ...expiry.values],
+        'nothing was revoked',
+      );
+      await client.query('delete from gatebell.revoked_jwts where expires_at < now() - $1::interval', [
+        REVOKED_JWTS_KEPT,
+      ]);
+      return row;
+    },
+    () => `the JWT with jti ${JSON.stringify(jti)} was revoked`,
+  );
+}
+
+export async function jwtRevokeAll(context: CommandContext, user: string, options: WaitOption): Promise<void> {
+  await takeAway(
+    context,
+    options,
+    client =>
+      one(
+        client,
+        'update gatebell.users set jwt_not_before = now() where name = $1 returning id, name, jwt_not_before',
+        [user],
+        `there is no user ${JSON.stringify(user)}`,
+      ),
+    () => `all JWTs of ${user} that were issued until now were revoked`,
+  );
+}
+
+export async function jwtList(context: CommandContext): Promise<void> {
+  await list(context, 'select jti, revoked_at, expires_at from gatebell.revoked_jwts order by revoked_at, jti');
 }
 
 export async function tokenList(context: CommandContext, user: string | undefined): Promise<void> {

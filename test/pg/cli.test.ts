@@ -245,6 +245,7 @@ describe('the rest', () => {
       'grant',
       'revoke',
       'token',
+      'jwt',
       'sql',
     ]) {
       expect(help.stdout).toContain(word);

@@ -176,6 +176,12 @@ const COLUMNS: Readonly<Record<string, Column>> = {
     constraint: 'apps_name_form',
     ...LABELS,
   },
+  'revoked_jwts.jti': {
+    insert: `insert into gatebell.revoked_jwts (jti) values ($1)`,
+    constraint: 'revoked_jwts_jti_form',
+    allowed: ['a', ' ', 'a b', '"\\', '~', 'x'.repeat(255), '7f1c7f5e-8a0b-4a0e-9f43-6f7f0d1d7a11'],
+    refused: ['', 'x'.repeat(256), 'a\nb', 'a\n', '\n', '\u007f', 'é', '\u0001'],
+  },
   'users.name': { insert: `insert into gatebell.users (name) values ($1)`, constraint: 'users_name_form', ...LABELS },
   'grants.role': {
     insert: `insert into gatebell.grants (user_id, app_id, role) values (1, 1, $1)`,
@@ -290,6 +296,7 @@ describe('a row', () => {
       'credentials.user_id',
       'grants.app_id',
       'grants.user_id',
+      'revoked_jwts.jti',
       'users.name',
     ]);
   });

@@ -2,9 +2,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../support/jwt-issuer.js';
 import { startReplica, type Ask, type Replica } from '../support/replica.js';
 import { createWorld, type World } from '../support/world.js';
 
+const KEY = createSigningKey('ES256');
+const jwtOf = (user: string): string => issue(KEY, { ...goodClaims(Date.now()), sub: user });
 const REQUESTS = 5_000;
 const AT_ONCE = 32;
 const FENCE_INTERVAL_MS = 500;
@@ -26,6 +29,9 @@ beforeAll(async () => {
       GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS),
       // Audits read what loads read; they are counted below.
       GATEBELL_AUDIT_INTERVAL_MS: '0',
+      GATEBELL_JWT_ISSUER: ISSUER,
+      GATEBELL_JWT_AUDIENCE: AUDIENCE,
+      GATEBELL_JWT_KEY: KEY.text,
     },
   });
 });
@@ -56,6 +62,9 @@ const KINDS: readonly { readonly kind: string; readonly reason: string; readonly
     reason: 'authenticated',
     ask: () => ({ host: 'wiki.test', token: world.bob }),
   },
+  { kind: 'JWT', reason: 'granted', ask: () => ({ token: jwtOf('alice') }) },
+  { kind: 'JWT of nobody', reason: 'bad_credential', ask: () => ({ token: jwtOf('nobody') }) },
+  { kind: 'forged JWT', reason: 'bad_credential', ask: () => ({ token: jwtOf('alice').slice(0, -8) }) },
   { kind: 'unknown token', reason: 'bad_credential', ask: () => ({ token: UNKNOWN }) },
   { kind: 'user without a grant', reason: 'no_grant', ask: () => ({ token: world.bob }) },
   { kind: 'disabled user', reason: 'disabled_user', ask: () => ({ token: world.carol }) },
