@@ -107,6 +107,8 @@ test('the facts of the gate are data that compares, and changes that are signall
       ...credentials.map(row => ['credential', [String(row['hash'])]] as const),
       ['credential', ['00'.repeat(32)]],
       ...credentials.map(row => ['user', [String(row['user_id'])]] as const),
+      ...['alice', 'bob', 'nobody'].map(name => ['user_name', [name]] as const),
+      ...['jti-0', 'jti-1', 'jti-2'].map(jti => ['revoked_jwt', [jti]] as const),
       ...apps.flatMap(row => [
         ['app', [String(row['host'])]] as const,
         ['route', [String(row['id'])]] as const,
@@ -125,13 +127,15 @@ test('the facts of the gate are data that compares, and changes that are signall
   for (let turn = 0, first = audits(); audits() < first + 20; turn++) {
     await database.sql(`
       update gatebell.grants set role = 'role-${turn}';
-      update gatebell.users set groups = '{group-${turn}}';
+      update gatebell.users set groups = '{group-${turn}}', jwt_not_before = '2020-01-01'::timestamptz + interval '1 ms' * ${turn};
+      delete from gatebell.revoked_jwts;
+      insert into gatebell.revoked_jwts (jti) values ('jti-${turn % 2}');
       update gatebell.credentials set revoked_at = ${turn % 2 === 0 ? 'now()' : 'null'};
       update gatebell.app_routes set headers = '{"X-Role": "${turn}{{grant.role}}"}'`);
     await readAll();
   }
   expect(inside.coherence.audits.map(({ subject, stale }) => [subject, stale])).toEqual(
-    ['credential', 'user', 'app', 'route', 'grant'].map(subject => [subject, 0]),
+    ['credential', 'user', 'user_name', 'revoked_jwt', 'app', 'route', 'grant'].map(subject => [subject, 0]),
   );
   for (const { subject, facts } of inside.coherence.audits) {
     expect(facts, subject).toBeGreaterThan(0);

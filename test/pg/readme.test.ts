@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CONFIG_VARIABLES } from '../../src/config.js';
+import { CONFIG_VARIABLES, readConfig } from '../../src/config.js';
 import { run } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { becomesLive, CLI, startReplica } from '../support/replica.js';
@@ -52,6 +52,22 @@ test('the commands of "Use it", in a shell, and the SQL after them', async () =>
   } finally {
     await replica.stop();
   }
+});
+
+test('the settings and commands of "JWTs"', async () => {
+  const settings = blocks('sh').find(block => block.includes('GATEBELL_JWT_ISSUER'));
+  const env = Object.fromEntries(
+    [...(settings ?? '').matchAll(/^export (\w+)=(\S+)$/gm)].map(([, name, value]) => [name, value]),
+  );
+  expect(readConfig({}, env).jwt).toMatchObject({ audiences: ['gatebell'], claim: 'sub', leewayMs: 30_000 });
+
+  const commands = blocks('sh').find(block => block.includes('gatebell jwt revoke'));
+  const outcome = await run('sh', [
+    '-ec',
+    `export DATABASE_URL='${database.url}'; gatebell() { '${process.execPath}' '${CLI}' "$@"; }\n${commands}`,
+  ]);
+  expect(outcome.stderr).toBe('');
+  expect(outcome.stdout).toMatch(/"7f1c.*" was revoked\n[^]*all JWTs of alice [^]*were revoked\n/);
 });
 
 test('the snippet of the library is that of the example', () => {

@@ -40,14 +40,14 @@ describe('in the replica role', () => {
     [`delete from site where host is null`, {}],
     [`delete from site where id = 1`, { site: [['c']] }],
     [`truncate site`, { site: 'all' }],
-    [`insert into gatebell.users (id, name) values (7, 'gus')`, { user: [['7']] }],
+    [`insert into gatebell.users (id, name) values (7, 'gus')`, { user: [['7']], user_name: [['gus']] }],
     [
       `insert into gatebell.credentials (user_id, kind, token_hash) values (7, 'token', '\\x${'ab'.repeat(32)}')`,
       { credential: [['ab'.repeat(32)]] },
     ],
     [`update gatebell.credentials set last_seen_at = now()`, {}],
-    [`delete from gatebell.users`, { user: [['7']] }],
-    [`truncate gatebell.users cascade`, { user: 'all', grant: 'all', credential: 'all' }],
+    [`delete from gatebell.users`, { user: [['7']], user_name: [['gus']] }],
+    [`truncate gatebell.users cascade`, { user: 'all', user_name: 'all', grant: 'all', credential: 'all' }],
   ])('%s', async (statement, heard) => {
     expect(await database.heard(statement, writer)).toEqual(heard);
   });
@@ -134,6 +134,6 @@ describe('logical replication', () => {
     expect(await applied(`update gatebell.users set enabled = false`)).toEqual(['{"v":1,"s":"user","k":[["1"]]}']);
     // The cascade was the publisher's.
     const gone = await applied('delete from gatebell.users');
-    expect(gone.sort()).toEqual([grant, '{"v":1,"s":"user","k":[["1"]]}']);
+    expect(gone.sort()).toEqual([grant, '{"v":1,"s":"user","k":[["1"]]}', '{"v":1,"s":"user_name","k":[["ada"]]}']);
   });
 });

@@ -268,7 +268,8 @@ describe('set_channel()', () => {
     });
 
     const heard = await database.heard(`select gatebell.set_channel('Other ''channel''')`);
-    expect(heard).toEqual({ app: 'all', credential: 'all', grant: 'all', route: 'all', t: 'all', user: 'all' });
+    const subjects = ['app', 'credential', 'grant', 'revoked_jwt', 'route', 't', 'user', 'user_name'];
+    expect(heard).toEqual(Object.fromEntries(subjects.map(subject => [subject, 'all'])));
     expect(await database.heard(`insert into s.t values (1, 'a', 'x')`)).toEqual({ t: [['a']] });
     expect(new Set(channels)).toEqual(new Set([`Other 'channel'`]));
     const problems = await database.sql('select subject, problem from gatebell.watched where problem is not null');
