@@ -6,6 +6,14 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Redis } from 'ioredis';
+import {
+  AUDIENCE,
+  createSigningKey,
+  goodClaims,
+  issue,
+  ISSUER,
+  type SigningKey,
+} from '../../test/support/jwt-issuer.js';
 import { fetchAnswer, forwardHeaders, type Replica } from '../../test/support/replica.js';
 import { atLeast, atMost } from '../bar.js';
 import { medianRatio, seriesOf, type Bar, type Effort, type Experiment, type Findings } from '../experiment.js';
@@ -68,6 +76,8 @@ interface Target {
 /** Everything that runs during the experiment. */
 interface Bench {
   readonly world: World;
+  /** Signs JWTs that Gatebell accepts. */
+  readonly key: SigningKey;
   readonly gatebell: Replica;
   /** By variant, and the floor of public answers under its own name. */
   readonly targets: ReadonlyMap<string, Target>;
@@ -93,8 +103,11 @@ function floorHeaders(headers: Readonly<Record<string, string>>): string {
   return JSON.stringify(Object.entries(headers).flatMap(([name, value]) => (added.has(name) ? [] : [name, value])));
 }
 
+/** The user's number as names have it. */
+const numberOf = (user: number): string => String(user).padStart(6, '0');
+
 function sessionOf(user: number): string {
-  const name = String(user).padStart(6, '0');
+  const name = numberOf(user);
   const session: Session = {
     user: `user-${name}`,
     name: `User ${name}`,
@@ -138,7 +151,12 @@ async function setUp({ users, apps }: Sizes, log: Effort['log']): Promise<Bench>
     const redis = await startRedis();
     cleanups.push(() => redis.stop());
     await storeSessions(redis.port, world.tokens);
-    const gatebell = await startGatebell(world.databaseUrl);
+    const key = createSigningKey('ES256');
+    const gatebell = await startGatebell(world.databaseUrl, {
+      GATEBELL_JWT_ISSUER: ISSUER,
+      GATEBELL_JWT_AUDIENCE: AUDIENCE,
+      GATEBELL_JWT_KEY: key.text,
+    });
     cleanups.push(() => gatebell.stop());
 
     const ask = { host: world.hosts[0]!, cookie: world.tokens[ORDINARY]! };
@@ -180,7 +198,7 @@ async function setUp({ users, apps }: Sizes, log: Effort['log']): Promise<Bench>
     for (const name of [FLOOR, ...PEERS]) {
       await start(name, name);
     }
-    return { world, gatebell, targets, close };
+    return { world, key, gatebell, targets, close };
   } catch (error) {
     await close();
     throw error;
@@ -188,7 +206,7 @@ async function setUp({ users, apps }: Sizes, log: Effort['log']): Promise<Bench>
 }
 
 /** What is measured, and on whom: everybody on the question that the bars are about. */
-function scenariosOf({ tokens, hosts }: World, quick: boolean): Scenario[] {
+function scenariosOf({ world: { tokens, hosts }, key }: Bench, quick: boolean): Scenario[] {
   const host = hosts[0]!;
   const cookie = tokens[ORDINARY]!;
   const few = [GATEBELL, FLOOR];
@@ -210,8 +228,17 @@ function scenariosOf({ tokens, hosts }: World, quick: boolean): Scenario[] {
     rotation: { header: 'Cookie', values: tokens.map(token => `gatebell=${token}`), order: 'random' },
     variants: caches,
   };
+  const jwt: Scenario = {
+    ...common,
+    name: 'JWT',
+    headers: forwardHeaders({
+      host,
+      token: issue(key, { ...goodClaims(Date.now()), sub: `user-${numberOf(ORDINARY + 1)}` }),
+    }),
+    variants: few,
+  };
   if (quick) {
-    return [main, users];
+    return [main, jwt, users];
   }
   return [
     main,
@@ -229,6 +256,7 @@ function scenariosOf({ tokens, hosts }: World, quick: boolean): Scenario[] {
       headers: forwardHeaders({ host, token: cookie }),
       variants: [...few, 'ttl', 'redis-read'],
     },
+    jwt,
     {
       ...common,
       name: 'foreign bearer of 1,200 characters, refused',
@@ -335,7 +363,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   ];
   if (quick) {
     notes.push(
-      'Quick: fewer rounds than the bars ask for, fewer users and apps, two scenarios only, and only the peers that bars are about, in the second only the floor.',
+      'Quick: fewer rounds than the bars ask for, fewer users and apps, three scenarios only, and only the peers that bars are about, in the others only the floor.',
     );
   }
   const bench = await setUp(sizes, log);
@@ -343,7 +371,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
     let broken = 0;
     let wrong = 0;
     const warm = new Set<Target>();
-    for (const scenario of scenariosOf(bench.world, quick)) {
+    for (const scenario of scenariosOf(bench, quick)) {
       const targets = scenario.variants.map(variant => bench.targets.get(variant)!);
       log(`${scenario.name}: ${targets.length} programs`);
       for (const target of targets) {

@@ -60,7 +60,8 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 const isPublicKey = (value: unknown): value is JWK & { readonly kty: string } =>
   isObject(value) && ['RSA', 'EC', 'OKP'].includes(value['kty'] as string) && !('d' in value) && !('k' in value);
 
-interface ParsedSet {
+/** A set as it was understood. */
+export interface ParsedSet {
   readonly keys: readonly JWK[];
   readonly ignored: number;
 }
@@ -74,7 +75,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-function parseSet(text: string): ParsedSet {
+/** Reads the text of a set. @throws Error that says what is wrong, without quoting it */
+export function parseJwks(text: string): ParsedSet {
   const set = parseJson(text);
   const listed = isObject(set) ? set['keys'] : undefined;
   if (!Array.isArray(listed)) {
@@ -117,7 +119,7 @@ export function createJwksFetcher(url: string): JwksOptions['fetchText'] {
 }
 
 /** The error that says why: `fetch` puts that into the cause. */
-const reasonOf = (error: unknown): unknown =>
+export const fetchFailure = (error: unknown): unknown =>
   error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
 
 /** Creates a key set that fetches nothing yet. */
@@ -169,14 +171,14 @@ export function createJwks(options: JwksOptions): Jwks {
     // Jittered so that replicas do not ask in step, and never later than was said.
     let inMs = refreshMs * (0.8 + random.uniform() / 5);
     try {
-      const set = parseSet(await fetchText(abort.signal));
+      const set = parseJwks(await fetchText(abort.signal));
       if (!abort.signal.aborted) {
         use(set);
       }
     } catch (error) {
       inMs = Math.min(refreshMs, getKey === null ? FIRST_RETRY_MS : COOLDOWN_MS) * (0.8 + random.uniform() / 5);
       if (!abort.signal.aborted) {
-        observe({ event: 'jwks_failed', error: reasonOf(error), retryMs: inMs });
+        observe({ event: 'jwks_failed', error: fetchFailure(error), retryMs: inMs });
       }
     }
     isRefreshing = false;

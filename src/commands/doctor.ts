@@ -2,6 +2,7 @@
  * `gatebell doctor`: looks at everything that a replica rests on, with the replica's own connection strings and role, and says what is wrong and what to do.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createJwksFetcher, fetchFailure, parseJwks } from '../auth/jwks.js';
 import { createHeardFences } from '../coherence/fences.js';
 import { NEVER, type FenceReceipt } from '../coherence/listener.js';
 import { parseMessage } from '../coherence/signal.js';
@@ -105,6 +106,21 @@ async function hearFence(context: CommandContext, database: Database): Promise<C
   }
 }
 
+/** Fetches the key set that JWTs are verified with. */
+async function fetchKeySet(url: string): Promise<Check> {
+  const name = 'JWT key set';
+  try {
+    const { keys, ignored } = parseJwks(await createJwksFetcher(url)(new AbortController().signal));
+    return {
+      name,
+      ok: true,
+      detail: `${keys.length} public keys${ignored === 0 ? '' : `, ${ignored} others ignored`}`,
+    };
+  } catch (error) {
+    return { name, ok: false, detail: `${errorText(fetchFailure(error))}: until it is there, JWTs are answered 503` };
+  }
+}
+
 async function examine(context: CommandContext, database: Database): Promise<Check[]> {
   const checks: Check[] = [];
   const check = (name: string, ok: boolean, detail: string): boolean => {
@@ -194,6 +210,10 @@ async function examine(context: CommandContext, database: Database): Promise<Che
     `${(receipt.queueUsage * 100).toFixed(1)} % in use${receipt.queueUsage < QUEUE_USAGE_MAX ? '' : ': some session listens but does not read; look for old idle transactions'}`,
   );
   checks.push(await hearFence(context, database));
+  const keys = context.config.jwt?.keys;
+  if (keys?.source === 'jwks') {
+    checks.push(await fetchKeySet(keys.url));
+  }
   return checks;
 }
 

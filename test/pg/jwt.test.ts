@@ -222,6 +222,15 @@ describe('the command', () => {
   });
 });
 
+test('doctor looks at the key set', async () => {
+  const well = await gatebell(['doctor'], database.url, env);
+  expect(well.stdout).toContain('ok      JWT key set: 1 public keys');
+  published = null;
+  const ill = await gatebell(['doctor'], database.url, env);
+  expect(ill.stdout).toContain('FAILED  JWT key set: the key set was answered with status 500: until');
+  expect(ill.code).toBe(1);
+});
+
 describe('keys', () => {
   test('come and go without a restart', async () => {
     const [one, two] = [tokenOf(), tokenOf(user, TWO)];

@@ -231,6 +231,10 @@ describe('is refused:', () => {
     }
   });
 
+  test('another issuer, whoever asks for the verification', async () => {
+    expect(await withKey(RSA).verifier.verify(issue(RSA, { ...GOOD, iss: 'https://else.test' }))).toEqual(BAD);
+  });
+
   test('claims said twice, of which the last one counts, before and after the verification', async () => {
     const twice = (claim: string, first: string): string =>
       JSON.stringify(GOOD).replace('{', `{"${claim}":${JSON.stringify(first)},`);
