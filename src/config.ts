@@ -21,6 +21,7 @@ import {
   type JwtConfig,
   type JwtValues,
 } from './config-jwt.js';
+import { canonicalHost, issuerUrl, oidcScopes, parentDomain, signInProblems } from './sign-in/settings.js';
 import { defaultReplica, isReplicaName } from './store/replica-name.js';
 
 /** The configuration cannot be used; the message has a line for each problem. */
@@ -58,6 +59,18 @@ export interface Config {
   readonly replica: string;
   readonly cookie: string;
   readonly loginUrl: string | null;
+  /** Null: no sign-in of our own, and the settings of sign-in mean nothing. */
+  readonly oidcIssuer: string | null;
+  readonly oidcClientId: string | null;
+  readonly oidcClientSecret: string | null;
+  readonly oidcScopes: string;
+  /** The claim whose text is the name of a user. */
+  readonly oidcClaim: string;
+  /** Null: people sign in on each app's own host. */
+  readonly signInHost: string | null;
+  /** The parent domain that the session cookie is for; null: the host alone. */
+  readonly cookieDomain: string | null;
+  readonly sessionHours: number;
   readonly trustedProxies: BlockList;
   readonly proxySecret: string | null;
   readonly unknownAppStatus: 403 | 404;
@@ -249,6 +262,71 @@ const SETTINGS: Settings = {
     allowed: 'an http or https URL without user or fragment',
     fallback: null,
     parse: httpUrl,
+  },
+  oidcIssuer: {
+    variable: 'GATEBELL_OIDC_ISSUER',
+    flag: 'oidc-issuer',
+    help: 'OpenID Connect provider that browsers sign in with; switches sign-in on',
+    allowed: 'an https URL without user, query or fragment (http on this machine alone)',
+    fallback: null,
+    parse: issuerUrl,
+  },
+  oidcClientId: {
+    variable: 'GATEBELL_OIDC_CLIENT_ID',
+    flag: 'oidc-client-id',
+    help: 'what the provider calls this gate',
+    allowed: '1 to 255 printable ASCII characters',
+    fallback: null,
+    parse: text => (/^[\x20-\x7e]{1,255}$/.test(text) ? text : undefined),
+  },
+  oidcClientSecret: {
+    variable: 'GATEBELL_OIDC_CLIENT_SECRET',
+    flag: 'oidc-client-secret-file',
+    help: 'secret that the provider has given this gate',
+    allowed: '8 to 1024 printable ASCII characters',
+    fallback: null,
+    parse: text => (/^[\x20-\x7e]{8,1024}$/.test(text) ? text : undefined),
+    secret: true,
+  },
+  oidcScopes: {
+    variable: 'GATEBELL_OIDC_SCOPES',
+    flag: 'oidc-scopes',
+    help: 'what the provider is asked for',
+    allowed: 'scopes separated by single spaces, openid among them',
+    fallback: 'openid profile email',
+    parse: oidcScopes,
+  },
+  oidcClaim: {
+    variable: 'GATEBELL_OIDC_CLAIM',
+    flag: 'oidc-claim',
+    help: 'claim that holds the name of the user; email counts only if it is verified',
+    allowed: '1 to 200 printable ASCII characters without spaces',
+    fallback: 'preferred_username',
+    parse: text => (/^[\x21-\x7e]{1,200}$/.test(text) ? text : undefined),
+  },
+  signInHost: {
+    variable: 'GATEBELL_SIGN_IN_HOST',
+    flag: 'sign-in-host',
+    help: 'one host on which people sign in to all apps; without it they do on each app’s own',
+    allowed: 'a host name in lower case, without scheme and port, at or under GATEBELL_COOKIE_DOMAIN',
+    fallback: null,
+    parse: canonicalHost,
+  },
+  cookieDomain: {
+    variable: 'GATEBELL_COOKIE_DOMAIN',
+    flag: 'cookie-domain',
+    help: 'domain of all apps, which the session cookie is for when there is a sign-in host',
+    allowed: 'a domain of two labels or more, in lower case, without a leading dot',
+    fallback: null,
+    parse: parentDomain,
+  },
+  sessionHours: {
+    variable: 'GATEBELL_SESSION_HOURS',
+    flag: 'session-hours',
+    help: 'how long a session lasts that began by signing in, in hours',
+    allowed: 'a whole number from 1 to 8760',
+    fallback: '168',
+    parse: integer(1, 8_760),
   },
   trustedProxies: {
     variable: 'GATEBELL_TRUSTED_PROXIES',
@@ -462,6 +540,14 @@ export function readConfig(
     replica: read('replica'),
     cookie: read('cookie'),
     loginUrl: read('loginUrl'),
+    oidcIssuer: read('oidcIssuer'),
+    oidcClientId: read('oidcClientId'),
+    oidcClientSecret: read('oidcClientSecret'),
+    oidcScopes: read('oidcScopes'),
+    oidcClaim: read('oidcClaim'),
+    signInHost: read('signInHost'),
+    cookieDomain: read('cookieDomain'),
+    sessionHours: read('sessionHours'),
     trustedProxies: read('trustedProxies'),
     proxySecret: read('proxySecret'),
     unknownAppStatus: read('unknownAppStatus'),
@@ -498,6 +584,7 @@ export function readConfig(
       allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
     });
   }
+  problems.push(...signInProblems(config, key => SETTINGS[key].variable));
   if (problems.length > 0) {
     throw new ConfigError(problems);
   }

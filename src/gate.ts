@@ -9,6 +9,7 @@ import { createAuthHandler } from './auth/handler.js';
 import { createJwksFetcher } from './auth/jwks.js';
 import { createJwtVerifier, type JwtVerifier } from './auth/jwt.js';
 import { systemClock, systemRandom } from './coherence/clock.js';
+import { createProxyTrust } from './auth/trusted-proxy.js';
 import type { OpenSubscription } from './coherence/listener.js';
 import type { Config } from './config.js';
 import type { JwtConfig } from './config-jwt.js';
@@ -16,6 +17,7 @@ import { close, createHttpServer, listen } from './http/server.js';
 import { createMetrics, type Metrics } from './ops/metrics.js';
 import type { Observation } from './ops/observation.js';
 import type { GateStatus } from './ops/status.js';
+import { createSignIn } from './sign-in/sign-in.js';
 import { createPostgresCoherence } from './store/coherence.js';
 import { createFactReader } from './store/facts.js';
 
@@ -104,11 +106,14 @@ export function createGate(
 
   let draining = false;
   const jwt = config.jwt === null ? null : createVerifier(config.jwt, observe);
+  const isTrusted = createProxyTrust(config.trustedProxies, config.proxySecret);
+  const signIn = createSignIn(config, { reader, database: coherence.database, isTrusted, observe });
   const auth = createAuthHandler({
     reader,
     jwt,
     cookieName: config.cookie,
     loginUrl: config.loginUrl,
+    ...(signIn === null ? {} : { loginPage: signIn.loginPage }),
     trustedProxies: config.trustedProxies,
     proxySecret: config.proxySecret,
     unknownAppStatus: config.unknownAppStatus,
@@ -117,7 +122,7 @@ export function createGate(
   });
   const server: Server = createHttpServer((request, response) => {
     response.shouldKeepAlive &&= !draining;
-    auth(request, response);
+    auth(request, response, signIn === null ? undefined : () => signIn.handle(request, response));
   });
   let newestConnectionMs = 0;
   server.on('connection', () => {
@@ -144,6 +149,7 @@ export function createGate(
     start() {
       jwt?.start();
       coherence.start();
+      signIn?.start();
     },
     async drain() {
       draining = true;
@@ -159,6 +165,7 @@ export function createGate(
     async close() {
       jwt?.stop();
       await close(server);
+      signIn?.stop();
       await coherence.stop();
     },
   };

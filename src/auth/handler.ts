@@ -25,6 +25,7 @@ import { haproxyDialect } from './dialect-haproxy.js';
 import { nginxDialect } from './dialect-nginx.js';
 import { singleHeaders, type SingleHeaders } from './headers.js';
 import type { JwtObservation, JwtVerifier } from './jwt.js';
+import { createLoginPage, type LoginPage } from './login.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request.js';
 import { createSourceLimiter, type Question, type SourceLimiter } from './source-limiter.js';
@@ -58,6 +59,8 @@ export interface AuthOptions {
   readonly jwt?: JwtVerifier | null;
   /** Where browsers are sent to sign in; null: they get 401. */
   readonly loginUrl: string | null;
+  /** The same, where it depends on what is wanted; wins over `loginUrl`. */
+  readonly loginPage?: LoginPage;
   /** Addresses of the proxies that may ask. */
   readonly trustedProxies: BlockList;
   /** What they show in `X-Gatebell-Secret`; null, the default: nothing. */
@@ -114,7 +117,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
   const isTrusted = createProxyTrust(trustedProxies, proxySecret);
   const readCredential = createCredentialReader(cookieName, jwt);
   const sendReply = createReplySender({
-    loginUrl,
+    loginPage: options.loginPage ?? (loginUrl === null ? null : createLoginPage(loginUrl)),
     unknownAppStatus,
     withoutCredential: stripCredentials ? headers => withoutCredential(headers, cookieName, jwt) : null,
   });

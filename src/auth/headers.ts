@@ -12,6 +12,7 @@ const NAMES = [
   'host',
   'origin',
   'sec-fetch-mode',
+  'sec-fetch-site',
   'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-method',

@@ -8,6 +8,7 @@ import { encodeHeaderValue, renderHeader, type TemplateValues } from '../store/h
 import type { CredentialHeaders } from './credential.js';
 import type { Decision, Status } from './decide.js';
 import type { SingleHeaders } from './headers.js';
+import type { LoginPage } from './login.js';
 import type { AuthRequest, ReadTarget } from './request.js';
 
 /** How one kind of proxy asks, and what it understands. */
@@ -24,17 +25,13 @@ export interface Dialect {
 
 const RETRY_AFTER_SECONDS = '1';
 
-/**
- * The login page, with where to return to in `rd`: built from the app's registered host, or the host that its wildcard holds, never from
- * what else the request claims (CVE-2020-5233).
- */
-function loginLocation(loginUrl: string, decision: Decision, request: AuthRequest): string | null {
-  if (decision.app === null) {
-    return null;
-  }
-  const { host } = decision.app;
-  const target = `${request.proto}://${host.startsWith('*.') ? request.host : host}${request.port}${request.uri}`;
-  return `${loginUrl}${loginUrl.includes('?') ? '&' : '?'}rd=${encodeURIComponent(target)}`;
+/** The login page, with where to return to: at the app's registered host, or the host that its wildcard holds. */
+function loginLocation(
+  loginPage: LoginPage,
+  { app }: Decision,
+  { proto, host, port, uri }: AuthRequest,
+): string | null {
+  return app === null ? null : loginPage({ proto, host: app.host.startsWith('*.') ? host : app.host, port, uri });
 }
 
 /** Headers of a 200: those of the identity, of the templates, the reason, and the client's own for the proxy to pass on. */
@@ -143,7 +140,7 @@ export type SendReply = (
 /** What answers depend on. */
 export interface ReplyOptions {
   /** Where browsers are sent to sign in; null: they get 401. */
-  readonly loginUrl: string | null;
+  readonly loginPage: LoginPage | null;
   /** What an unknown host is answered with. */
   readonly unknownAppStatus: 403 | 404;
   /** What is left of the client's headers without the credential; null: the proxy passes them on as they are. */
@@ -189,12 +186,12 @@ function sendRefusal(
   dialect: Dialect,
   decision: Decision,
   request: AuthRequest | null,
-  { loginUrl, unknownAppStatus }: ReplyOptions,
+  { loginPage, unknownAppStatus }: ReplyOptions,
 ): void {
   let status = dialect.status(decision.reason === 'unknown_app' ? unknownAppStatus : decision.status);
   const headers = ['X-Gatebell-Reason', decision.reason, 'Cache-Control', 'no-store'];
   if (decision.status === 401) {
-    const location = loginUrl === null || request === null ? null : loginLocation(loginUrl, decision, request);
+    const location = loginPage === null || request === null ? null : loginLocation(loginPage, decision, request);
     if (location !== null) {
       headers.push('Location', location);
       status = dialect.redirects && request?.isNavigation() === true ? 302 : status;

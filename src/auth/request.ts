@@ -66,7 +66,8 @@ export function requireHeader(headers: SingleHeaders, name: HeaderName): string 
   return headers.isRepeated(name) ? { problem: `header ${name} came more than once` } : value;
 }
 
-interface HostAndPort {
+/** A host, and its port with its colon or empty. */
+export interface HostAndPort {
   readonly host: string;
   readonly port: string;
   readonly wildcards: readonly string[];
@@ -104,7 +105,7 @@ export function parseHost(sent: string): HostAndPort | null {
 }
 
 /** WebSocket schemes are what Traefik sends for an upgrade. */
-function parseProto(proto: string): 'http' | 'https' | null {
+export function parseProto(proto: string): 'http' | 'https' | null {
   switch (proto.toLowerCase()) {
     case 'http':
     case 'ws':

@@ -43,6 +43,12 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   ['send fences', `has_function_privilege('gatebell.fence(bigint)', 'execute')`],
 ];
 
+/** What it must be able to do besides, where people sign in. */
+const SIGN_IN_RIGHTS: readonly string[] = [
+  `has_function_privilege('gatebell.sign_in(text, bytea, interval, text)', 'execute')`,
+  `has_function_privilege('gatebell.sign_out(bytea)', 'execute')`,
+];
+
 /** LISTENs, sends a fence from the pool, and waits for it. */
 async function hearFence(context: CommandContext, database: Database): Promise<Check> {
   const name = 'LISTEN delivers what others send';
@@ -179,6 +185,17 @@ async function examine(context: CommandContext, database: Database): Promise<Che
     )
   ) {
     return checks;
+  }
+
+  if (context.config.oidcIssuer !== null) {
+    const [row] = await database.query<{ may: boolean }>('doctor', `select ${SIGN_IN_RIGHTS.join(' and ')} as may`);
+    check(
+      'rights to sign people in',
+      row?.may === true,
+      row?.may === true
+        ? 'sessions can begin and end'
+        : 'cannot begin and end sessions: GRANT gatebell_sign_in TO this role, or unset GATEBELL_OIDC_ISSUER',
+    );
   }
 
   // Of nobody: whether the connection is a direct one is not known.

@@ -2,6 +2,7 @@
  * Turns observations into log lines, and nothing else does. What happens on every request is `debug`; what repeats under a
  * fault is said once a second. No line holds a secret: tokens are never observed, connection strings never printed.
  */
+import { REFUSAL_PAGES } from '../sign-in/refusal.js';
 import type { Observation } from './observation.js';
 
 /** Least level first. */
@@ -37,6 +38,8 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'ops_failed',
   'shed',
   'limited',
+  'sign_in_refused',
+  'sign_in_failed',
 ]);
 
 /** An error in one line. */
@@ -166,6 +169,30 @@ function describe(observation: Observation): Line {
       };
     case 'decision_failed':
       return { level: 'error', message: `a decision failed: ${errorText(observation.error)}` };
+    case 'sign_in':
+      return {
+        level: 'info',
+        message: `user ${observation.userId} has signed in: session ${observation.credentialId}`,
+      };
+    case 'sign_in_refused':
+      return {
+        level: REFUSAL_PAGES[observation.reason].status === 503 ? 'warn' : 'info',
+        message: `sign-in refused: ${observation.reason}${observation.detail === null ? '' : ` (${observation.detail})`}`,
+      };
+    case 'sign_in_failed':
+      return { level: 'error', message: `a sign-in failed: ${errorText(observation.error)}` };
+    case 'sign_out':
+      return {
+        level: 'info',
+        message: observation.credentialId === null ? 'signed out' : `signed out: session ${observation.credentialId}`,
+      };
+    case 'provider_discovered':
+      return { level: 'info', message: `people can sign in with ${observation.issuer}` };
+    case 'provider_failed':
+      return {
+        level: 'warn',
+        message: `the identity provider cannot be used: ${observation.problem}; next try in ${Math.round(observation.retryMs)} ms`,
+      };
     case 'bad_row':
       return {
         level: 'error',

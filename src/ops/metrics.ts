@@ -8,6 +8,7 @@ import type { ListenerState } from '../coherence/observation.js';
 import type { MetricsJson } from './joint-metrics.js';
 import type { Observation } from './observation.js';
 import { createPlainHistogram } from './plain-histogram.js';
+import { REFUSALS } from '../sign-in/refusal.js';
 import { outcomeOf, REASONS, type DecisionOutcome, type Reason } from '../auth/decide.js';
 import { JWT_RESULTS } from '../auth/jwt.js';
 
@@ -237,6 +238,17 @@ export function createMetrics(
     labelNames: ['result'],
     registers,
   });
+  const signIns = new Counter({
+    name: 'gatebell_sign_ins_total',
+    help: 'Sign-ins of browsers by what came of them: signed_in, or why not.',
+    labelNames: ['result'],
+    registers,
+  });
+  const signOuts = new Counter({
+    name: 'gatebell_sign_outs_total',
+    help: 'Sessions that were ended by signing out.',
+    registers,
+  });
 
   // A label set that exists from the start is seen by rate() from the first event on.
   for (const reason of REASONS) {
@@ -256,6 +268,9 @@ export function createMetrics(
   }
   flushes.inc({ cause: 'down' }, 0);
   flushes.inc({ cause: 'malformed' }, 0);
+  for (const result of ['signed_in', ...REFUSALS]) {
+    signIns.inc({ result }, 0);
+  }
   const noteDecision = (decision: DecisionOutcome, reason: Reason): void => {
     decided.get(reason)![decision] += 1;
   };
@@ -310,6 +325,15 @@ export function createMetrics(
           break;
         case 'query':
           queries.inc({ query: observation.query });
+          break;
+        case 'sign_in':
+          signIns.inc({ result: 'signed_in' });
+          break;
+        case 'sign_in_refused':
+          signIns.inc({ result: observation.reason });
+          break;
+        case 'sign_out':
+          signOuts.inc();
           break;
         case 'load_batch':
           batchSize.observe(observation.keys);

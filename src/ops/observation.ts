@@ -1,6 +1,8 @@
 /** Everything that can happen in a replica: what the log and the metrics are made from. */
 import type { AuthObservation } from '../auth/handler.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
+import type { SignInObservation } from '../sign-in/endpoints.js';
+import type { ProviderObservation } from '../sign-in/provider.js';
 import type { BadRow } from '../store/facts.js';
 import type { StoreObservation } from '../store/pool.js';
 
@@ -8,6 +10,8 @@ import type { StoreObservation } from '../store/pool.js';
 export type Observation =
   | CoherenceObservation
   | AuthObservation
+  | SignInObservation
+  | ProviderObservation
   | ({ readonly event: 'bad_row' } & BadRow)
   | StoreObservation
   | { readonly event: 'listening'; readonly replica: string; readonly auth: string; readonly ops: string }

@@ -9,6 +9,7 @@ const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
 /** Debian package of each program. */
 const PACKAGES = {
   caddy: 'caddy',
+  chromium: 'chromium',
   'docker-compose': 'docker-compose',
   nginx: 'nginx',
   pgbouncer: 'pgbouncer',

@@ -1,0 +1,77 @@
+/**
+ * One sign-in under way: what must be the same when the browser comes back from the provider. It travels with the browser, sealed, in a
+ * cookie of its own; so any replica finishes what another has begun, nothing is kept here, and an answer of the provider that was meant
+ * for another browser is of no use (login CSRF).
+ */
+import { hkdfSync } from 'node:crypto';
+import { EncryptJWT, errors, jwtDecrypt } from 'jose';
+
+/** See the head of the file. */
+export interface Flow {
+  /** What the provider hands back with its answer. */
+  readonly state: string;
+  /** What it puts into the ID token. */
+  readonly nonce: string;
+  /** What proves that who redeems the code is who asked for it (PKCE). */
+  readonly codeVerifier: string;
+  /** Where the provider sends the browser back to: tells the host on which it was begun. */
+  readonly redirectUri: string;
+  /** Where the browser wanted to go; null: nowhere. */
+  readonly returnTo: string | null;
+}
+
+/** Seals and opens flows. */
+export interface FlowSealer {
+  seal(flow: Flow): Promise<string>;
+  /** Null for what was not sealed with the same key, or is too old. */
+  open(sealed: string): Promise<Flow | null>;
+}
+
+/** How long a person may take at the provider. */
+export const FLOW_SECONDS = 600;
+/** Replicas' clocks may differ by so much. */
+const TOLERANCE_SECONDS = 10;
+const KEY_BYTES = 32;
+const ALGORITHMS = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] };
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+
+/**
+ * Creates a sealer. Its key is derived from the client's secret, which all replicas have.
+ *
+ * @param context tells one client of one provider from another with the same secret
+ */
+export function createFlowSealer(clientSecret: string, context: string, nowMs: () => number = Date.now): FlowSealer {
+  const key = new Uint8Array(hkdfSync('sha256', clientSecret, '', `gatebell sign-in flow 1\n${context}`, KEY_BYTES));
+  return {
+    seal({ state, nonce, codeVerifier, redirectUri, returnTo }) {
+      return new EncryptJWT({ state, nonce, codeVerifier, redirectUri, returnTo })
+        .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
+        .setExpirationTime(Math.floor(nowMs() / 1_000) + FLOW_SECONDS)
+        .encrypt(key);
+    },
+    async open(sealed) {
+      try {
+        const { payload } = await jwtDecrypt(sealed, key, {
+          ...ALGORITHMS,
+          requiredClaims: ['exp'],
+          clockTolerance: TOLERANCE_SECONDS,
+          currentDate: new Date(nowMs()),
+        });
+        const { state, nonce, codeVerifier, redirectUri, returnTo } = payload;
+        return isText(state) &&
+          isText(nonce) &&
+          isText(codeVerifier) &&
+          isText(redirectUri) &&
+          (isText(returnTo) || returnTo === null)
+          ? { state, nonce, codeVerifier, redirectUri, returnTo }
+          : null;
+      } catch (error) {
+        if (error instanceof errors.JOSEError) {
+          return null;
+        }
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,89 @@
+/** Sign-in put together: the provider, sessions in Postgres, the endpoints, and where the gate sends browsers. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { LoginPage } from '../auth/login.js';
+import type { IsTrusted } from '../auth/trusted-proxy.js';
+import type { Reader } from '../coherence/reader.js';
+import type { FactTypes } from '../store/facts.js';
+import type { Database } from '../store/pool.js';
+import { createAppHosts } from './app-hosts.js';
+import { createSignInEndpoints, createSignInPage, type SignInObservation } from './endpoints.js';
+import { createFlowSealer } from './flow.js';
+import { createProvider, type ProviderObservation } from './provider.js';
+import { createSessions } from './sessions.js';
+
+/** See the head of the file. */
+export interface SignIn {
+  readonly loginPage: LoginPage;
+  /** Answers the endpoints, and 404 for all else. */
+  readonly handle: (message: IncomingMessage, response: ServerResponse) => void;
+  /** Begins to ask the provider for its metadata. */
+  start(): void;
+  stop(): void;
+}
+
+/** The settings that have been checked. */
+export interface SignInConfig {
+  readonly cookie: string;
+  readonly oidcIssuer: string | null;
+  readonly oidcClientId: string | null;
+  readonly oidcClientSecret: string | null;
+  readonly oidcScopes: string;
+  readonly oidcClaim: string;
+  readonly signInHost: string | null;
+  readonly cookieDomain: string | null;
+  readonly sessionHours: number;
+}
+
+/** What it needs of its surroundings. */
+export interface SignInDeps {
+  readonly reader: Reader<FactTypes>;
+  readonly database: Pick<Database, 'query'>;
+  readonly isTrusted: IsTrusted;
+  readonly observe: (observation: SignInObservation | ProviderObservation) => void;
+}
+
+/** Creates sign-in that does nothing yet; null if it is not configured. */
+export function createSignIn(
+  config: SignInConfig,
+  { reader, database, isTrusted, observe }: SignInDeps,
+): SignIn | null {
+  const {
+    oidcIssuer: issuer,
+    oidcClientId: clientId,
+    oidcClientSecret: clientSecret,
+    signInHost,
+    cookieDomain,
+  } = config;
+  if (issuer === null || clientId === null || clientSecret === null) {
+    return null;
+  }
+  const central = signInHost === null || cookieDomain === null ? null : { host: signInHost, cookieDomain };
+  const provider = createProvider({
+    issuer,
+    clientId,
+    clientSecret,
+    scopes: config.oidcScopes,
+    claim: config.oidcClaim,
+    observe,
+  });
+  return {
+    loginPage: createSignInPage(central),
+    handle: createSignInEndpoints({
+      isTrusted,
+      isAppHost: createAppHosts(reader),
+      provider,
+      sealer: createFlowSealer(clientSecret, `${issuer}\n${clientId}`),
+      sessions: createSessions(database, config.sessionHours),
+      sessionCookie: config.cookie,
+      sessionHours: config.sessionHours,
+      central,
+      observe,
+    }),
+    start() {
+      provider.start();
+    },
+    stop() {
+      provider.stop();
+    },
+  };
+}
