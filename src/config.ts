@@ -506,7 +506,8 @@ export function readConfig(
     }
     const text = flagged ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
     // A connection string may hold a password.
-    const show = (value: string): string => (key.endsWith('Url') ? value.replace(/:[^:@/]*@/, ':***@') : value);
+    const show = (value: string): string =>
+      /Url$|^oidcIssuer$/.test(key) ? value.replace(/:[^:@/]*@/, ':***@') : value;
     return text === null ? null : { name: flagged === undefined ? variable : `--${flag}`, shown: show(text), text };
   };
   /** Settings that were given or have a default, well or badly. */

@@ -35,8 +35,7 @@ export type ProviderObservation =
 
 /** See the head of the file. */
 export interface Provider {
-  readonly isReady: boolean;
-  /** Where a browser signs in. Only when ready. */
+  /** Where a browser signs in. @throws SignInRefused until its metadata has been read */
   authorizationUrl(flow: Flow): Promise<URL>;
   /**
    * The name of the user whom the provider's answer tells of.
@@ -235,9 +234,6 @@ export function createProvider(options: ProviderOptions): Provider {
   };
 
   return {
-    get isReady() {
-      return configuration !== null;
-    },
     async authorizationUrl({ redirectUri, state, nonce, codeVerifier }) {
       return buildAuthorizationUrl(ready(), {
         response_type: 'code',

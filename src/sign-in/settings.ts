@@ -45,15 +45,15 @@ interface Problem {
   readonly allowed: string;
 }
 
-/** The settings that must agree. */
+/** The settings that must agree; undefined: refused already, so nothing is said of it. */
 export interface SignInSettings {
-  readonly cookie: string;
-  readonly loginUrl: string | null;
-  readonly oidcIssuer: string | null;
-  readonly oidcClientId: string | null;
-  readonly oidcClientSecret: string | null;
-  readonly signInHost: string | null;
-  readonly cookieDomain: string | null;
+  readonly cookie: string | undefined;
+  readonly loginUrl: string | null | undefined;
+  readonly oidcIssuer: string | null | undefined;
+  readonly oidcClientId: string | null | undefined;
+  readonly oidcClientSecret: string | null | undefined;
+  readonly signInHost: string | null | undefined;
+  readonly cookieDomain: string | null | undefined;
 }
 
 /** What they do not agree on. @param nameOf the variable of a setting */
@@ -68,7 +68,7 @@ export function signInProblems(
   };
   if (oidcIssuer === null) {
     const given = (['oidcClientId', 'oidcClientSecret', 'signInHost', 'cookieDomain'] as const).filter(
-      key => settings[key] !== null,
+      key => typeof settings[key] === 'string',
     );
     if (given.length > 0) {
       refuse('oidcIssuer', `the URL of a provider, since ${given.map(nameOf).join(' and ')} is set`);
@@ -80,19 +80,19 @@ export function signInProblems(
       refuse(key, `what the provider has given this gate, since ${nameOf('oidcIssuer')} is set`);
     }
   }
-  if (loginUrl !== null) {
+  if (typeof loginUrl === 'string') {
     refuse('loginUrl', `none when ${nameOf('oidcIssuer')} is set: people sign in here, or there`);
   }
-  if (signInHost !== null && cookieDomain === null) {
+  if (typeof signInHost === 'string' && cookieDomain === null) {
     refuse('cookieDomain', `the domain of all apps, since ${nameOf('signInHost')} is set`);
   }
-  if (cookieDomain !== null) {
+  if (typeof cookieDomain === 'string') {
     if (signInHost === null) {
       refuse('signInHost', `a host at or under ${cookieDomain}, since ${nameOf('cookieDomain')} is set`);
-    } else if (!isUnder(signInHost, cookieDomain)) {
+    } else if (signInHost !== undefined && !isUnder(signInHost, cookieDomain)) {
       refuse('signInHost', `a host at or under ${nameOf('cookieDomain')}, which is ${cookieDomain}`);
     }
-    if (cookie.startsWith('__Host-')) {
+    if (cookie?.startsWith('__Host-') === true) {
       refuse('cookie', `a name without __Host- when ${nameOf('cookieDomain')} is set: browsers refuse such a cookie`);
     }
   }

@@ -42,10 +42,14 @@ function createOidcProvider(issuer: string, redirectUris: readonly string[]): Pr
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['preferred_username'] },
     cookies: { keys: ['of the test'] },
     pkce: { required: () => true },
+    ttl: { AccessToken: 600, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },
     features: {
       devInteractions: { enabled: false },
       rpInitiatedLogout: {
         enabled: true,
+        postLogoutSuccessSource(ctx) {
+          ctx.body = '<!doctype html><title>Gone</title>';
+        },
         logoutSource(ctx, form) {
           ctx.body = `<!doctype html><title>Leave</title>${form}<button form="op.logoutForm" name="logout" value="yes">Leave</button>`;
         },
@@ -125,9 +129,10 @@ export async function startIdentityProvider(): Promise<IdentityProvider> {
       intercepted = answer;
     },
     async stop() {
+      const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();
-      await Promise.resolve();
+      await closed;
     },
   };
 }

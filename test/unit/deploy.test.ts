@@ -141,7 +141,7 @@ function isPinned(image: string): boolean {
 
 /** Headers of a real 200, in lower case, without those that are not the app's business. */
 async function identityHeaders(): Promise<string[]> {
-  const sendReply = createReplySender({ loginUrl: null, unknownAppStatus: 403, withoutCredential: null });
+  const sendReply = createReplySender({ loginPage: null, unknownAppStatus: 403, withoutCredential: null });
   const server = createServer((_, response) => {
     const decision = { reason: 'public', status: 200, app: null, route: null, user: null, grant: null } as const;
     sendReply(response, forwardDialect, decision, null, null);

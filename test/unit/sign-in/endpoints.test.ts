@@ -1,0 +1,539 @@
+/** The endpoints on a real server, over https as the proxy tells it, with a provider and sessions that do as they are told. */
+import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createToken } from '../../../src/auth/token.js';
+import { UnavailableError } from '../../../src/coherence/errors.js';
+import { createHttpServer } from '../../../src/http/server.js';
+import {
+  createSignInEndpoints,
+  createSignInPage,
+  type SignInObservation,
+  type SignInOptions,
+} from '../../../src/sign-in/endpoints.js';
+import { createFlowSealer, type Flow } from '../../../src/sign-in/flow.js';
+import { SignInRefused } from '../../../src/sign-in/refusal.js';
+import { bytesOf, exchange, readAnswer, type Answer, type Pairs } from '../../support/auth-server.js';
+
+const HOST = 'wiki.example.com';
+const CENTRAL = { host: 'auth.example.com', cookieDomain: 'example.com' };
+const APPS = new Set([HOST, 'photos.example.com', 'evil.example.org']);
+const sealer = createFlowSealer('the secret of the client', 'test');
+
+const servers: Server[] = [];
+let observed: SignInObservation[];
+let redeemed: Flow[];
+let begun: string[];
+let ended: string[];
+
+interface Site {
+  ask(path: string, headers?: Pairs, method?: string): Promise<Answer>;
+  /** A sign-in that is under way: its cookie, and the callback's path. */
+  begin(rd?: string): Promise<{ cookie: string; callback: string; flow: Flow }>;
+}
+
+async function start(options: Partial<SignInOptions> = {}, host: string = HOST): Promise<Site> {
+  const handle = createSignInEndpoints({
+    isTrusted: () => true,
+    isAppHost: asked => Promise.resolve(APPS.has(asked)),
+    provider: {
+      authorizationUrl: ({ state }) => Promise.resolve(new URL(`https://id.test/auth?state=${state}`)),
+      redeem(_, flow) {
+        redeemed.push(flow);
+        return Promise.resolve('alice');
+      },
+      endSessionUrl: () => new URL('https://id.test/end?client_id=gate'),
+      start: () => undefined,
+      stop: () => undefined,
+    },
+    sealer,
+    sessions: {
+      begin(name) {
+        begun.push(name);
+        return Promise.resolve({ token: createToken(), credentialId: '5', userId: '7' });
+      },
+      end(token) {
+        ended.push(token);
+        return Promise.resolve('4');
+      },
+    },
+    sessionCookie: 'gatebell',
+    sessionHours: 24,
+    central: null,
+    observe: observation => observed.push(observation),
+    ...options,
+  });
+  const server = createHttpServer(handle);
+  servers.push(server);
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  // A listening TCP server has an address of this form.
+  const { port } = server.address() as AddressInfo;
+  const site: Site = {
+    async ask(path, headers = proxied(host), method = 'GET') {
+      const bytes = bytesOf(path, headers, method, 'close');
+      return readAnswer(await exchange(port, bytes), method === 'HEAD')!.answer;
+    },
+    async begin(rd = `https://${HOST}/page?x=1`) {
+      const { status, headers } = await site.ask(`/_gatebell/login?rd=${encodeURIComponent(rd)}`);
+      expect(status).toBe(303);
+      const cookie = headers['set-cookie']!.split('\n').at(-1)!.split(';')[0]!;
+      const flow = await sealer.open(cookie.slice(cookie.indexOf('=') + 1));
+      return { cookie, callback: `/_gatebell/callback?code=c&state=${flow!.state}`, flow: flow! };
+    },
+  };
+  return site;
+}
+
+function proxied(host: string, more: Pairs = [], proto = 'https'): Pairs {
+  return [['X-Forwarded-Host', host], ['X-Forwarded-Proto', proto], ...more];
+}
+
+const cookiesOf = ({ headers }: Answer): string[] => headers['set-cookie']?.split('\n') ?? [];
+
+beforeEach(() => {
+  observed = [];
+  redeemed = [];
+  begun = [];
+  ended = [];
+});
+
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
+describe('login', () => {
+  test('sends to the provider, and seals what must be the same afterwards into a cookie of this host', async () => {
+    const site = await start();
+    const answer = await site.ask(`/_gatebell/login?rd=https%3A%2F%2F${HOST}%2Fpage`);
+    const [cookie] = cookiesOf(answer);
+    expect(cookie).toMatch(
+      /^__Host-gatebell_flow_[\w-]{16}=[\w.-]+; Path=\/; Max-Age=600; Secure; HttpOnly; SameSite=Lax$/,
+    );
+    const flow = await sealer.open(cookie!.split(/[=;]/)[1]!);
+    expect(flow).toMatchObject({
+      redirectUri: `https://${HOST}/_gatebell/callback`,
+      returnTo: `https://${HOST}/page`,
+    });
+    expect(answer).toMatchObject({
+      status: 303,
+      body: '',
+      headers: {
+        location: `https://id.test/auth?state=${flow!.state}`,
+        'cache-control': 'no-store',
+        'referrer-policy': 'no-referrer',
+      },
+    });
+    expect(new Set([flow!.state, flow!.nonce, flow!.codeVerifier]).size).toBe(3);
+  });
+
+  test('by hand leads to the front page', async () => {
+    const site = await start();
+    const [cookie] = cookiesOf(await site.ask('/_gatebell/login'));
+    expect((await sealer.open(cookie!.split(/[=;]/)[1]!))?.returnTo).toBe(`https://${HOST}/`);
+  });
+
+  test.each([
+    'https://evil.com/',
+    '//evil.com',
+    '/page',
+    '',
+    `http://${HOST}/`,
+    `https://${HOST}:8443/`,
+    'https://photos.example.com/',
+    `https://${HOST}@evil.com/`,
+    `https://${HOST}/_gatebell/login`,
+  ])('does not begin for rd=%s, and does not lead there', async rd => {
+    const site = await start();
+    const answer = await site.ask(`/_gatebell/login?rd=${encodeURIComponent(rd)}`);
+    expect(answer.status).toBe(400);
+    expect(answer.headers).not.toHaveProperty('location');
+    expect(cookiesOf(answer)).toEqual([]);
+    expect(observed).toEqual([{ event: 'sign_in_refused', reason: 'bad_return_address', detail: null }]);
+  });
+
+  test('does not begin with two of it, nor on a host that is no app', async () => {
+    const site = await start();
+    const rd = `rd=https%3A%2F%2F${HOST}%2F`;
+    expect((await site.ask(`/_gatebell/login?${rd}&${rd}`)).status).toBe(400);
+    expect((await site.ask('/_gatebell/login', proxied('unknown.example.com'))).status).toBe(404);
+  });
+
+  test('removes the oldest of many that are under way', async () => {
+    const site = await start();
+    const many = Array.from({ length: 6 }, (_, index) => `__Host-gatebell_flow_${index}=x`).join('; ');
+    const cookies = cookiesOf(await site.ask('/_gatebell/login', proxied(HOST, [['Cookie', many]])));
+    expect(
+      cookies
+        .slice(0, -1)
+        .map(cookie => cookie.split(';')[0])
+        .toSorted(),
+    ).toEqual(['__Host-gatebell_flow_0=', '__Host-gatebell_flow_1=']);
+  });
+});
+
+describe('callback', () => {
+  test('begins a session in a cookie, ends the flow, and leads to where the browser wanted to go', async () => {
+    const site = await start();
+    const { cookie, callback, flow } = await site.begin();
+    const answer = await site.ask(callback, proxied(HOST, [['Cookie', `theme=dark; ${cookie}`]]));
+    expect(answer).toMatchObject({ status: 303, headers: { location: `https://${HOST}/page?x=1` } });
+    expect(cookiesOf(answer)).toEqual([
+      `${cookie.split('=')[0]!}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax`,
+      expect.stringMatching(/^gatebell=gb_\w{49}; Path=\/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax$/),
+    ]);
+    expect([redeemed, begun]).toEqual([[flow], ['alice']]);
+    expect(observed).toEqual([{ event: 'sign_in', userId: '7', credentialId: '5' }]);
+  });
+
+  test('over http the cookies are not for https alone, or they would not come back', async () => {
+    const site = await start();
+    const login = await site.ask('/_gatebell/login', proxied(`${HOST}:8080`, [], 'http'));
+    const cookie = cookiesOf(login)[0]!.split(';')[0]!;
+    expect(cookie).toMatch(/^gatebell_flow_/);
+    const flow = await sealer.open(cookie.split('=')[1]!);
+    expect(flow?.redirectUri).toBe(`http://${HOST}:8080/_gatebell/callback`);
+    const done = await site.ask(
+      `/_gatebell/callback?state=${flow!.state}`,
+      proxied(`${HOST}:8080`, [['Cookie', cookie]], 'http'),
+    );
+    expect(done.status).toBe(303);
+    expect(cookiesOf(done).join()).not.toContain('Secure');
+  });
+
+  test('ends the sessions that the browser had before', async () => {
+    const site = await start();
+    const { cookie, callback } = await site.begin();
+    const [one, other] = [createToken(), createToken()];
+    const sent = `gatebell=${one}; ${cookie}; gatebell=${other}; gatebell=gb_no_token`;
+    await site.ask(callback, proxied(HOST, [['Cookie', sent]]));
+    expect(ended).toEqual([one, other]);
+  });
+
+  test('looks at the address again: an app that is gone meanwhile is not returned to', async () => {
+    let isThere = true;
+    const site = await start({ isAppHost: host => Promise.resolve(host === HOST && isThere), central: null });
+    const { cookie, callback } = await site.begin();
+    isThere = false;
+    const answer = await site.ask(callback, proxied(HOST, [['Cookie', cookie]]));
+    expect(answer.status).toBe(404);
+    expect([redeemed, begun]).toEqual([[], []]);
+  });
+
+  test('does not follow an address that was sealed for another purpose than this host', async () => {
+    const site = await start();
+    const { flow } = await site.begin();
+    const cookie = `__Host-gatebell_flow_${flow.state.slice(0, 16)}=${await sealer.seal({ ...flow, returnTo: 'https://evil.com/' })}`;
+    const answer = await site.ask(`/_gatebell/callback?state=${flow.state}`, proxied(HOST, [['Cookie', cookie]]));
+    expect(answer.status).toBe(400);
+    expect(begun).toEqual([]);
+  });
+
+  test('is refused without the cookie, with two of them, with that of another state, and on another host', async () => {
+    const site = await start();
+    const { cookie, callback } = await site.begin();
+    const other = await site.begin();
+    const name = cookie.split('=')[0]!;
+    for (const [path, headers] of [
+      [callback, proxied(HOST)],
+      [callback, proxied(HOST, [['Cookie', `${cookie}; ${name}=x`]])],
+      [callback, proxied(HOST, [['Cookie', `${name}=${other.cookie.slice(other.cookie.indexOf('=') + 1)}`]])],
+      [callback, proxied('photos.example.com', [['Cookie', cookie]])],
+      [callback, proxied(`${HOST}:8443`, [['Cookie', cookie]])],
+      [`${callback}x`, proxied(HOST, [['Cookie', cookie]])],
+      ['/_gatebell/callback?code=c', proxied(HOST, [['Cookie', cookie]])],
+      ['/_gatebell/callback', proxied(HOST, [['Cookie', cookie]])],
+    ] as const) {
+      expect((await site.ask(path, headers)).status, path).toBe(400);
+    }
+    expect([redeemed, begun]).toEqual([[], []]);
+  });
+
+  test.each([
+    ['provider_refused', 403],
+    ['bad_provider_answer', 400],
+    ['no_user_name', 403],
+  ] as const)('when the provider’s answer is refused as %s, the flow is over', async (reason, status) => {
+    const site = await start();
+    const { cookie, callback } = await site.begin();
+    const refusing = await start({
+      provider: { ...providerThat(() => Promise.reject(new SignInRefused(reason, 'said so'))) },
+    });
+    const answer = await refusing.ask(callback, proxied(HOST, [['Cookie', cookie]]));
+    expect(answer.status).toBe(status);
+    expect(cookiesOf(answer)).toEqual([expect.stringContaining(`${cookie.split('=')[0]!}=; Path=/; Max-Age=0`)]);
+    expect(observed).toEqual([{ event: 'sign_in_refused', reason, detail: 'said so' }]);
+  });
+
+  test('when the provider or Postgres is away, it is 503, and the flow may be tried again', async () => {
+    const site = await start();
+    const { cookie, callback } = await site.begin();
+    const away = await start({
+      provider: providerThat(() => Promise.reject(new SignInRefused('provider_unavailable'))),
+    });
+    const failing = await start({
+      sessions: { begin: () => Promise.reject(new Error('connection lost')), end: () => Promise.resolve(null) },
+    });
+    const waiting = await start({
+      isAppHost: () => Promise.reject(new UnavailableError('queue_full', 'too many wait')),
+    });
+    for (const one of [away, failing, waiting]) {
+      const answer = await one.ask(callback, proxied(HOST, [['Cookie', cookie]]));
+      expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+      expect(cookiesOf(answer)).toEqual([]);
+      expect(answer.body).not.toContain('connection lost');
+    }
+    expect(observed.map(({ event }) => event)).toEqual([
+      'sign_in_refused',
+      'sign_in_failed',
+      'sign_in_refused',
+      'sign_in_refused',
+    ]);
+  });
+
+  test('of many that wait for the provider those too many are asked to come later, and then room is there again', async () => {
+    const waiting: (() => void)[] = [];
+    let isFull: () => void = () => undefined;
+    const full = new Promise<void>(resolve => {
+      isFull = resolve;
+    });
+    const site = await start({
+      provider: providerThat(
+        () =>
+          new Promise(resolve => {
+            waiting.push(() => {
+              resolve('alice');
+            });
+            if (waiting.length === 16) {
+              isFull();
+            }
+          }),
+      ),
+    });
+    const { cookie, callback } = await site.begin();
+    const come = (): Promise<Answer> => site.ask(callback, proxied(HOST, [['Cookie', cookie]]));
+    const patient = Array.from({ length: 16 }, come);
+    await full;
+    expect((await come()).status).toBe(503);
+    waiting.splice(0).forEach(go => {
+      go();
+    });
+    expect((await Promise.all(patient)).map(({ status }) => status)).toEqual(Array(16).fill(303));
+    const last = come();
+    while (waiting.length === 0) {
+      await new Promise(setImmediate);
+    }
+    waiting[0]!();
+    expect((await last).status).toBe(303);
+  });
+});
+
+function providerThat(redeem: SignInOptions['provider']['redeem']): SignInOptions['provider'] {
+  return {
+    authorizationUrl: ({ state }) => Promise.resolve(new URL(`https://id.test/auth?state=${state}`)),
+    redeem,
+    endSessionUrl: () => null,
+    start: () => undefined,
+    stop: () => undefined,
+  };
+}
+
+describe('logout', () => {
+  test('asks first: a link alone signs nobody out', async () => {
+    const site = await start();
+    const token = createToken();
+    const answer = await site.ask('/_gatebell/logout', proxied(HOST, [['Cookie', `gatebell=${token}`]]));
+    expect(answer.status).toBe(200);
+    expect(answer.body).toContain('<form method="post">');
+    expect(answer.headers).toMatchObject({
+      'referrer-policy': 'same-origin',
+      'content-security-policy': expect.stringContaining("form-action 'self' https://id.test;") as string,
+    });
+    expect([ended, cookiesOf(answer)]).toEqual([[], []]);
+  });
+
+  test('ends the session, removes the cookie and leads on to the provider', async () => {
+    const site = await start();
+    const token = createToken();
+    const headers = proxied(HOST, [
+      ['Cookie', `gatebell=${token}`],
+      ['Origin', `https://${HOST}`],
+      ['Content-Length', '0'],
+    ]);
+    const answer = await site.ask('/_gatebell/logout', headers, 'POST');
+    expect(answer).toMatchObject({ status: 303, headers: { location: 'https://id.test/end?client_id=gate' } });
+    expect(cookiesOf(answer)).toEqual(['gatebell=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax']);
+    expect(ended).toEqual([token]);
+    expect(observed).toEqual([{ event: 'sign_out', credentialId: '4' }]);
+  });
+
+  test('says so on a page where the provider has none for it', async () => {
+    const site = await start({ provider: providerThat(() => Promise.resolve('alice')) });
+    const answer = await site.ask('/_gatebell/logout', proxied(HOST, [['Sec-Fetch-Site', 'same-origin']]), 'POST');
+    expect(answer.status).toBe(200);
+    expect(answer.body).toContain('You are signed out.');
+    expect(cookiesOf(answer)).toHaveLength(1);
+  });
+
+  test.each([
+    [],
+    [['Origin', 'null']],
+    [['Origin', 'https://evil.com']],
+    [['Origin', `http://${HOST}`]],
+    [['Origin', `https://${HOST}:8443`]],
+    [['Origin', 'https://photos.example.com']],
+    [['Origin', `https://${HOST}, https://${HOST}`]],
+    [['Sec-Fetch-Site', 'same-site']],
+    [['Sec-Fetch-Site', 'cross-site']],
+    [['Sec-Fetch-Site', 'none']],
+    [['Origin', `https://${HOST}`], ['Sec-Fetch-Site', 'cross-site']], // prettier-ignore
+    [['Origin', 'https://evil.com'], ['Sec-Fetch-Site', 'same-origin']], // prettier-ignore
+    [['Origin', `https://${HOST}`], ['Origin', `https://${HOST}`]], // prettier-ignore
+  ] as const)('by a form of another site does nothing: %j', async (...more) => {
+    const site = await start();
+    const headers = proxied(HOST, [['Cookie', `gatebell=${createToken()}`], ...(more as unknown as Pairs)]);
+    const answer = await site.ask('/_gatebell/logout', headers, 'POST');
+    expect([400, 403]).toContain(answer.status);
+    expect([ended, cookiesOf(answer)]).toEqual([[], []]);
+  });
+});
+
+describe('one host for all', () => {
+  test('leads back to any app under the domain, and the cookie is for all of them', async () => {
+    const site = await start({ central: CENTRAL }, CENTRAL.host);
+    const { cookie, callback, flow } = await site.begin('https://photos.example.com/album');
+    expect(flow.redirectUri).toBe('https://auth.example.com/_gatebell/callback');
+    const answer = await site.ask(callback, proxied(CENTRAL.host, [['Cookie', cookie]]));
+    expect(answer).toMatchObject({ status: 303, headers: { location: 'https://photos.example.com/album' } });
+    expect(cookiesOf(answer)[0]).not.toContain('Domain');
+    expect(cookiesOf(answer)[1]).toContain('; Path=/; Domain=example.com; Max-Age=86400; Secure;');
+  });
+
+  test.each(['https://unknown.example.com/', 'https://evil.example.org/', 'http://wiki.example.com/'])(
+    'does not lead to %s',
+    async rd => {
+      const site = await start({ central: CENTRAL }, CENTRAL.host);
+      expect((await site.ask(`/_gatebell/login?rd=${encodeURIComponent(rd)}`)).status).toBe(400);
+    },
+  );
+
+  test('signing out removes the cookie of the domain and of the host', async () => {
+    const site = await start({ central: CENTRAL }, CENTRAL.host);
+    const headers = proxied(CENTRAL.host, [['Origin', `https://${CENTRAL.host}`]]);
+    expect(cookiesOf(await site.ask('/_gatebell/logout', headers, 'POST'))).toEqual([
+      'gatebell=; Path=/; Domain=example.com; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
+      'gatebell=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
+    ]);
+  });
+
+  test('an app’s own host leads there to sign out, and there is nothing to sign in to', async () => {
+    const site = await start({ central: CENTRAL });
+    expect((await site.ask('/_gatebell/logout')).headers['location']).toBe('https://auth.example.com/_gatebell/logout');
+    expect((await site.ask('/_gatebell/login')).status).toBe(404);
+    expect((await site.ask('/_gatebell/logout', proxied('unknown.test'))).headers).not.toHaveProperty('location');
+  });
+});
+
+describe('the page that the gate sends browsers to', () => {
+  const wanted = { proto: 'https', host: HOST, port: ':8443', uri: '/a?b=c&d' } as const;
+  const rd = `rd=${encodeURIComponent(`https://${HOST}:8443/a?b=c&d`)}`;
+
+  test('is on the host of the app, or on the one for all, with the port of the request', () => {
+    expect(createSignInPage(null)(wanted)).toBe(`https://${HOST}:8443/_gatebell/login?${rd}`);
+    expect(createSignInPage(CENTRAL)(wanted)).toBe(`https://auth.example.com:8443/_gatebell/login?${rd}`);
+  });
+
+  test('is nowhere for an app that the cookie would not reach', () => {
+    expect(createSignInPage(CENTRAL)({ ...wanted, host: 'app.example.org' })).toBeNull();
+  });
+});
+
+describe('a request', () => {
+  test('of whoever is not the proxy is refused, whatever it asks for', async () => {
+    const site = await start({ isTrusted: () => false });
+    for (const path of ['login', 'callback', 'logout']) {
+      expect((await site.ask(`/_gatebell/${path}`)).status).toBe(403);
+    }
+    expect(observed.map(one => 'reason' in one && one.reason)).toEqual(Array(3).fill('untrusted_proxy'));
+  });
+
+  test.each([
+    [[]],
+    [[['X-Forwarded-Host', HOST]]],
+    [[['X-Forwarded-Proto', 'https']]],
+    [[...proxied(HOST), ['X-Forwarded-Host', 'evil.com']]],
+    [[...proxied(HOST), ['X-Forwarded-Proto', 'https']]],
+    [proxied(`${HOST}, evil.com`)],
+    [proxied(`evil.com@${HOST}`)],
+    [proxied(`${HOST}/`)],
+    [proxied(HOST, [], 'ftp')],
+    [proxied(HOST, [['Cookie', 'a=b'], ['Cookie', 'c=d']])], // prettier-ignore
+  ] as [Pairs][])('whose host, scheme or cookies are not told once is refused: %j', async headers => {
+    const site = await start();
+    expect((await site.ask('/_gatebell/login', headers)).status).toBe(400);
+  });
+
+  test.each([
+    ['/_gatebell/login', 'HEAD'],
+    ['/_gatebell/login', 'POST'],
+    ['/_gatebell/callback', 'POST'],
+    ['/_gatebell/logout', 'DELETE'],
+    ['/_gatebell/login', 'OPTIONS'],
+  ])('%s by %s is 405', async (path, method) => {
+    const site = await start();
+    const answer = await site.ask(path, proxied(HOST), method);
+    expect(answer.status).toBe(405);
+    expect(answer.headers['allow']).toMatch(/^GET/);
+  });
+
+  test.each([
+    '/',
+    '/_gatebell',
+    '/_gatebell/',
+    '/_gatebell/login/',
+    '/_gatebell/LOGIN',
+    '/_gatebell/%6cogin',
+    '//_gatebell/login',
+  ])('for %s is 404', async path => {
+    const site = await start();
+    expect((await site.ask(path)).status).toBe(404);
+    expect(observed).toEqual([]);
+  });
+
+  test('with a body is answered without reading it', async () => {
+    const site = await start();
+    const headers = proxied(HOST, [['Origin', `https://${HOST}`], ['Content-Length', '1000000000']]); // prettier-ignore
+    const answer = await site.ask('/_gatebell/logout', headers, 'POST');
+    expect(answer.status).toBe(303);
+    expect(answer.headers['connection']).toBe('close');
+  });
+});
+
+test('every page may be neither framed nor kept, runs nothing, and shows nothing of the request', async () => {
+  const site = await start();
+  const mark = 'zqx';
+  const pages = [
+    await site.ask(`/_gatebell/login?rd=${mark}%3Cscript%3E`),
+    await site.ask(`/_gatebell/callback?error=${mark}&error_description=${mark}&state=${mark}`),
+    await site.ask('/_gatebell/logout'),
+    await site.ask(`/_gatebell/login?${mark}`, proxied(`${mark}.example.com`)),
+    await site.ask(`/_gatebell/${mark}`),
+    await site.ask('/_gatebell/login', proxied(HOST), 'PUT'),
+  ];
+  for (const { headers, body } of pages) {
+    expect(headers).toMatchObject({
+      'content-type': 'text/html; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+    });
+    const policy = headers['content-security-policy'];
+    expect(policy).toMatch(
+      /^default-src 'none'; style-src 'sha256-[\w+/=]+'; form-action [^;]+; base-uri 'none'; frame-ancestors 'none'$/,
+    );
+    expect(body).not.toContain(mark);
+    expect(body).not.toMatch(/<script|javascript:|\son\w+=/i);
+  }
+});
