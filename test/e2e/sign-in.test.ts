@@ -4,11 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { barrier } from '../../src/store/barrier.js';
+import { startCaddyHttps, type CaddyHttps } from '../support/caddy-https.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startIdentityProvider, type IdentityProvider } from '../support/identity-provider.js';
 import { startNginx, type Nginx } from '../support/nginx.js';
@@ -33,6 +35,8 @@ let provider: IdentityProvider;
 let own: Mode;
 /** People sign in on one host for all. */
 let central: Mode;
+/** In front of the replicas of `own`, too. */
+let caddy: CaddyHttps;
 const contexts: BrowserContext[] = [];
 
 async function startMode(url: string, names: readonly string[], env: NodeJS.ProcessEnv): Promise<Mode> {
@@ -71,6 +75,11 @@ beforeAll(async () => {
     GATEBELL_SIGN_IN_HOST: AUTH,
     GATEBELL_COOKIE_DOMAIN: 'example.test',
   });
+  caddy = await startCaddyHttps(
+    [PHOTOS, WIKI],
+    own.replicas.map(replica => new URL(replica.auth).host),
+    `127.0.0.1:${(app.address() as AddressInfo).port}`,
+  );
   browser = await chromium.launch({
     executablePath: findTool('chromium'),
     args: ['--no-sandbox', '--host-resolver-rules=MAP *.example.test 127.0.0.1, MAP *.elsewhere.test 127.0.0.1'],
@@ -84,6 +93,7 @@ afterEach(async () => {
 
 afterAll(async () => {
   await browser.close();
+  await caddy.stop();
   await Promise.all([own, central].map(mode => mode.nginx.stop()));
   await Promise.all([own, central].flatMap(mode => mode.replicas.map(replica => replica.stop())));
   await provider.stop();
@@ -95,7 +105,7 @@ afterAll(async () => {
 
 /** A browser of its own. */
 async function openBrowser(): Promise<{ page: Page; context: BrowserContext }> {
-  const context = await browser.newContext();
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
   contexts.push(context);
   return { page: await context.newPage(), context };
 }
@@ -174,7 +184,9 @@ test('until the provider answers, nobody is sent there, decisions are made as ev
   expect(early).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
   expect((await own.replicas[0]!.ask({ host: PHOTOS })).reason).toBe('no_credential');
   provider.open(
-    [at(own, PHOTOS, ''), at(own, WIKI, ''), at(central, AUTH, '')].map(origin => `${origin}/_gatebell/callback`),
+    [at(own, PHOTOS, ''), at(own, WIKI, ''), at(central, AUTH, ''), `https://${PHOTOS}:${caddy.port}`].map(
+      origin => `${origin}/_gatebell/callback`,
+    ),
   );
   await Promise.all(replicas.map(replica => replica.waitFor(line => line.event === 'provider_discovered', 0)));
   expect((await ask(own.replicas[0]!, own, PHOTOS, '/_gatebell/login')).status).toBe(303);
@@ -499,6 +511,44 @@ describe('on one host for all', () => {
     const [a] = central.replicas;
     expect((await ask(a!, central, PHOTOS, '/_gatebell/login')).status).toBe(404);
   });
+});
+
+test('over https, behind Caddy, the cookies are for https alone, and those of flows for this host alone', async () => {
+  const { page, context } = await openBrowser();
+  const wanted = `https://${PHOTOS}:${caddy.port}/album?x=1`;
+  await open(page, wanted);
+  const [flow] = await context.cookies(wanted);
+  expect(flow?.name).toMatch(/^__Host-gatebell_flow_/);
+  expect(flow).toMatchObject({ secure: true, httpOnly: true, sameSite: 'Lax', path: '/' });
+  await enter(page, 'alice');
+  expect(page.url()).toBe(wanted);
+  expect(await text(page)).toBe('photos /album?x=1 for alice');
+  const cookies = await context.cookies(wanted);
+  expect(cookies.map(({ name, secure }) => [name, secure])).toEqual([['gatebell', true]]);
+
+  for (const path of [
+    '/_gatebell/LOGIN',
+    '/_gatebell//login',
+    '/x/../_gatebell/login',
+    '/auth/envoy/../../_gatebell/login',
+  ]) {
+    const request = httpsRequest({
+      host: '127.0.0.1',
+      port: caddy.port,
+      servername: PHOTOS,
+      path,
+      headers: { Host: `${PHOTOS}:${caddy.port}` },
+      rejectUnauthorized: false,
+    });
+    request.end();
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    expect([400, 401, 404], path).toContain(response.statusCode);
+  }
+  await open(page, `https://${PHOTOS}:${caddy.port}/_gatebell/logout`);
+  await page.click('text="Sign out" >> nth=-1');
+  await page.waitForURL(`${provider.issuer}/session/end*`);
+  expect(await context.cookies(wanted)).toEqual([]);
 });
 
 test('no line of a log and no series holds a token, a code, a state or a secret', async () => {
