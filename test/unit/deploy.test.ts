@@ -54,6 +54,7 @@ interface TraefikDynamic {
         string,
         {
           readonly rule: string;
+          readonly priority?: number;
           readonly entryPoints: readonly string[];
           readonly middlewares: readonly string[];
           readonly service: string;
@@ -163,6 +164,9 @@ async function identityHeaders(): Promise<string[]> {
 }
 
 const lowerCase = (names: readonly string[]): string[] => names.map(name => name.toLowerCase()).sort();
+
+/** The pages of sign-in, which are for who may not pass yet. */
+const SIGN_IN_PATHS = ['/_gatebell/login', '/_gatebell/callback', '/_gatebell/logout'];
 
 describe('docker-compose.yml', () => {
   test.each([
@@ -362,6 +366,16 @@ describe('Traefik', () => {
     expect(String(service?.healthCheck.port)).toBe(replicas[0]?.[1].environment?.['GATEBELL_OPS_PORT']);
   });
 
+  test('hands sign-in on to the replicas, before anything else and without asking them', () => {
+    const router = traefik.routers['sign-in'];
+    expect(router?.rule.split(' || ')).toEqual(SIGN_IN_PATHS.map(path => `Path(\`${path}\`)`));
+    expect(router?.service).toBe('gatebell');
+    expect(router?.middlewares).not.toContain('gatebell');
+    expect(router?.priority).toBeGreaterThan(
+      Math.max(...Object.values(traefik.routers).map(({ rule }) => rule.length)),
+    );
+  });
+
   test('guards every app', () => {
     for (const router of Object.values(traefik.routers)) {
       expect(Object.keys(traefik.services)).toContain(router.service);
@@ -398,6 +412,16 @@ describe('nginx', () => {
     expect(location).toContain('proxy_set_header X-Original-Method $request_method;');
   });
 
+  test('hands sign-in on to the gate by a path of its own making, and says itself where it is from', () => {
+    const location = /location ~ \^\/_gatebell\/\(([a-z|]+)\)\$ \{([^}]*)\}/.exec(conf);
+    expect(location?.[1]?.split('|').map(name => `/_gatebell/${name}`)).toEqual(SIGN_IN_PATHS);
+    expect(location?.[2]).toContain('auth_request off;');
+    expect(location?.[2]).toContain('proxy_pass http://gatebell/_gatebell/$1$is_args$args;');
+    expect(location?.[2]).toContain('proxy_pass_request_body off;');
+    expect(location?.[2]).toContain('proxy_set_header X-Forwarded-Host $gatebell_host;');
+    expect(location?.[2]).toContain('proxy_set_header X-Forwarded-Proto $scheme;');
+  });
+
   test('keeps connections to several replicas', () => {
     const upstream = /upstream gatebell \{([^}]*)\}/.exec(read('deploy/nginx/gatebell-upstream.conf'))?.[1] ?? '';
     expect(upstream.match(/^\s*server /gm)?.length).toBeGreaterThan(1);
@@ -406,6 +430,12 @@ describe('nginx', () => {
 });
 
 describe('Caddy', () => {
+  test('hands sign-in on to the gate before it asks it', () => {
+    const matcher = /^\s*@gatebell vars \{http\.request\.uri\.path\} (.+)$/m.exec(caddyfile);
+    expect(matcher?.[1]?.split(' ')).toEqual(SIGN_IN_PATHS);
+    expect(caddyfile.indexOf('reverse_proxy @gatebell')).toBeLessThan(caddyfile.indexOf('forward_auth {$'));
+  });
+
   const caddyfile = read('deploy/caddy/Caddyfile');
 
   test('removes every identity header that a client sends, and copies the gate’s', async () => {

@@ -55,6 +55,29 @@ test('what repeats under a fault is said once a second; a loss of the connection
   expect(lines.filter(line => line.includes('given up'))).toHaveLength(25);
 });
 
+test('a sign-in is told of by ids, a refused one by its reason, once a second', () => {
+  const observe = log();
+  observe({ event: 'sign_in', userId: '7', credentialId: '12' });
+  observe({ event: 'sign_out', credentialId: '12' });
+  observe({ event: 'provider_failed', problem: 'fetch failed (ECONNREFUSED)', retryMs: 100.4 });
+  for (let i = 0; i < 25; i++) {
+    observe({ event: 'sign_in_refused', reason: 'bad_flow', detail: null });
+    nowMs += 100;
+  }
+  observe({ event: 'sign_in_refused', reason: 'provider_unavailable', detail: 'operation timed out' });
+  expect(lines.map(line => line.slice(25).trimEnd())).toEqual([
+    'info  user 7 has signed in: session 12',
+    'info  signed out: session 12',
+    'warn  the identity provider cannot be used: fetch failed (ECONNREFUSED); next try in 100 ms',
+    'info  sign-in refused: bad_flow',
+    'info  sign-in refused: bad_flow',
+    'info  sign-in refused: bad_flow',
+  ]);
+  nowMs += 1_000;
+  observe({ event: 'sign_in_refused', reason: 'provider_unavailable', detail: 'operation timed out' });
+  expect(lines.at(-1)).toContain('warn  sign-in refused: provider_unavailable (operation timed out)');
+});
+
 test('levels below the one asked for are left out', () => {
   const observe = log({ level: 'error' });
   observe({ event: 'listener_state', from: 'live', to: 'down' });
