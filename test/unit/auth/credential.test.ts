@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { createCredentialReader, type PresentedCredential } from '../../../src/auth/credential.js';
+import { createCredentialReader, withoutCredential, type PresentedCredential } from '../../../src/auth/credential.js';
 import { singleHeaders } from '../../../src/auth/headers.js';
-import type { JwtPresented } from '../../../src/auth/jwt.js';
+import type { JwtPresented, JwtVerifier } from '../../../src/auth/jwt.js';
 import { createToken, hashToken } from '../../../src/auth/token.js';
 
 const OURS = 'eyJ.ours.x';
@@ -19,12 +19,13 @@ const TOKEN = createToken();
 const SESSION = createToken();
 
 let asked: string[] = [];
-const readCredential = createCredentialReader('gatebell', {
+const JWT: Pick<JwtVerifier, 'present'> = {
   present(bearer) {
     asked.push(bearer);
     return bearer === OURS ? { kind: 'unverified', token: OURS } : bearer === KNOWN ? CLAIMS : null;
   },
-});
+};
+const readCredential = createCredentialReader('gatebell', JWT);
 
 function read(authorization: string | null, cookie?: string): PresentedCredential {
   asked = [];
@@ -55,6 +56,15 @@ test('a token of our own form is no JWT, nor is what is in the cookie', () => {
   expect(read(null, OURS)).toEqual({ kind: 'bad' });
   expect(read(`Basic ${OURS}`, SESSION)).toEqual(session);
   expect(asked).toEqual([]);
+});
+
+test('what an app is given instead holds no JWT of ours, and every other', () => {
+  const left = (bearer: string, jwt: typeof JWT | null = JWT): string =>
+    withoutCredential(singleHeaders(['Authorization', `Bearer ${bearer}`]), 'gatebell', jwt).authorization;
+  expect(left(OURS)).toBe('');
+  expect(left(KNOWN)).toBe('');
+  expect(left(FOREIGN)).toBe(`Bearer ${FOREIGN}`);
+  expect(left(OURS, null)).toBe(`Bearer ${OURS}`);
 });
 
 test('where JWTs are off, every one is foreign', () => {

@@ -1,7 +1,9 @@
 /** JWTs through the handler, on a real server: verified off the decision, bounded, never in what is observed. */
 import { afterEach, expect, test } from 'vitest';
+import type { AuthOptions } from '../../../src/auth/handler.js';
 import { createJwtVerifier, type JwtVerifier } from '../../../src/auth/jwt.js';
 import { parseJwtKey } from '../../../src/auth/jwt-key.js';
+import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
 import { systemClock, systemRandom } from '../../../src/coherence/clock.js';
 import { startAuthServer, type Answer, type AuthServer } from '../../support/auth-server.js';
 import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../../support/jwt-issuer.js';
@@ -21,8 +23,11 @@ interface Bench {
 
 async function start({
   verifier,
-  waitingMax,
-}: { readonly verifier?: JwtVerifier | null; readonly waitingMax?: number } = {}): Promise<Bench> {
+  ...more
+}: { readonly verifier?: JwtVerifier | null } & Pick<
+  Partial<AuthOptions>,
+  'waitingMax' | 'limiter' | 'stripCredentials'
+> = {}): Promise<Bench> {
   const facts = createWorld();
   facts.set('user_name', [ALICE.name], { userId: ALICE.id });
   const jwt = createJwtVerifier({
@@ -38,7 +43,7 @@ async function start({
   const server: AuthServer = await startAuthServer({
     reader: createMemoryReader(facts),
     jwt: verifier === undefined ? jwt : verifier,
-    ...(waitingMax === undefined ? {} : { waitingMax }),
+    ...more,
   });
   servers.push(server);
   return {
@@ -50,6 +55,7 @@ async function start({
         ['X-Forwarded-Proto', 'https'],
         ['X-Forwarded-Host', APP.host],
         ['X-Forwarded-Uri', uri],
+        ['X-Forwarded-For', '203.0.113.7'],
         ['Authorization', `Bearer ${token}`],
       ]),
   };
@@ -117,6 +123,28 @@ test('nothing is verified for a request that may not wait', async () => {
   expect(reasonOf(await bench.ask(TOKEN))).toBe('503 unavailable');
   expect(bench.server.observed).toContainEqual({ event: 'shed' });
   expect(verifications(bench)).toEqual([]);
+});
+
+test('who sends one forgery after the other is not verified for any more, and keeps nobody from working', async () => {
+  const bench = await start({ limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }) });
+  expect(reasonOf(await bench.ask(TOKEN))).toBe('200 granted');
+  const stranger = createSigningKey('EdDSA');
+  const reasons: string[] = [];
+  for (let n = 0; n < 6; n++) {
+    reasons.push(reasonOf(await bench.ask(issue(stranger, { ...goodClaims(Date.now()), n }))));
+  }
+  expect(reasons.slice(0, 3)).toEqual(Array(3).fill('401 bad_credential'));
+  expect(reasons.slice(3)).toEqual(Array(3).fill('503 unavailable'));
+  expect(verifications(bench)).toEqual(['valid', 'invalid', 'invalid', 'invalid']);
+  expect(reasonOf(await bench.ask(TOKEN)), 'what is remembered is never limited').toBe('200 granted');
+});
+
+test('where the app is given no credentials, it is given no JWT of ours', async () => {
+  const bench = await start({ stripCredentials: true });
+  for (const uri of ['/', '/pub']) {
+    const answer = await bench.ask(TOKEN, uri);
+    expect(answer).toMatchObject({ status: 200, headers: { authorization: '' } });
+  }
 });
 
 test('where JWTs are off, one is a bearer that is not ours', async () => {
