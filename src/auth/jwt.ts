@@ -64,6 +64,8 @@ export interface JwtVerifierOptions {
 
 /** See the head of the file. */
 export interface JwtVerifier {
+  /** What a bearer said that was seen lately; undefined if it was not. */
+  recall(bearer: string): JwtClaims | undefined;
   /** What is known of a bearer; null if it is no JWT of our issuer. */
   present(bearer: string): JwtPresented | null;
   /** Verifies a token; null if that cannot be done now. Never rejects. */
@@ -137,7 +139,7 @@ function parseTime(value: unknown): number | null | undefined {
 /** Creates a verifier that knows nothing yet. */
 export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const { issuer, claim, leewayMs, keys, clock, random, observe } = options;
-  let plain = new Map<string, JwtVerdict>();
+  let plain = new Map<string, JwtClaims>();
   let plainCharacters = 0;
   /** All that is in the room of good ones. */
   const held = new Set<Remembered>();
@@ -290,6 +292,7 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const hashOf = (token: string): string => hash('sha256', token, 'base64');
 
   return {
+    recall: bearer => plain.get(bearer),
     present(bearer) {
       const known = plain.get(bearer);
       if (known !== undefined) {

@@ -111,6 +111,7 @@ describe('what is loaded', () => {
       access: 'granted',
       roles: ['admin', 'owner'],
       strong: true,
+      preflight: false,
       headers: [{ name: 'X-Role', parts: [{ variable: 'grant.role' }] }],
     });
     expect(fact?.routes[1]).toEqual({
@@ -118,6 +119,7 @@ describe('what is loaded', () => {
       access: 'authenticated',
       roles: [],
       strong: false,
+      preflight: false,
       headers: [],
     });
   });

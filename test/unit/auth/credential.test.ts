@@ -6,6 +6,7 @@ import { createToken, hashToken } from '../../../src/auth/token.js';
 
 const OURS = 'eyJ.ours.x';
 const KNOWN = 'eyJ.known.x';
+const LATELY = 'eyJ.lately.x';
 const FOREIGN = 'eyJ.foreign.x';
 const CLAIMS = {
   kind: 'jwt',
@@ -19,7 +20,8 @@ const TOKEN = createToken();
 const SESSION = createToken();
 
 let asked: string[] = [];
-const JWT: Pick<JwtVerifier, 'present'> = {
+const JWT: Pick<JwtVerifier, 'present' | 'recall'> = {
+  recall: bearer => (bearer === LATELY ? CLAIMS : undefined),
   present(bearer) {
     asked.push(bearer);
     return bearer === OURS ? { kind: 'unverified', token: OURS } : bearer === KNOWN ? CLAIMS : null;
@@ -42,6 +44,11 @@ const session = { kind: 'token', hash: hashToken(SESSION) };
 test('a JWT of ours wins over the cookie, verified or not', () => {
   expect(read(`Bearer ${OURS}`, SESSION)).toEqual({ kind: 'unverified', token: OURS });
   expect(read(`bearer  ${KNOWN} `, SESSION)).toBe(CLAIMS);
+});
+
+test('one that was seen lately is known at once', () => {
+  expect(read(`Bearer ${LATELY}`, SESSION)).toBe(CLAIMS);
+  expect(asked).toEqual([]);
 });
 
 test("another issuer's JWT is the app's own business where there is a cookie, else it is bad", () => {
