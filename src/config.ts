@@ -21,7 +21,14 @@ import {
   type JwtConfig,
   type JwtValues,
 } from './config-jwt.js';
-import { canonicalHost, issuerUrl, oidcScopes, parentDomain, signInProblems } from './sign-in/settings.js';
+import {
+  canonicalHost,
+  issuerUrl,
+  oidcScopes,
+  parentDomain,
+  signInProblems,
+  type SignInSettings,
+} from './sign-in/settings.js';
 import { defaultReplica, isReplicaName } from './store/replica-name.js';
 
 /** The configuration cannot be used; the message has a line for each problem. */
@@ -512,6 +519,7 @@ export function readConfig(
   };
   /** Settings that were given or have a default, well or badly. */
   const present = new Set<SettingKey>();
+  const refused = new Set<SettingKey>();
   const read = <K extends SettingKey>(key: K): Values[K] => {
     const { allowed, parse } = SETTINGS[key];
     const given = find(key);
@@ -519,6 +527,9 @@ export function readConfig(
       present.add(key);
     }
     const parsed = given === null || given === undefined ? null : parse(given.text);
+    if (parsed === undefined || given === undefined) {
+      refused.add(key);
+    }
     if (parsed === undefined) {
       problems.push({ name: given!.name, value: given!.shown, allowed });
     }
@@ -585,7 +596,18 @@ export function readConfig(
       allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
     });
   }
-  problems.push(...signInProblems(config, key => SETTINGS[key].variable));
+  const unlessRefused = <K extends keyof SignInSettings>(key: K): SignInSettings[K] | undefined =>
+    refused.has(key) ? undefined : config[key];
+  const signInSettings = {
+    cookie: unlessRefused('cookie'),
+    loginUrl: unlessRefused('loginUrl'),
+    oidcIssuer: unlessRefused('oidcIssuer'),
+    oidcClientId: unlessRefused('oidcClientId'),
+    oidcClientSecret: unlessRefused('oidcClientSecret'),
+    signInHost: unlessRefused('signInHost'),
+    cookieDomain: unlessRefused('cookieDomain'),
+  };
+  problems.push(...signInProblems(signInSettings, key => SETTINGS[key].variable));
   if (problems.length > 0) {
     throw new ConfigError(problems);
   }
