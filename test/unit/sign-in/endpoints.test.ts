@@ -245,6 +245,7 @@ describe('callback', () => {
       ['/_gatebell/callback', proxied(HOST, [['Cookie', cookie]])],
     ] as const) {
       expect((await site.ask(path, headers)).status, path).toBe(400);
+      expect(observed.at(-1), path).toEqual({ event: 'sign_in_refused', reason: 'bad_flow', detail: null });
     }
     expect([redeemed, begun]).toEqual([[], []]);
   });

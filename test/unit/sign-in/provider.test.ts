@@ -202,11 +202,12 @@ describe('a code', () => {
   });
 
   test.each([
-    ['without TLS', 'http://id.example.com/token'],
-    ['that nobody answers', 'http://127.0.0.1:1/token'],
-  ])('goes to no address %s', async (_, tokenEndpoint) => {
+    ['without TLS', 'http://id.example.com/token', 'the provider names an address without TLS'],
+    ['that nobody answers', 'http://127.0.0.1:1/token', 'fetch failed'],
+  ])('goes to no address %s', async (_, tokenEndpoint, detail) => {
     const refusal = await refusalOf((await ready({ token_endpoint: tokenEndpoint })).redeem(ANSWER, FLOW));
     expect(refusal.code).toBe('provider_unavailable');
+    expect(refusal.detail).toContain(detail);
     expect(refusal.message).not.toContain('the-code');
   });
 
