@@ -11,6 +11,7 @@ const PACKAGES = {
   caddy: 'caddy',
   chromium: 'chromium',
   'docker-compose': 'docker-compose',
+  haproxy: 'haproxy',
   nginx: 'nginx',
   pgbouncer: 'pgbouncer',
   promtool: 'prometheus',

@@ -1,0 +1,34 @@
+/** Debian's Caddy with deploy/caddy/Caddyfile as it is: only the addresses are of the test, from the environment. */
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { freePort } from '../../../src/dev/postgres.js';
+import { findTool } from '../tool.js';
+import { deployFile, startProxy, withStripping, type TestProxy } from './proxy.js';
+
+export const caddy: TestProxy = {
+  name: 'Caddy',
+  kind: 'real',
+  // 503 once it knows that all of them are gone.
+  unanswered: [502, 503],
+  async start({ gates, app, strip = false }) {
+    const port = await freePort();
+    return startProxy(port, async scratch => {
+      const file = path.join(scratch, 'Caddyfile');
+      const text = await readFile(deployFile('caddy/Caddyfile'), 'utf8');
+      // Its admin endpoint has one fixed port, and there are several of them.
+      await writeFile(file, `{\n\tadmin off\n\tpersist_config off\n}\n${strip ? withStripping(text) : text}`);
+      return {
+        program: findTool('caddy'),
+        args: ['run', '--adapter', 'caddyfile', '--config', file],
+        env: {
+          SITE: `http://:${port}`,
+          GATE_UPSTREAMS: gates.map(gate => gate.auth).join(' '),
+          APP_UPSTREAM: app,
+          HOME: scratch,
+          XDG_DATA_HOME: scratch,
+          XDG_CONFIG_HOME: scratch,
+        },
+      };
+    });
+  },
+};

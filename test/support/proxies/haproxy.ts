@@ -1,0 +1,35 @@
+/** Debian's HAProxy with the files of deploy/haproxy as they are: only the addresses are of the test, from the environment. */
+import { freePort } from '../../../src/dev/postgres.js';
+import { findTool } from '../tool.js';
+import { deployFile, startProxy, type TestProxy } from './proxy.js';
+
+/** As many replicas as the file names. */
+const REPLICAS = [1, 2, 3];
+
+export const haproxy: TestProxy = {
+  name: 'HAProxy',
+  kind: 'real',
+  unanswered: [503],
+  // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
+  async start({ gates, app }) {
+    const port = await freePort();
+    const gate = await freePort();
+    const addresses = REPLICAS.map((number, index) => {
+      const { auth, ops } = gates[index % gates.length]!;
+      return { [`GATE_${number}`]: auth, [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
+    });
+    return startProxy(port, () =>
+      Promise.resolve({
+        program: findTool('haproxy'),
+        args: ['-db', '-f', deployFile('haproxy/haproxy.cfg')],
+        env: {
+          SITE: `127.0.0.1:${port}`,
+          APP: app,
+          GATE: `127.0.0.1:${gate}`,
+          GATEBELL_LUA: deployFile('haproxy/gatebell.lua'),
+          ...Object.assign({}, ...addresses),
+        },
+      }),
+    );
+  },
+};

@@ -1,0 +1,41 @@
+/** Debian's nginx with the files of deploy/nginx as they are: only the addresses are of the test. */
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { freePort } from '../../../src/dev/postgres.js';
+import { findTool } from '../tool.js';
+import { deployFile, startProxy, withStripping, type TestProxy } from './proxy.js';
+
+export const nginx: TestProxy = {
+  name: 'nginx',
+  kind: 'real',
+  unanswered: [503],
+  async start({ gates, app, strip = false }) {
+    const port = await freePort();
+    return startProxy(port, async scratch => {
+      const gatebell = path.join(scratch, 'gatebell');
+      await cp(deployFile('nginx'), gatebell, { recursive: true });
+      await writeFile(path.join(gatebell, 'gatebell-listen.conf'), `listen 127.0.0.1:${port};\nserver_name _;\n`);
+      const upstream = path.join(gatebell, 'gatebell-upstream.conf');
+      const servers = gates.map(gate => `    server ${gate.auth} max_fails=1 fail_timeout=2s;`).join('\n');
+      const addresses = (await readFile(upstream, 'utf8'))
+        .replace(/^ *server 127\.0\.0\.1:42.*\n/gm, '')
+        .replace('zone gatebell 64k;', `zone gatebell 64k;\n${servers}`)
+        .replace(/server 127\.0\.0\.1:8000;/, `server ${app};`);
+      await writeFile(upstream, addresses);
+      if (strip) {
+        const file = path.join(gatebell, 'gatebell.conf');
+        await writeFile(file, withStripping(await readFile(file, 'utf8')));
+      }
+      const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+        .map(name => `${name}_temp_path ${scratch}/${name};`)
+        .join(' ');
+      const conf = path.join(scratch, 'nginx.conf');
+      await writeFile(
+        conf,
+        `daemon off; master_process off; pid ${scratch}/pid; error_log stderr warn;
+         events { worker_connections 256; } http { access_log off; ${temporary} include gatebell/gatebell.conf; }\n`,
+      );
+      return { program: findTool('nginx'), args: ['-p', scratch, '-c', conf, '-e', 'stderr'] };
+    });
+  },
+};
