@@ -1,0 +1,160 @@
+/** What a client makes up: names of the gate, of the proxy, and requests that two parties may read in two ways. */
+import { expect } from 'vitest';
+import { privateSpellings } from '../../support/path-corpus.js';
+import { bearer, bytesOf, exchangeBytes, statusesOf, type Pairs } from '../../support/proxy-client.js';
+import { whoReadsPrivate } from '../../support/reference-normalisers.js';
+import type { Behaviour } from './behaviours.js';
+import { identityOf } from './verdicts.js';
+
+const IDENTITY = ['Remote-User', 'Remote-Name', 'Remote-Email', 'Remote-Groups', 'X-Gatebell-App', 'X-Gatebell-Role'];
+
+/** Every spelling that an app may take for the name: hyphens or underscores in each place, in three cases. */
+function spellingsOf(name: string): string[] {
+  const separated = name
+    .split('-')
+    .reduce<string[]>(
+      (heads, part) => (heads.length === 0 ? [part] : heads.flatMap(head => [`${head}-${part}`, `${head}_${part}`])),
+      [],
+    );
+  return separated.flatMap(spelling => [spelling, spelling.toLowerCase(), spelling.toUpperCase()]);
+}
+
+/** What a client would have to say to be taken for a proxy, on whatever dialect. */
+const FORWARDING: Pairs = [
+  ['X-Forwarded-Method', 'OPTIONS'],
+  ['X-Forwarded-Proto', 'gopher'],
+  ['X-Forwarded-Host', 'spoofed.test'],
+  ['X-Forwarded-Uri', '/share/spoofed'],
+  ['X-Forwarded-Port', '6666'],
+  ['X-Forwarded-Prefix', '/spoofed'],
+  ['X-Forwarded-Server', 'spoofed'],
+  ['X-Original-URL', 'http://photos.test/share/spoofed'],
+  ['X-Original-URI', '/share/spoofed'],
+  ['X-Original-Method', 'OPTIONS'],
+  ['X-Rewrite-URL', '/share/spoofed'],
+  ['X-Gatebell-Reason', 'spoofed'],
+  ['X-Gatebell-Secret', 'spoofed'],
+  ['Forwarded', 'for=6.6.6.6;host=spoofed.test'],
+  ['X_Forwarded_Host', 'spoofed.test'],
+  ['X_Forwarded_Uri', '/share/spoofed'],
+  ['X_Original_URL', '/share/spoofed'],
+];
+
+const request = (line: string, ...headers: Pairs): string => bytesOf(`${line} HTTP/1.1`, headers);
+const HOST = ['Host', 'photos.test'] as const;
+
+export const SPOOFS: readonly Behaviour[] = [
+  {
+    title: 'identity headers of a client never reach the app: any case, underscores, twice, on a public route too',
+    async run({ port, app, dora }) {
+      const made: Pairs = IDENTITY.flatMap(name => spellingsOf(name).map(spelling => [spelling, 'root'] as const));
+      const twice = IDENTITY.flatMap(name => [[name, 'root'] as const, [name, 'wheel'] as const]);
+      for (const spoofed of [made, twice]) {
+        await exchangeBytes(port, request('GET /share/x', HOST, ...spoofed));
+        expect(identityOf(app.received.at(-1)?.headers)).toEqual({ 'x-gatebell-app': 'photos' });
+        await exchangeBytes(port, request('GET /album', HOST, ...bearer(dora), ...spoofed));
+        expect(identityOf(app.received.at(-1)?.headers)).toEqual({
+          'remote-user': 'dora',
+          'x-gatebell-app': 'photos',
+          'x-gatebell-role': 'user',
+        });
+      }
+    },
+  },
+  {
+    title: 'forwarding headers of a client change no decision, and do not reach the app',
+    async run({ port, app, world }) {
+      const before = app.received.length;
+      expect(statusesOf(await exchangeBytes(port, request('GET /album', HOST, ...FORWARDING)))).toEqual([401]);
+      expect(
+        statusesOf(await exchangeBytes(port, request('GET /share/x', ['Host', 'evil.test'], ...FORWARDING))),
+      ).toEqual([403]);
+      // One by one as well: another could have made it fail.
+      for (const header of FORWARDING) {
+        expect(statusesOf(await exchangeBytes(port, request('GET /album', HOST, header))), header[0]).toEqual([401]);
+      }
+      expect(app.received).toHaveLength(before);
+      const allowed = request('GET /album', HOST, ...bearer(world.alice), ...FORWARDING, ['X-Real-IP', '6.6.6.6']);
+      expect(statusesOf(await exchangeBytes(port, allowed))).toEqual([200]);
+      expect(app.received).toHaveLength(before + 1);
+      expect(JSON.stringify(app.received.at(-1))).not.toMatch(/spoofed|gopher|6666|6\.6\.6\.6/);
+    },
+  },
+  {
+    title: 'headers that Connection names are still told to the gate and the app',
+    async run({ port, app, world }) {
+      const before = app.received.length;
+      for (const name of ['X-Forwarded-Uri', 'X-Forwarded-Host', 'X-Original-URL', 'Cookie', 'Authorization']) {
+        const text = await exchangeBytes(
+          port,
+          `GET /album HTTP/1.1\r\nHost: photos.test\r\nConnection: close, ${name}\r\n\r\n`,
+        );
+        expect(statusesOf(text), name).toEqual([401]);
+      }
+      expect(app.received).toHaveLength(before);
+      const token = bearer(world.alice).map(([name, value]) => `${name}: ${value}\r\n`);
+      await exchangeBytes(
+        port,
+        `GET /album HTTP/1.1\r\nHost: photos.test\r\n${token.join('')}Connection: close, Remote-User, X-Gatebell-Role\r\n\r\n`,
+      );
+      expect(app.received).toHaveLength(before + 1);
+      expect(identityOf(app.received.at(-1)?.headers)).toMatchObject({
+        'remote-user': 'alice',
+        'x-gatebell-role': 'user',
+      });
+    },
+  },
+  {
+    title:
+      'hundreds of spellings of a private path: none reaches the app without a credential as one that it may read as private',
+    async run({ port, app }) {
+      const before = app.received.length;
+      expect(statusesOf(await exchangeBytes(port, request('GET /pub/x', HOST)))).toEqual([200]);
+      expect(app.received).toHaveLength(before + 1);
+      const spellings = privateSpellings();
+      expect(spellings.length).toBeGreaterThan(300);
+      for (let i = 0; i < spellings.length; i += 8) {
+        await Promise.all(spellings.slice(i, i + 8).map(path => exchangeBytes(port, request(`GET ${path}`, HOST))));
+      }
+      const reached = app.received.slice(before).map(({ url }) => [url, whoReadsPrivate(url)]);
+      expect(reached.filter(([, reader]) => reader !== null)).toEqual([]);
+    },
+  },
+  {
+    title: 'an absolute target is decided by its own host, or refused; the status where Host says another',
+    async run({ port, app, world }) {
+      const before = app.received.length;
+      const other = statusesOf(await exchangeBytes(port, request('GET http://evil.test/share/x', HOST)));
+      expect([400, 403]).toContain(other[0]);
+      expect(
+        statusesOf(await exchangeBytes(port, request('GET http://photos.test/album', ['Host', 'evil.test'])))[0],
+      ).toBeGreaterThanOrEqual(400);
+      expect(statusesOf(await exchangeBytes(port, request('GET http://photos.test/album', HOST)))).toEqual([401]);
+      expect(app.received).toHaveLength(before);
+      await exchangeBytes(port, request('GET http://photos.test/album?x', HOST, ...bearer(world.alice)));
+      expect(app.received.slice(before)).toMatchObject([{ headers: { host: ['photos.test'] } }]);
+      expect(app.received.at(-1)?.url.replace('http://photos.test', '')).toBe('/album?x');
+      return String(other[0]);
+    },
+  },
+  {
+    title: 'Host, Authorization or Cookie twice: refused, and nothing reaches the app; the statuses',
+    async run({ port, app, world }) {
+      const before = app.received.length;
+      const token = bearer(world.alice)[0]!;
+      const statuses = [];
+      for (const headers of [
+        [HOST, ['Host', 'evil.test'], token],
+        [HOST, token, ['Authorization', 'Bearer gb_other']],
+        [HOST, ['Cookie', `gatebell=${world.session}`], ['Cookie', 'gatebell=other']],
+      ] satisfies Pairs[]) {
+        const [status = 0] = statusesOf(await exchangeBytes(port, request('GET /album', ...headers)));
+        expect(status).toBeGreaterThanOrEqual(400);
+        expect(status).toBeLessThan(500);
+        statuses.push(status);
+      }
+      expect(app.received).toHaveLength(before);
+      return statuses.join(', ');
+    },
+  },
+];
