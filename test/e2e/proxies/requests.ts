@@ -83,7 +83,9 @@ export const REQUESTS: readonly Behaviour[] = [
       const body = 'x'.repeat(BODY_BYTES);
       const posted = await call({ method: 'POST', path: '/upload', headers: bearer(world.alice), body });
       expect(posted.seen).toMatchObject({ method: 'POST', bodyBytes: BODY_BYTES });
-      expect(statusesOf(await postAfterContinue(port, bearer(world.alice), body))).toEqual([100, 200]);
+      // A proxy may say 100 for itself, and once more for the app.
+      const statuses = statusesOf(await postAfterContinue(port, bearer(world.alice), body));
+      expect([statuses[0], statuses.at(-1)]).toEqual([100, 200]);
       expect(app.received.at(-1)).toMatchObject({ bodyBytes: BODY_BYTES });
       const before = app.received.length;
       expect(statusesOf(await postAfterContinue(port, [], body))).toEqual([401]);

@@ -10,13 +10,14 @@ export const caddy: TestProxy = {
   kind: 'real',
   // 503 once it knows that all of them are gone.
   unanswered: [502, 503],
+  retriesCuts: true,
   async start({ gates, app, strip = false }) {
     const port = await freePort();
     return startProxy(port, async scratch => {
       const file = path.join(scratch, 'Caddyfile');
       const text = await readFile(deployFile('caddy/Caddyfile'), 'utf8');
       // Its admin endpoint has one fixed port, and there are several of them.
-      await writeFile(file, `{\n\tadmin off\n\tpersist_config off\n}\n${strip ? withStripping(text) : text}`);
+      await writeFile(file, `{\n\tadmin off\n}\n${strip ? withStripping(text) : text}`);
       return {
         program: findTool('caddy'),
         args: ['run', '--adapter', 'caddyfile', '--config', file],

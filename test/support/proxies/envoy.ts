@@ -10,7 +10,8 @@
  * - source/common/http/conn_manager_utility.cc, path_utility.cc, http1/codec_impl.cc: use_remote_address, X-Forwarded-*, normalize_path,
  *   merge_slashes, path_with_escaped_slashes_action, fragments refused, headers_with_underscores_action, the authority of an absolute target, Host
  *   twice is one value with a comma, HTTP/1.0 is answered 426;
- * - source/common/http/async_client_impl.cc and router/retry_state_impl.cc: X-Forwarded-For of Envoy itself, retries asked for by headers.
+ * - source/common/http/async_client_impl.cc, router/retry_state_impl.cc and upstream/outlier_detection_impl.cc: X-Forwarded-For of Envoy itself,
+ *   retries asked for by headers, replicas that failed left alone.
  * Left out: HTTP/2 and 3, TLS, health checks (they only make failing over sooner), statistics, timeouts.
  */
 import { Agent } from 'node:http';
@@ -53,8 +54,15 @@ interface ConnectionManager {
   readonly http_filters: readonly { readonly name: string; readonly typed_config: unknown }[];
 }
 
+interface OutlierDetection {
+  readonly consecutive_local_origin_failure: number;
+  readonly base_ejection_time: string;
+  readonly max_ejection_percent: number;
+}
+
 interface Bootstrap {
   readonly static_resources: {
+    readonly clusters: readonly { readonly name: string; readonly outlier_detection?: OutlierDetection }[];
     readonly listeners: readonly {
       readonly filter_chains: readonly { readonly filters: readonly { readonly typed_config: ConnectionManager }[] }[];
     }[];
@@ -102,22 +110,44 @@ function normalisePath(target: string, manager: ConnectionManager): string | nul
   return path + query;
 }
 
-/** Sends the check to one replica after the other, as the two headers ask. */
-function createCheckClient(gates: readonly string[]): (ask: CheckRequest) => Promise<PlainAnswer | null> {
+/** Sends the check to one replica after the other, as the two headers ask, and leaves alone what has failed. */
+function createCheckClient(
+  gates: readonly string[],
+  { consecutive_local_origin_failure: failuresMax, base_ejection_time, max_ejection_percent }: OutlierDetection,
+): (ask: CheckRequest) => Promise<PlainAnswer | null> {
   const agent = new Agent({ keepAlive: true });
+  const ejectionMs = Number.parseFloat(base_ejection_time) * 1_000;
+  const ejectedUntil = new Map<string, number>();
   let turn = 0;
+
+  const isEjected = (gate: string): boolean => (ejectedUntil.get(gate) ?? 0) > performance.now();
+  const next = (): string => {
+    const healthy = gates.filter(gate => !isEjected(gate));
+    const choice = healthy.length === 0 ? gates : healthy;
+    return choice[turn++ % choice.length]!;
+  };
+  const fail = (gate: string): void => {
+    const ejected = gates.filter(isEjected).length;
+    // One may always be ejected, and more up to the percentage.
+    if (failuresMax === 1 && (ejected === 0 || ((ejected + 1) * 100) / gates.length <= max_ejection_percent)) {
+      ejectedUntil.set(gate, performance.now() + ejectionMs);
+    }
+  };
+
   return async ({ method, path, headers }) => {
     const retries = headers.get('x-envoy-retry-on')?.includes('reset')
       ? Number(headers.get('x-envoy-max-retries') ?? 1)
       : 0;
     headers.removeWhere(name => name.startsWith('x-envoy-retry') || name === 'x-envoy-max-retries');
     for (let attempt = 0; attempt <= retries; attempt += 1) {
+      const address = next();
       try {
-        return await askPlain({ address: gates[turn++ % gates.length]!, method, path, headers, agent });
+        return await askPlain({ address, method, path, headers, agent });
       } catch (error) {
         if (!(error instanceof NoAnswerError)) {
           throw error;
         }
+        fail(address);
       }
     }
     return null;
@@ -173,11 +203,16 @@ export const envoy: TestProxy = {
   name: 'Envoy',
   kind: 'conformance',
   unanswered: [503],
+  retriesCuts: true,
   // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
   async start({ gates, app }) {
     const bootstrap = parse(await readFile(deployFile('envoy/envoy.yaml'), 'utf8')) as Bootstrap;
     const manager = bootstrap.static_resources.listeners[0]!.filter_chains[0]!.filters[0]!.typed_config;
-    const check = createCheckClient(gates.map(gate => gate.auth));
+    const cluster = bootstrap.static_resources.clusters.find(({ name }) => name === 'gatebell');
+    const check = createCheckClient(
+      gates.map(gate => gate.auth),
+      cluster!.outlier_detection!,
+    );
 
     const mutate = ({ mutations }: HeaderMutation, headers: HeaderList): void => {
       for (const { remove } of mutations.request_mutations) {

@@ -10,6 +10,7 @@ export const haproxy: TestProxy = {
   name: 'HAProxy',
   kind: 'real',
   unanswered: [503],
+  retriesCuts: true,
   // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
   async start({ gates, app }) {
     const port = await freePort();

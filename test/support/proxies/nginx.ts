@@ -9,6 +9,7 @@ export const nginx: TestProxy = {
   name: 'nginx',
   kind: 'real',
   unanswered: [503],
+  retriesCuts: true,
   async start({ gates, app, strip = false }) {
     const port = await freePort();
     return startProxy(port, async scratch => {

@@ -129,6 +129,14 @@ export interface PlainExchange {
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
+/** The app's answer as it goes to the client: what it says of its own connection is not said of the client's. */
+function answerWith(response: ServerResponse, answer: IncomingMessage): void {
+  const headers = new HeaderList(answer.rawHeaders);
+  headers.removeWhere(name => HOP_BY_HOP.has(name.toLowerCase()));
+  response.writeHead(answer.statusCode ?? 502, headers.raw);
+  answer.pipe(response);
+}
+
 /** Starts a server that gives each request to `handle`; what that throws is answered 500. */
 export async function startPlainServer(
   port: number,
@@ -178,8 +186,7 @@ export async function startPlainServer(
           setHost: false,
         });
         onward.on('response', answer => {
-          response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
-          answer.pipe(response);
+          answerWith(response, answer);
         });
         onward.on('error', () => response.destroy());
         message.pipe(onward);
@@ -223,8 +230,7 @@ export async function startPlainServer(
           socket.on('close', () => appSocket.destroy());
         });
         onward.on('response', answer => {
-          response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
-          answer.pipe(response);
+          answerWith(response, answer);
         });
         onward.on('error', () => socket.destroy());
         onward.end();

@@ -33,6 +33,8 @@ export interface TestProxy {
   readonly kind: 'real' | 'conformance';
   /** What a client may get when no replica answers. */
   readonly unanswered: readonly number[];
+  /** Whether it asks another replica when a connection is cut before the answer; all do when none can be opened. */
+  readonly retriesCuts: boolean;
   start(setup: ProxySetup): Promise<RunningProxy>;
 }
 

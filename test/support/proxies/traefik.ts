@@ -255,6 +255,7 @@ export const traefik: TestProxy = {
   name: 'Traefik',
   kind: 'conformance',
   unanswered: [500, 502, 503],
+  retriesCuts: false,
   async start({ gates, app, strip = false }) {
     const text = await readFile(deployFile('traefik/dynamic.yml'), 'utf8');
     const config = parse(strip ? withStripping(text) : text) as Dynamic;
