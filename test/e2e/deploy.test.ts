@@ -87,6 +87,15 @@ describe('caddy', () => {
   });
 });
 
+describe('haproxy', () => {
+  test('accepts the configuration with its Lua, without a warning', async () => {
+    const env = { GATEBELL_LUA: path.join(root, 'deploy/haproxy/gatebell.lua') };
+    const output = await run('haproxy', ['-c', '-f', 'deploy/haproxy/haproxy.cfg'], env);
+    expect(output).toContain('Configuration file is valid');
+    expect(output).not.toMatch(/WARNING|ALERT/);
+  });
+});
+
 describe('the roles of the compose file', () => {
   let database: TestDatabase;
   const roles = ['gatebell_owner', 'gatebell_replica'] as const;

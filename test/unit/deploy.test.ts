@@ -5,6 +5,8 @@ import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { ENVOY_PREFIX } from '../../src/auth/dialect-envoy.js';
+import { haproxyDialect } from '../../src/auth/dialect-haproxy.js';
 import { nginxDialect } from '../../src/auth/dialect-nginx.js';
 import { forwardDialect } from '../../src/auth/dialect-forward.js';
 import { createReplySender } from '../../src/auth/reply.js';
@@ -87,6 +89,58 @@ interface TraefikStatic {
   >;
 }
 
+interface EnvoyPatterns {
+  readonly patterns: readonly { readonly exact: string }[];
+}
+
+interface EnvoyAuthz {
+  readonly failure_mode_allow: boolean;
+  readonly clear_route_cache: boolean;
+  readonly allowed_headers: EnvoyPatterns;
+  readonly http_service: {
+    readonly server_uri: { readonly cluster: string };
+    readonly path_prefix: string;
+    readonly authorization_response: {
+      readonly allowed_upstream_headers: EnvoyPatterns;
+      readonly allowed_client_headers: EnvoyPatterns;
+    };
+  };
+}
+
+interface EnvoyMutation {
+  readonly mutations: { readonly request_mutations: readonly { readonly remove: string }[] };
+}
+
+interface EnvoyBootstrap {
+  readonly static_resources: {
+    readonly listeners: readonly {
+      readonly filter_chains: readonly {
+        readonly filters: readonly {
+          readonly typed_config: {
+            readonly common_http_protocol_options: { readonly headers_with_underscores_action: string };
+            readonly http_filters: readonly { readonly name: string; readonly typed_config: unknown }[];
+          };
+        }[];
+      }[];
+    }[];
+    readonly clusters: readonly {
+      readonly name: string;
+      readonly common_lb_config?: { readonly healthy_panic_threshold: { readonly value: number } };
+      readonly health_checks?: readonly { readonly http_health_check: { readonly path: string } }[];
+      readonly load_assignment: {
+        readonly endpoints: readonly {
+          readonly lb_endpoints: readonly {
+            readonly endpoint: {
+              readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } };
+              readonly health_check_config?: { readonly port_value: number };
+            };
+          }[];
+        }[];
+      };
+    }[];
+  };
+}
+
 interface Prometheus {
   readonly rule_files: readonly string[];
   readonly scrape_configs: readonly {
@@ -121,6 +175,17 @@ const packageJson = JSON.parse(read('package.json')) as {
   readonly version: string;
   readonly engines?: { readonly node?: string };
 };
+
+/** What the gate looks at in the request of a client, besides its target. */
+const ASKED_HEADERS = [
+  'accept',
+  'access-control-request-method',
+  'authorization',
+  'cookie',
+  'origin',
+  'sec-fetch-mode',
+  'x-requested-with',
+];
 
 /** What `${NAME:-default}` is when nothing is set. */
 const withDefaults = (text: string): string => text.replace(/\$\{\w+:-([^}]*)\}/g, '$1');
@@ -380,7 +445,7 @@ describe('Traefik', () => {
     for (const router of Object.values(traefik.routers)) {
       expect(Object.keys(traefik.services)).toContain(router.service);
       if (router.service !== 'gatebell') {
-        expect(router.middlewares).toContain('gatebell');
+        expect(router.middlewares).toEqual(['unclaimed', 'gatebell']);
       }
     }
   });
@@ -442,13 +507,119 @@ describe('Caddy', () => {
     const names = await identityHeaders();
     const removed = [...caddyfile.matchAll(/^\s*request_header -(\S+)$/gm)].map(match => match[1] ?? '');
     const copied = /^\s*copy_headers (.+)$/m.exec(caddyfile)?.[1]?.split(' ') ?? [];
-    expect(lowerCase(removed)).toEqual(names);
+    const isRemoved = (name: string): boolean =>
+      lowerCase(removed).some(line => line === name || (line.endsWith('*') && name.startsWith(line.slice(0, -1))));
+    expect(names.filter(name => !isRemoved(name))).toEqual([]);
     expect(lowerCase(copied)).toEqual(names);
     expect(caddyfile.indexOf('request_header')).toBeLessThan(caddyfile.indexOf('forward_auth {$'));
   });
 
   test('asks the endpoint of its dialect', () => {
     expect(caddyfile).toMatch(/^\s*uri \/auth\/forward$/m);
+  });
+});
+
+describe('HAProxy', () => {
+  const cfg = read('deploy/haproxy/haproxy.cfg').replace(/^\s*#.*$/gm, '');
+  const lua = read('deploy/haproxy/gatebell.lua');
+  const namesIn = (table: string): string[] =>
+    [...(new RegExp(`^local ${table} = \\{([^}]*)\\}`, 'm').exec(lua)?.[1] ?? '').matchAll(/'([^']+)'/g)].map(
+      m => m[1]!,
+    );
+
+  test('removes every identity header that a client sends, in either spelling, before it asks', async () => {
+    const removed = [...cfg.matchAll(/http-request del-header (\S+)(?: -m (\w+))?/g)].map(
+      ([, name = '', method]) => new RegExp(method === 'reg' ? name : `^${name}$`),
+    );
+    for (const name of await identityHeaders()) {
+      for (const spelling of [name, name.replaceAll('-', '_'), name.replace('-', '_')]) {
+        expect(
+          removed.some(pattern => pattern.test(spelling)),
+          spelling,
+        ).toBe(true);
+      }
+    }
+    expect(cfg.lastIndexOf('del-header')).toBeLessThan(cfg.indexOf('lua.gatebell'));
+  });
+
+  test('asks the endpoint of its dialect, and takes over the full set of identity headers', async () => {
+    expect(lua).toContain(`/auth/${haproxyDialect.name}`);
+    expect(namesIn('COPIED').sort()).toEqual([...(await identityHeaders()), 'authorization', 'cookie'].sort());
+  });
+
+  test('tells the gate every header that it looks at', () => {
+    expect(namesIn('PASSED').sort()).toEqual([...ASKED_HEADERS].sort());
+  });
+
+  test('balances over several replicas, by their readiness', () => {
+    expect(cfg).toContain('option httpchk GET /readyz');
+    expect(cfg.match(/^\s*server gatebell-\d "\$GATE_\d" port "\$GATE_\d_OPS_PORT"$/gm)).toHaveLength(3);
+  });
+});
+
+describe('Envoy', () => {
+  const { listeners, clusters } = readYaml<EnvoyBootstrap>('deploy/envoy/envoy.yaml').static_resources;
+  const manager = listeners[0]!.filter_chains[0]!.filters[0]!.typed_config;
+  const filter = <T>(name: string): T =>
+    manager.http_filters.find(({ name: of }) => of === `envoy.filters.http.${name}`)?.typed_config as T;
+  const authz = filter<EnvoyAuthz>('ext_authz');
+  const exact = ({ patterns }: EnvoyPatterns): string[] => patterns.map(({ exact: name }) => name).sort();
+
+  test('lets nobody through when the gate fails', () => {
+    expect(authz.failure_mode_allow).toBe(false);
+    expect(authz.clear_route_cache).toBe(false);
+  });
+
+  test('asks the endpoint of its dialect, and tells it every header that it looks at', () => {
+    expect(authz.http_service.path_prefix).toBe(ENVOY_PREFIX);
+    expect(exact(authz.allowed_headers)).toEqual([...ASKED_HEADERS, 'x-forwarded-for', 'x-forwarded-proto'].sort());
+  });
+
+  test('removes every identity header that a client sends before it asks, and takes over the full set', async () => {
+    const names = await identityHeaders();
+    const { mutations } = filter<EnvoyMutation>('header_mutation');
+    expect(mutations.request_mutations.map(({ remove }) => remove)).toEqual(expect.arrayContaining(names));
+    expect(manager.http_filters.map(({ name }) => name.split('.').at(-1))).toEqual([
+      'header_mutation',
+      'ext_authz',
+      'router',
+    ]);
+    const { authorization_response: answer } = authz.http_service;
+    expect(exact(answer.allowed_upstream_headers)).toEqual([...names, 'authorization', 'cookie'].sort());
+    expect(manager.common_http_protocol_options.headers_with_underscores_action).toBe('DROP_HEADER');
+  });
+
+  test('tells the client why, and sets no cookie of the gate', () => {
+    const { authorization_response: answer } = authz.http_service;
+    expect(exact(answer.allowed_client_headers)).toEqual(
+      ['cache-control', 'location', 'retry-after', 'www-authenticate', 'x-gatebell-reason'].sort(),
+    );
+  });
+
+  test('believes no X-Forwarded-* of a client, and normalises paths before anybody looks at them', () => {
+    expect(manager).toMatchObject({
+      use_remote_address: true,
+      normalize_path: true,
+      merge_slashes: true,
+      path_with_escaped_slashes_action: 'REJECT_REQUEST',
+    });
+  });
+
+  test('balances over all replicas, by their readiness', () => {
+    const cluster = clusters.find(({ name }) => name === authz.http_service.server_uri.cluster);
+    expect(cluster?.health_checks?.[0]?.http_health_check.path).toBe('/readyz');
+    expect(cluster?.common_lb_config?.healthy_panic_threshold.value).toBe(0);
+    const endpoints = cluster?.load_assignment.endpoints[0]?.lb_endpoints.map(({ endpoint }) => ({
+      ...endpoint.address.socket_address,
+      ops: endpoint.health_check_config?.port_value,
+    }));
+    expect(endpoints).toEqual(
+      replicas.map(([name, { environment }]) => ({
+        address: name,
+        port_value: Number(environment?.['GATEBELL_PORT']),
+        ops: Number(environment?.['GATEBELL_OPS_PORT']),
+      })),
+    );
   });
 });
 

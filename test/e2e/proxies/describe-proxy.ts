@@ -13,17 +13,17 @@ declare module 'vitest' {
 
 export function describeProxy(proxy: TestProxy): void {
   describe(proxy.name, () => {
-    let stage: Stage;
+    let stage: Stage | undefined;
 
     beforeAll(async () => {
       stage = await setStage(proxy);
     });
 
-    afterAll(() => stage.stop());
+    afterAll(() => stage?.stop());
 
     for (const { title, run } of BEHAVIOURS) {
       test(title, async ({ task }) => {
-        const told = await run(stage);
+        const told = await run(stage!);
         if (told !== undefined) {
           task.meta.told = told;
         }

@@ -35,7 +35,7 @@ function postAfterContinue(port: number, headers: Pairs, body: string): Promise<
     });
     socket.setEncoding('latin1').on('data', (part: string) => {
       received += part;
-      if (/^HTTP\/1\.1 100 /.test(received) && !sent) {
+      if (received.startsWith('HTTP/1.1 100 ') && !sent) {
         sent = true;
         socket.write(body);
       } else if (!sent && /^HTTP\/1\.1 [2-5]/.test(received)) {

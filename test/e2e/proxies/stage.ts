@@ -66,7 +66,7 @@ export async function setStage(proxy: TestProxy): Promise<Stage> {
     replica,
     front,
     async stop() {
-      for (const end of started.reverse()) {
+      for (const end of started.toReversed()) {
         await end();
       }
       await app.stop();
