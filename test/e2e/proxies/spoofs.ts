@@ -111,8 +111,9 @@ export const SPOOFS: readonly Behaviour[] = [
       const before = app.received.length;
       expect(statusesOf(await exchangeBytes(port, request('GET /pub/x', HOST)))).toEqual([200]);
       expect(app.received).toHaveLength(before + 1);
-      const spellings = privateSpellings();
-      expect(spellings.length).toBeGreaterThan(300);
+      // All of them are tried on the gate itself in test/unit; here it is what the proxy makes of them.
+      const spellings = privateSpellings().filter((__, index) => index % 4 === 0);
+      expect(spellings.length).toBeGreaterThan(500);
       for (let i = 0; i < spellings.length; i += 8) {
         await Promise.all(spellings.slice(i, i + 8).map(path => exchangeBytes(port, request(`GET ${path}`, HOST))));
       }
@@ -133,7 +134,7 @@ export const SPOOFS: readonly Behaviour[] = [
       expect(app.received).toHaveLength(before);
       await exchangeBytes(port, request('GET http://photos.test/album?x', HOST, ...bearer(world.alice)));
       expect(app.received.slice(before)).toMatchObject([{ headers: { host: ['photos.test'] } }]);
-      expect(app.received.at(-1)?.url.replace('http://photos.test', '')).toBe('/album?x');
+      expect(app.received.at(-1)?.url).toBe('/album?x');
       return String(other[0]);
     },
   },
@@ -141,20 +142,26 @@ export const SPOOFS: readonly Behaviour[] = [
     title: 'Host, Authorization or Cookie twice: refused, and nothing reaches the app; the statuses',
     async run({ port, app, world }) {
       const before = app.received.length;
-      const token = bearer(world.alice)[0]!;
+      const [token] = bearer(world.alice);
       const statuses = [];
-      for (const headers of [
-        [HOST, ['Host', 'evil.test'], token],
-        [HOST, token, ['Authorization', 'Bearer gb_other']],
-        [HOST, ['Cookie', `gatebell=${world.session}`], ['Cookie', 'gatebell=other']],
+      for (const [first, second, ...others] of [
+        [HOST, ['Host', 'evil.test'], token!],
+        [token!, ['Authorization', 'Bearer gb_other'], HOST],
+        [['Cookie', `gatebell=${world.session}`], ['Cookie', 'gatebell=other'], HOST],
       ] satisfies Pairs[]) {
-        const [status = 0] = statusesOf(await exchangeBytes(port, request('GET /album', ...headers)));
-        expect(status).toBeGreaterThanOrEqual(400);
-        expect(status).toBeLessThan(500);
-        statuses.push(status);
+        // In either order: whoever took the first, or the last, would let one of them pass.
+        for (const pair of [
+          [first!, second!],
+          [second!, first!],
+        ] satisfies Pairs[]) {
+          const [status = 0] = statusesOf(await exchangeBytes(port, request('GET /album', ...pair, ...others)));
+          expect(status, JSON.stringify(pair)).toBeGreaterThanOrEqual(400);
+          expect(status, JSON.stringify(pair)).toBeLessThan(500);
+          statuses.push(status);
+        }
       }
       expect(app.received).toHaveLength(before);
-      return statuses.join(', ');
+      return statuses.filter((_, index) => index % 2 === 0).join(', ');
     },
   },
 ];
