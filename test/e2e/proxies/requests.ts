@@ -50,6 +50,8 @@ function postAfterContinue(port: number, headers: Pairs, body: string): Promise<
   });
 }
 
+const SECRET = 'what-proxies-and-replicas-share-0123456789';
+
 export const REQUESTS: readonly Behaviour[] = [
   {
     title: 'HEAD, OPTIONS, PUT, PATCH and DELETE are decided like GET, and reach the app as they are',
@@ -171,6 +173,28 @@ export const REQUESTS: readonly Behaviour[] = [
       });
       const own = ['Authorization', 'Basic dXNlcjpwYXNz'] as const;
       expect(await reach([['Cookie', session], own])).toEqual({ cookie: '', authorization: own[1] });
+    },
+  },
+  {
+    title: 'with GATEBELL_PROXY_SECRET the gate is told the secret by the proxy alone, and the app is not',
+    async run({ replica, front, app, world }) {
+      const sharing = await replica('secret', { GATEBELL_PROXY_SECRET: SECRET });
+      const told = await front({ gates: [gateOf(sharing)], secret: SECRET });
+      const guessed: Pairs = [['X-Gatebell-Secret', 'guessed-guessed-guessed-guessed-guessed']];
+      const ask = (port: number, headers: Pairs = []): Promise<string> =>
+        exchangeBytes(
+          port,
+          bytesOf('GET /album HTTP/1.1', [['Host', 'photos.test'], ...bearer(world.alice), ...headers]),
+        );
+      expect(statusesOf(await ask(told.port))).toEqual([200]);
+      expect(statusesOf(await ask(told.port, guessed))).toEqual([200]);
+      expect(JSON.stringify(app.received.slice(-2))).not.toMatch(new RegExp(`${SECRET}|guessed`));
+      const before = app.received.length;
+      const untold = await front({ gates: [gateOf(sharing)] });
+      for (const headers of [[], guessed, [['X-Gatebell-Secret', SECRET]]] satisfies Pairs[]) {
+        expect(statusesOf(await ask(untold.port, headers))).toEqual([403]);
+      }
+      expect(app.received).toHaveLength(before);
     },
   },
 ];

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, startProxy, withStripping, type TestProxy } from './proxy.js';
+import { deployFile, startProxy, switchOn, type TestProxy } from './proxy.js';
 
 export const caddy: TestProxy = {
   name: 'Caddy',
@@ -11,13 +11,13 @@ export const caddy: TestProxy = {
   // 503 once it knows that all of them are gone.
   unanswered: [502, 503],
   retriesCuts: true,
-  async start({ gates, app, strip = false }) {
+  async start({ gates, app, ...switches }) {
     const port = await freePort();
     return startProxy(port, async scratch => {
       const file = path.join(scratch, 'Caddyfile');
       const text = await readFile(deployFile('caddy/Caddyfile'), 'utf8');
       // Its admin endpoint has one fixed port, and there are several of them.
-      await writeFile(file, `{\n\tadmin off\n}\n${strip ? withStripping(text) : text}`);
+      await writeFile(file, `{\n\tadmin off\n}\n${switchOn(text, switches)}`);
       return {
         program: findTool('caddy'),
         args: ['run', '--adapter', 'caddyfile', '--config', file],
@@ -25,6 +25,7 @@ export const caddy: TestProxy = {
           SITE: `http://:${port}`,
           GATE_UPSTREAMS: gates.map(gate => gate.auth).join(' '),
           APP_UPSTREAM: app,
+          GATEBELL_PROXY_SECRET: switches.secret ?? '',
           HOME: scratch,
           XDG_DATA_HOME: scratch,
           XDG_CONFIG_HOME: scratch,

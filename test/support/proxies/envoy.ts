@@ -18,7 +18,7 @@ import { Agent } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { askPlain, HeaderList, NoAnswerError, startPlainServer, type PlainAnswer } from './plain-http.js';
-import { deployFile, type TestProxy } from './proxy.js';
+import { deployFile, switchOn, type TestProxy } from './proxy.js';
 
 interface Patterns {
   readonly patterns: readonly { readonly exact: string }[];
@@ -205,8 +205,8 @@ export const envoy: TestProxy = {
   unanswered: [503],
   retriesCuts: true,
   // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
-  async start({ gates, app }) {
-    const bootstrap = parse(await readFile(deployFile('envoy/envoy.yaml'), 'utf8')) as Bootstrap;
+  async start({ gates, app, ...switches }) {
+    const bootstrap = parse(switchOn(await readFile(deployFile('envoy/envoy.yaml'), 'utf8'), switches)) as Bootstrap;
     const manager = bootstrap.static_resources.listeners[0]!.filter_chains[0]!.filters[0]!.typed_config;
     const cluster = bootstrap.static_resources.clusters.find(({ name }) => name === 'gatebell');
     const check = createCheckClient(

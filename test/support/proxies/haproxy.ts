@@ -1,7 +1,9 @@
 /** Debian's HAProxy with the files of deploy/haproxy as they are: only the addresses are of the test, from the environment. */
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, startProxy, type TestProxy } from './proxy.js';
+import { deployFile, startProxy, switchOn, type TestProxy } from './proxy.js';
 
 /** As many replicas as the file names. */
 const REPLICAS = [1, 2, 3];
@@ -12,25 +14,28 @@ export const haproxy: TestProxy = {
   unanswered: [503],
   retriesCuts: true,
   // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
-  async start({ gates, app }) {
+  async start({ gates, app, ...switches }) {
     const port = await freePort();
     const gate = await freePort();
     const addresses = REPLICAS.map((number, index) => {
       const { auth, ops } = gates[index % gates.length]!;
       return { [`GATE_${number}`]: auth, [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
     });
-    return startProxy(port, () =>
-      Promise.resolve({
+    return startProxy(port, async scratch => {
+      const file = path.join(scratch, 'haproxy.cfg');
+      await writeFile(file, switchOn(await readFile(deployFile('haproxy/haproxy.cfg'), 'utf8'), switches));
+      return {
         program: findTool('haproxy'),
-        args: ['-db', '-f', deployFile('haproxy/haproxy.cfg')],
+        args: ['-db', '-f', file],
         env: {
+          GATEBELL_PROXY_SECRET: switches.secret ?? '',
           SITE: `127.0.0.1:${port}`,
           APP: app,
           GATE: `127.0.0.1:${gate}`,
           GATEBELL_LUA: deployFile('haproxy/gatebell.lua'),
           ...Object.assign({}, ...addresses),
         },
-      }),
-    );
+      };
+    });
   },
 };

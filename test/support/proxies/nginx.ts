@@ -3,14 +3,14 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, startProxy, withStripping, type TestProxy } from './proxy.js';
+import { deployFile, startProxy, switchOn, type TestProxy } from './proxy.js';
 
 export const nginx: TestProxy = {
   name: 'nginx',
   kind: 'real',
   unanswered: [503],
   retriesCuts: true,
-  async start({ gates, app, strip = false }) {
+  async start({ gates, app, ...switches }) {
     const port = await freePort();
     return startProxy(port, async scratch => {
       const gatebell = path.join(scratch, 'gatebell');
@@ -21,12 +21,11 @@ export const nginx: TestProxy = {
       const addresses = (await readFile(upstream, 'utf8'))
         .replace(/^ *server 127\.0\.0\.1:42.*\n/gm, '')
         .replace('zone gatebell 64k;', `zone gatebell 64k;\n${servers}`)
-        .replace(/server 127\.0\.0\.1:8000;/, `server ${app};`);
+        .replace(/server 127\.0\.0\.1:8000;/, `server ${app};`)
+        .replace('default "";', `default "${switches.secret ?? ''}";`);
       await writeFile(upstream, addresses);
-      if (strip) {
-        const file = path.join(gatebell, 'gatebell.conf');
-        await writeFile(file, withStripping(await readFile(file, 'utf8')));
-      }
+      const file = path.join(gatebell, 'gatebell.conf');
+      await writeFile(file, switchOn(await readFile(file, 'utf8'), switches));
       const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
         .map(name => `${name}_temp_path ${scratch}/${name};`)
         .join(' ');

@@ -20,6 +20,8 @@ export interface ProxySetup {
   readonly app: string;
   /** With the lines for GATEBELL_STRIP_CREDENTIALS, if the file has some that are off. */
   readonly strip?: boolean;
+  /** With the lines for GATEBELL_PROXY_SECRET, and this secret. */
+  readonly secret?: string;
 }
 
 export interface RunningProxy {
@@ -41,8 +43,11 @@ export interface TestProxy {
 /** A file of deploy/. */
 export const deployFile = (name: string): string => fileURLToPath(new URL(`../../../deploy/${name}`, import.meta.url));
 
-/** The lines that a file of deploy/ has for GATEBELL_STRIP_CREDENTIALS, switched on as its comment says. */
-export const withStripping = (text: string): string => text.replaceAll('#strip ', '');
+/** A file of deploy/ with the lines switched on that are wanted, as its comments say. */
+export function switchOn(text: string, { strip = false, secret }: Pick<ProxySetup, 'strip' | 'secret'>): string {
+  const stripped = strip ? text.replaceAll('#strip ', '') : text;
+  return secret === undefined ? stripped : stripped.replaceAll('#secret ', '').replaceAll('the-secret', secret);
+}
 
 async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');

@@ -22,7 +22,7 @@ import {
   type PlainAnswer,
   type PlainExchange,
 } from './plain-http.js';
-import { deployFile, withStripping, type TestProxy } from './proxy.js';
+import { deployFile, switchOn, type TestProxy } from './proxy.js';
 
 interface Middleware {
   readonly forwardAuth?: {
@@ -189,6 +189,17 @@ function matchEntryPoint(config: Dynamic, entryPoints: Static['entryPoints'], na
   };
 }
 
+/** header.go: customRequestHeaders. */
+function customise({ headers: custom }: Middleware, headers: HeaderList): void {
+  for (const [name, value] of Object.entries(custom?.customRequestHeaders ?? {})) {
+    if (value === '') {
+      headers.remove(name);
+    } else {
+      headers.set(name, value);
+    }
+  }
+}
+
 /** The way from the entry point `gate` to a replica: round robin, and the retry middleware. */
 function createBalancer(gates: readonly string[], guarded: Guarded): (ask: AskGate) => Promise<PlainAnswer> {
   const agent = new Agent({ keepAlive: true });
@@ -197,6 +208,9 @@ function createBalancer(gates: readonly string[], guarded: Guarded): (ask: AskGa
   return async ({ path: target, headers }) => {
     // It is an entry point of its own, and what it hears comes from Traefik itself.
     forwardHeaders(headers, headers.get('host') ?? '', '127.0.0.1', guarded.trusts('127.0.0.1'));
+    for (const middleware of guarded.middlewares) {
+      customise(middleware, headers);
+    }
     for (let attempt = 1; ; attempt += 1) {
       const address = gates[turn++ % gates.length]!;
       try {
@@ -256,9 +270,9 @@ export const traefik: TestProxy = {
   kind: 'conformance',
   unanswered: [500, 502, 503],
   retriesCuts: false,
-  async start({ gates, app, strip = false }) {
+  async start({ gates, app, ...switches }) {
     const text = await readFile(deployFile('traefik/dynamic.yml'), 'utf8');
-    const config = parse(strip ? withStripping(text) : text) as Dynamic;
+    const config = parse(switchOn(text, switches)) as Dynamic;
     const { entryPoints } = parse(await readFile(deployFile('traefik/traefik.yml'), 'utf8')) as Static;
     const web = matchEntryPoint(config, entryPoints, 'web');
     const askGate = createBalancer(
@@ -273,13 +287,7 @@ export const traefik: TestProxy = {
       request: GoRequest,
       headers: HeaderList,
     ): Promise<boolean> => {
-      for (const [name, value] of Object.entries(middleware.headers?.customRequestHeaders ?? {})) {
-        if (value === '') {
-          headers.remove(name);
-        } else {
-          headers.set(name, value);
-        }
-      }
+      customise(middleware, headers);
       const { forwardAuth } = middleware;
       if (forwardAuth === undefined) {
         return true;
