@@ -52,6 +52,10 @@ export async function close(server: Server): Promise<void> {
     return;
   }
   const closed = once(server, 'close');
+  // Proxies go on using connections that they have kept: each is told once that it ends, instead of being cut while it is in use.
+  server.prependListener('request', (_, response) => {
+    response.shouldKeepAlive = false;
+  });
   server.close();
   server.closeIdleConnections();
   const cut = setTimeout(() => {
