@@ -9,6 +9,8 @@ local COPIED = { 'remote-user', 'remote-name', 'remote-email', 'remote-groups', 
 -- Headers of a refusal that the client gets.
 local TOLD = { 'x-gatebell-reason', 'www-authenticate', 'location', 'retry-after' }
 local REFUSALS = { [302] = true, [400] = true, [401] = true, [403] = true, [404] = true, [503] = true }
+-- Only the path says something: where it goes is the address that the action is given.
+local ASKED = 'http://gatebell/auth/haproxy'
 local TIMEOUT_MS = 12000
 
 core.register_action('gatebell', { 'http-req' }, function(txn, address)
@@ -26,10 +28,9 @@ core.register_action('gatebell', { 'http-req' }, function(txn, address)
             table.insert(headers[name], sent[name][i])
         end
     end
-    local url = 'http://' .. address .. '/auth/haproxy'
     -- Protected: what fails in here must not let the request pass.
     local asked, answer = pcall(function()
-        return core.httpclient():head { url = url, headers = headers, timeout = TIMEOUT_MS }
+        return core.httpclient():head { url = ASKED, dst = address, headers = headers, timeout = TIMEOUT_MS }
     end)
     local status = asked and answer and answer.status
     if status == 200 and answer.headers['x-gatebell-reason'] then

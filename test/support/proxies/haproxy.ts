@@ -16,7 +16,6 @@ export const haproxy: TestProxy = {
   // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
   async start({ gates, app, ...switches }) {
     const port = await freePort();
-    const gate = await freePort();
     const addresses = REPLICAS.map((number, index) => {
       const { auth, ops } = gates[index % gates.length]!;
       return { [`GATE_${number}`]: auth, [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
@@ -31,7 +30,7 @@ export const haproxy: TestProxy = {
           GATEBELL_PROXY_SECRET: switches.secret ?? '',
           SITE: `127.0.0.1:${port}`,
           APP: app,
-          GATE: `127.0.0.1:${gate}`,
+          GATE: `abns@gatebell-${port}`,
           GATEBELL_LUA: deployFile('haproxy/gatebell.lua'),
           ...Object.assign({}, ...addresses),
         },
