@@ -10,10 +10,13 @@ import type { AddressInfo } from 'node:net';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { barrier } from '../../src/store/barrier.js';
-import { startCaddyHttps, type CaddyHttps } from '../support/caddy-https.js';
+import { startCaddyHttps, type CaddyHttps } from '../support/proxies/caddy-https.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startIdentityProvider, type IdentityProvider } from '../support/identity-provider.js';
-import { startNginx, type Nginx } from '../support/nginx.js';
+import { caddy as caddyProxy } from '../support/proxies/caddy.js';
+import { haproxy as haproxyProxy } from '../support/proxies/haproxy.js';
+import { nginx as nginxProxy } from '../support/proxies/nginx.js';
+import type { RunningProxy } from '../support/proxies/proxy.js';
 import { fetchAnswer, startReplica, type Answer, type Replica } from '../support/replica.js';
 import { findTool } from '../support/tool.js';
 
@@ -24,7 +27,7 @@ const LOGIN_ROLE = `signing_${randomBytes(6).toString('hex')}`;
 
 interface Mode {
   readonly replicas: readonly Replica[];
-  readonly nginx: Nginx;
+  readonly nginx: RunningProxy;
 }
 
 let database: TestDatabase;
@@ -42,10 +45,8 @@ const contexts: BrowserContext[] = [];
 async function startMode(url: string, names: readonly string[], env: NodeJS.ProcessEnv): Promise<Mode> {
   const replicas = await Promise.all(names.map(name => startReplica(url, { name, env: { ...provider.env, ...env } })));
   const { port } = app.address() as AddressInfo;
-  const nginx = await startNginx(
-    replicas.map(replica => new URL(replica.auth).host),
-    `127.0.0.1:${port}`,
-  );
+  const gates = replicas.map(({ auth, ops }) => ({ auth: new URL(auth).host, ops: new URL(ops).host }));
+  const nginx = await nginxProxy.start({ gates, app: `127.0.0.1:${port}` });
   return { replicas, nginx };
 }
 
@@ -311,9 +312,58 @@ describe("on each app's own host", () => {
 
   test('another spelling of the pages is guarded as the rest of the app is', async () => {
     for (const path of ['/_gatebell/login/', '/_gatebell/x', '/_gatebell', '/_gatebell/', '/x/../_gatebell/../a']) {
-      const answer = await fetchAnswer(`${own.nginx.url}${path}`, { Host: PHOTOS });
+      const answer = await fetchAnswer(`http://127.0.0.1:${own.nginx.port}${path}`, { Host: PHOTOS });
       expect([401, 403, 404], path).toContain(answer.status);
       expect(answer.headers.location ?? '', path).not.toContain(provider.issuer);
+    }
+  });
+});
+
+describe.each([nginxProxy, caddyProxy, haproxyProxy])('behind $name', proxy => {
+  const secret = 'shared-with-the-proxies';
+  let replica: Replica;
+  let front: RunningProxy;
+
+  beforeAll(async () => {
+    const url = new URL(database.url);
+    url.username = LOGIN_ROLE;
+    url.password = 'x';
+    const env = { ...provider.env, GATEBELL_PROXY_SECRET: secret };
+    replica = await startReplica(url.href, { name: 'secretive', env });
+    await replica.waitFor(line => line.event === 'provider_discovered', 0);
+    front = await proxy.start({
+      gates: [{ auth: new URL(replica.auth).host, ops: new URL(replica.ops).host }],
+      app: `127.0.0.1:${(app.address() as AddressInfo).port}`,
+      secret,
+    });
+  });
+
+  afterAll(async () => {
+    await front.stop();
+    await replica.stop();
+  });
+
+  test('the pages are reached without a credential, and nothing else is', async () => {
+    const host = `${PHOTOS}:${front.port}`;
+    const rd = encodeURIComponent(`http://${host}/album`);
+    const ask = (path: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> =>
+      fetchAnswer(`http://127.0.0.1:${front.port}${path}`, { Host: host, ...headers });
+    const login = await ask(`/_gatebell/login?rd=${rd}`, {
+      // A client's own words are not handed on.
+      'X-Forwarded-Host': 'elsewhere.test',
+      'X-Forwarded-Proto': 'https',
+      'X-Gatebell-Secret': 'wrong',
+    });
+    expect(login.status).toBe(303);
+    const location = new URL(login.headers.location ?? '');
+    expect(location.origin).toBe(new URL(provider.issuer).origin);
+    expect(location.searchParams.get('redirect_uri')).toBe(`http://${host}/_gatebell/callback`);
+    expect((await ask('/_gatebell/callback')).status).toBe(400);
+    expect((await ask('/_gatebell/logout')).status).toBe(200);
+    for (const path of ['/_gatebell/login/', '/_gatebell/x', '/_gatebell', '/album']) {
+      const answer = await ask(path);
+      expect([401, 403, 404], path).toContain(answer.status);
+      expect(answer.body, path).not.toContain('<title>app');
     }
   });
 });

@@ -119,6 +119,15 @@ interface EnvoyBootstrap {
           readonly typed_config: {
             readonly common_http_protocol_options: { readonly headers_with_underscores_action: string };
             readonly http_filters: readonly { readonly name: string; readonly typed_config: unknown }[];
+            readonly route_config: {
+              readonly virtual_hosts: readonly {
+                readonly routes: readonly {
+                  readonly match: { readonly prefix?: string; readonly safe_regex?: { readonly regex: string } };
+                  readonly route: { readonly cluster: string };
+                  readonly typed_per_filter_config?: Readonly<Record<string, unknown>>;
+                }[];
+              }[];
+            };
           };
         }[];
       }[];
@@ -551,6 +560,12 @@ describe('HAProxy', () => {
     expect(namesIn('PASSED').sort()).toEqual([...ASKED_HEADERS].sort());
   });
 
+  test('hands sign-in on to the replicas, without asking them', () => {
+    expect(/acl sign_in path -m str (.*)/.exec(cfg)?.[1]?.split(' ')).toEqual(SIGN_IN_PATHS);
+    expect(cfg).toContain('http-request lua.gatebell "$GATE" unless sign_in');
+    expect(cfg).toContain('use_backend gatebell if sign_in');
+  });
+
   test('balances over several replicas, by their readiness', () => {
     expect(cfg).toContain('option httpchk GET /readyz');
     expect(cfg.match(/^\s*server gatebell-\d "\$GATE_\d" port "\$GATE_\d_OPS_PORT"$/gm)).toHaveLength(3);
@@ -594,6 +609,19 @@ describe('Envoy', () => {
     expect(exact(answer.allowed_client_headers)).toEqual(
       ['cache-control', 'location', 'retry-after', 'www-authenticate', 'x-gatebell-reason'].sort(),
     );
+  });
+
+  test('hands sign-in on to the replicas, without asking them', () => {
+    const [signIn, rest] = manager.route_config.virtual_hosts[0]!.routes;
+    const pattern = new RegExp(`^(?:${signIn!.match.safe_regex?.regex})$`);
+    expect(SIGN_IN_PATHS.every(path => pattern.test(path))).toBe(true);
+    expect(
+      ['/_gatebell', '/_gatebell/', '/_gatebell/login/', '/x/_gatebell/login'].some(path => pattern.test(path)),
+    ).toBe(false);
+    expect(signIn!.route.cluster).toBe('gatebell');
+    expect(signIn!.typed_per_filter_config?.['envoy.filters.http.ext_authz']).toMatchObject({ disabled: true });
+    expect(rest).toMatchObject({ match: { prefix: '/' }, route: { cluster: 'app' } });
+    expect(rest).not.toHaveProperty('typed_per_filter_config');
   });
 
   test('believes no X-Forwarded-* of a client, and normalises paths before anybody looks at them', () => {

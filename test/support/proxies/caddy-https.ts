@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../../src/dev/postgres.js';
-import { findTool } from './tool.js';
+import { freePort } from '../../../src/dev/postgres.js';
+import { findTool } from '../tool.js';
 
 export interface CaddyHttps {
   readonly port: number;
@@ -23,7 +23,7 @@ export async function startCaddyHttps(
   const scratch = await mkdtemp(path.join(tmpdir(), 'gatebell-caddy-'));
   const port = await freePort();
   const file = path.join(scratch, 'Caddyfile');
-  const text = await readFile(fileURLToPath(new URL('../../deploy/caddy/Caddyfile', import.meta.url)), 'utf8');
+  const text = await readFile(fileURLToPath(new URL('../../../deploy/caddy/Caddyfile', import.meta.url)), 'utf8');
   const own = ['admin off', 'local_certs', 'skip_install_trust', 'auto_https disable_redirects'];
   await writeFile(file, `{\n\t${own.join('\n\t')}\n}\n${text}`);
   const child = spawn(findTool('caddy'), ['run', '--adapter', 'caddyfile', '--config', file], {
