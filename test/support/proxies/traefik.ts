@@ -176,9 +176,14 @@ function forwardHeaders(headers: HeaderList, host: string, peer: string, trusted
   }
 }
 
+/** The router of the gate's own pages, which are not asked for here. */
+const SIGN_IN = 'sign-in';
+
 function matchEntryPoint(config: Dynamic, entryPoints: Static['entryPoints'], name: string): Guarded {
-  const routers = Object.values(config.http.routers).filter(router => router.entryPoints.includes(name));
-  const [router] = routers;
+  const routers = Object.entries(config.http.routers).filter(
+    ([key, { entryPoints: of }]) => key !== SIGN_IN && of.includes(name),
+  );
+  const router = routers[0]?.[1];
   if (router === undefined || routers.length > 1) {
     throw new Error(`entry point ${name} must have one router`);
   }
