@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     projects: [
       { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts', 'test/{chaos,soak}/**/*.test.ts'] } },
+      { test: { ...shared, name: 'security', include: ['test/security/**/*.test.ts'] } },
       { test: { ...shared, name: 'sim', include: ['test/sim/**/*.test.ts'] } },
       {
         test: {
