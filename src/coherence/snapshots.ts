@@ -167,7 +167,8 @@ export function createSnapshots(deps: {
 
   return {
     async read(wanted, isKnown) {
-      const name = wanted.map(({ subject, key }) => `${subject}/${keyText(key)}`).join(' ');
+      // A separator could stand in a key, and one question be taken for another.
+      const name = keyText(wanted.flatMap(({ subject, key }) => [subject, keyText(key)]));
       const joined = waiting.get(name);
       if (joined !== undefined) {
         return joined.promise;

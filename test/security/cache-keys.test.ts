@@ -2,6 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { keyText, type Key } from '../../src/coherence/signal.js';
+import { createCacheBench } from '../support/cache-bench.js';
+import { fakeQuery } from '../support/fake-source.js';
 
 const part = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 8 }),
@@ -48,6 +50,25 @@ describe('cache-key confusion (CVE-2021-32701, CVE-2024-47077, CVE-2026-71326): 
       }),
       { numRuns: 10_000 },
     );
+  });
+
+  test('a question that waits is never joined by one that only looks like it', async () => {
+    const query = fakeQuery();
+    const bench = createCacheBench();
+    bench.source.hold = true;
+    const texts = ['a', 'b', 'a grant/b', 'a user/b', 'a user/b user/c', 'b user/c', 'c'];
+    const want = (...keys: string[]): Promise<readonly unknown[]> =>
+      bench.snapshots.read(
+        keys.map(text => ({ subject: 'user', query, key: [text] })),
+        true,
+      );
+    const questions = [...texts.map(text => [text]), ...texts.flatMap(one => texts.map(other => [one, other]))];
+    const answers = questions.map(keys => want(...keys));
+    bench.source.hold = false;
+    await bench.clock.settle();
+    bench.source.newest.answer();
+    await bench.clock.settle();
+    expect((await Promise.all(answers)).map(answer => answer.length)).toEqual(questions.map(keys => keys.length));
   });
 
   test('differs for all short keys of awkward letters', () => {

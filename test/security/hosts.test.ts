@@ -106,7 +106,7 @@ describe('the canonical form of a host', () => {
         (host, upper, dot, port) => {
           const cased = [...host].map(letter => (upper.next().value === true ? letter.toUpperCase() : letter)).join('');
           const spelled = `${cased}${dot ? '.' : ''}${port === null ? '' : `:${port}`}`;
-          expect(parseHost(spelled)).toEqual({ host, port: port === null ? '' : `:${port}` });
+          expect(parseHost(spelled)).toMatchObject({ host, port: port === null ? '' : `:${port}` });
         },
       ),
       { numRuns: 3_000 },

@@ -20,7 +20,7 @@ export interface Subrequest {
 }
 
 export interface ProxyDialect {
-  readonly name: 'forward' | 'internal' | 'nginx';
+  readonly name: 'forward' | 'internal' | 'nginx' | 'envoy' | 'haproxy';
   /** Headers that tell of the target; without any one of them there is no target. */
   readonly metadata: readonly string[];
   /** Headers by which other dialects tell of theirs: this one must not look at them. */
@@ -73,11 +73,41 @@ const nginx: ProxyDialect = {
   }),
 };
 
+/** The subrequest is the request, below a prefix; of the client's headers come those that the configuration names. */
+const envoy: ProxyDialect = {
+  name: 'envoy',
+  metadata: ['Host', 'X-Forwarded-Proto'],
+  foreign: ['X-Forwarded-Method', 'X-Forwarded-Host', 'X-Forwarded-Uri', ...ORIGINAL],
+  statusOf: status => (status === 503 ? 403 : status),
+  redirects: true,
+  subrequest: ({ method, proto, host, uri }, client = []) => ({
+    method,
+    path: `/auth/envoy${uri}`,
+    headers: [['Host', host], ...client, ['X-Forwarded-Proto', proto]],
+  }),
+};
+
+/** auth-request.lua asks with HEAD. */
+const haproxy: ProxyDialect = {
+  name: 'haproxy',
+  metadata: FORWARDED,
+  foreign: ORIGINAL,
+  statusOf: status => status,
+  redirects: true,
+  subrequest: (target, client = []) => ({
+    method: 'HEAD',
+    path: '/auth/haproxy',
+    headers: [['host', 'gate'], ...client, ...forwarded(target)],
+  }),
+};
+
 /** Every dialect that the gate speaks. */
 export const PROXY_DIALECTS: readonly ProxyDialect[] = [
   forward('forward', '/auth/forward'),
   forward('internal', '/internal/auth'),
   nginx,
+  envoy,
+  haproxy,
 ];
 
 /** The bytes of a subrequest, in Latin-1. */

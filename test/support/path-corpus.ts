@@ -354,7 +354,7 @@ function routeTable(
   rules: Readonly<Record<string, Route['access']>>,
 ): RouteTable {
   const routes = Object.entries(rules)
-    .map(([pathPrefix, access]) => ({ pathPrefix, access, roles: [], strong: false, headers: [] }))
+    .map(([pathPrefix, access]) => ({ pathPrefix, access, roles: [], strong: false, preflight: false, headers: [] }))
     .toSorted((one, other) => other.pathPrefix.length - one.pathPrefix.length);
   return {
     name,
