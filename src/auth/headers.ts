@@ -29,6 +29,8 @@ export type HeaderName = (typeof NAMES)[number];
 
 /** The headers of one request. */
 export interface SingleHeaders {
+  /** How many there are, those that are never looked at among them. */
+  readonly count: number;
   /** The value that came first; undefined if there is none. */
   get(name: HeaderName): string | undefined;
   /** Whether the header came more than once. */
@@ -55,11 +57,13 @@ function placeOf(spelled: string): number {
 const NOTHING: readonly (string | undefined)[] = NAMES.map(() => undefined);
 
 class Headers implements SingleHeaders {
+  readonly count: number;
   readonly #values = NOTHING.slice();
   /** A bit a place. */
   #repeated = 0;
 
   constructor(rawHeaders: readonly string[]) {
+    this.count = rawHeaders.length >> 1;
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
       const place = placeOf(rawHeaders[i]!);
       if (place === -1) {

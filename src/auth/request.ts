@@ -52,6 +52,8 @@ const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`, 'i');
 const HOST_CHARACTERS_MAX = 253;
 const URI_CHARACTERS_MAX = 8_192;
+/** Node drops headers beyond the thousandth without a word, and what came a second time there would look single. */
+const HEADERS_MAX = 500;
 const NOT_ASCII = /[\x80-\xff]/;
 const METHOD = /^[A-Z][A-Z-]{0,31}$/;
 const CREDENTIAL_HEADERS = ['authorization', 'cookie'] as const;
@@ -141,6 +143,9 @@ export function parseRequest(
   target: RequestTarget | BadRequest,
   readCredential: ReadCredential,
 ): AuthRequest | BadRequest {
+  if (headers.count > HEADERS_MAX) {
+    return { problem: `the request must have at most ${HEADERS_MAX} headers` };
+  }
   if ('problem' in target) {
     return target;
   }

@@ -13,12 +13,21 @@ const HEADERS_MS = 15_000;
 const CHECK_MS = 5_000;
 const REQUEST_MS = 30_000;
 
+/** How long a client may take to send a request, and how often that is looked at. */
+export interface SendingLimits {
+  readonly headersMs: number;
+  readonly requestMs: number;
+  readonly checkMs: number;
+}
+
+const SENDING: SendingLimits = { headersMs: HEADERS_MS, requestMs: REQUEST_MS, checkMs: CHECK_MS };
+
 /** A server whose connections live longer than proxies keep them, and whose half-sent requests do not. */
-export function createHttpServer(listener: RequestListener): Server {
+export function createHttpServer(listener: RequestListener, sending: SendingLimits = SENDING): Server {
   const server = createServer(
     {
       keepAlive: true,
-      connectionsCheckingInterval: CHECK_MS,
+      connectionsCheckingInterval: sending.checkMs,
       IncomingMessage: GateRequest,
       ServerResponse: GateResponse,
     },
@@ -28,8 +37,8 @@ export function createHttpServer(listener: RequestListener): Server {
     },
   );
   server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = HEADERS_MS;
-  server.requestTimeout = REQUEST_MS;
+  server.headersTimeout = sending.headersMs;
+  server.requestTimeout = sending.requestMs;
   // Without this, Node answers 417 to what a client expects of the app, and nginx makes 500 of that.
   server.on('checkExpectation', listener);
   return server;
