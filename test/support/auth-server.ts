@@ -107,6 +107,7 @@ export function readAnswer(text: string, isHead: boolean): { readonly answer: An
 export function createConnection(port: number): { send(bytes: string): Promise<Answer | null>; close(): void } {
   let socket: Socket | null = null;
   let text = '';
+  let isHead = false;
   let settle: ((answer: Answer | null) => void) | null = null;
   const open = (): Socket => {
     const fresh = connect(port, '127.0.0.1');
@@ -114,7 +115,7 @@ export function createConnection(port: number): { send(bytes: string): Promise<A
     text = '';
     fresh.on('data', (part: string) => {
       text += part;
-      const read = readAnswer(text, false);
+      const read = readAnswer(text, isHead);
       if (read !== null) {
         text = text.slice(read.length);
         if (read.answer.headers['connection'] === 'close') {
@@ -137,6 +138,7 @@ export function createConnection(port: number): { send(bytes: string): Promise<A
     send(bytes) {
       socket ??= open();
       const current = socket;
+      isHead = bytes.startsWith('HEAD ');
       return new Promise(resolve => {
         settle = resolve;
         current.write(bytes, 'latin1');
