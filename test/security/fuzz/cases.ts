@@ -455,7 +455,9 @@ function wild(dice: Dice): WildCase {
     (one, other) => one - other,
   );
   // Those who wait cost time, up to the server's limit; a few of them show whether it has one.
-  const ending = dice.chance(0.001) ? 'wait' : dice.chance(0.1) ? 'reset' : 'half-close';
+  // A connection on which nothing was begun is one that proxies keep.
+  const mayWait = /[^\r\n]/.test(made.bytes);
+  const ending = dice.chance(0.001) && mayWait ? 'wait' : dice.chance(0.1) ? 'reset' : 'half-close';
   return { type: 'wild', ...made, cuts, ending };
 }
 
