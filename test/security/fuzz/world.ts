@@ -1,6 +1,6 @@
 /** What the fuzzed gate knows, and the fuzzer with it: apps, users, and tokens that are always the same. */
 import { hashToken } from '../../../src/auth/token.js';
-import { createMemoryFacts, route, type MemoryFacts } from '../../support/memory-facts.js';
+import { ALICE, createMemoryFacts, route, type MemoryFacts } from '../../support/memory-facts.js';
 
 /** Made once by `createToken`, so that a case has the same bytes whenever it is made. They open nothing outside this suite. */
 const TOKENS = [
@@ -57,7 +57,15 @@ export function createFuzzWorld(): MemoryFacts {
     });
   });
   const addUser = (id: string, name: string, token: string, enabled: boolean, isGranted: boolean): void => {
-    facts.set('user', [id], { id, name, email: `${name}@example.test`, displayName: name, groups: [name], enabled });
+    facts.set('user', [id], {
+      ...ALICE,
+      id,
+      name,
+      email: `${name}@example.test`,
+      displayName: name,
+      groups: [name],
+      enabled,
+    });
     facts.set('credential', [hashToken(token)], { userId: id, revoked: false, expiresAtMs: null });
     for (const at of isGranted ? hosts.keys() : []) {
       facts.set('grant', [id, String(at)], { role: name, expiresAtMs: null });
