@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import type * as Jose from 'jose';
+import { describe, expect, test, vi } from 'vitest';
 import { parseJwtKey, type JwtAlgorithm } from '../../../src/auth/jwt-key.js';
 import {
   createJwtVerifier,
@@ -19,6 +20,18 @@ import {
   type SigningKey,
 } from '../../support/jwt-issuer.js';
 import { createSimulatedClock, type SimulatedClock } from '../../support/simulated-clock.js';
+
+/** What verifications wait for before they are told: crypto threads answer when they like. */
+let mayVerify: Promise<unknown> = Promise.resolve();
+vi.mock('jose', async importOriginal => {
+  const jose = await importOriginal<typeof Jose>();
+  const jwtVerify = async (...given: Parameters<typeof Jose.jwtVerify>): Promise<unknown> => {
+    const verified = jose.jwtVerify(...given);
+    await Promise.allSettled([verified, mayVerify]);
+    return verified;
+  };
+  return { ...jose, jwtVerify };
+});
 
 const NOW_MS = 1_750_000_000_000;
 const GOOD = goodClaims(NOW_MS);
@@ -423,10 +436,15 @@ describe('a key set', () => {
 
   test('a verification that began before a change is made again after it', async () => {
     const bench = await withSet([old.jwk]);
+    let letVerify: (nothing: null) => void = () => undefined;
+    mayVerify = new Promise(resolve => {
+      letVerify = resolve;
+    });
     const verdict = judge(bench, issue(old, GOOD));
     bench.publish([fresh.jwk]);
-    // The timer of the refresh fires in here, before the crypto threads have answered.
     await bench.clock.advance(600_000);
+    expect(bench.fetches()).toBe(2);
+    letVerify(null);
     expect(await verdict).toEqual(BAD);
     expect(bench.verifier.present(issue(old, GOOD))?.kind).not.toBe('jwt');
   });
