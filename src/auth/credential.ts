@@ -59,15 +59,15 @@ export function withoutCredential(
   jwt: Pick<JwtVerifier, 'present'> | null = null,
 ): CredentialHeaders {
   const authorization = headers.get('authorization') ?? '';
-  const bearer = BEARER.exec(authorization)?.[1];
-  const isOurs = (one: string): boolean => jwt !== null && jwt.present(one) !== null;
+  // In whatever place: a header that is malformed is no credential here, but what is in it is one.
+  const isOurs = (word: string): boolean => looksLikeToken(word) || (jwt !== null && jwt.present(word) !== null);
   return {
     cookie: (headers.get('cookie') ?? '')
       .split(';')
       .filter(pair => pair.trim() !== '' && pair.split('=', 1)[0]!.trim() !== cookieName)
       .map(pair => pair.trim())
       .join('; '),
-    authorization: bearer !== undefined && (looksLikeToken(bearer) || isOurs(bearer)) ? '' : authorization,
+    authorization: authorization.split(/[\s,;="]+/).some(isOurs) ? '' : authorization,
   };
 }
 

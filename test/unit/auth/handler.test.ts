@@ -560,7 +560,15 @@ describe('what the app is to have of the credential', () => {
     ]);
     expect(await left(['Authorization', 'Basic YTpi'])).toEqual(['', 'Basic YTpi']);
     expect(await left(['Authorization', 'Bearer of-the-app'], ['Cookie', 'a=1'])).toEqual(['a=1', 'Bearer of-the-app']);
-    expect(await left(['Authorization', `bearer   ${TOKEN}x `])).toEqual(['', '']);
+    for (const authorization of [
+      `bearer   ${TOKEN}x `,
+      TOKEN,
+      `Bearer ${TOKEN} x`,
+      `Bearer x, ${TOKEN}`,
+      `Token t="${TOKEN}"`,
+    ]) {
+      expect(await left(['Authorization', authorization]), authorization).toEqual(['', '']);
+    }
   });
 
   test('gives way to an Authorization that the app is given by a template', async () => {
