@@ -11,7 +11,7 @@ import { doctor } from './commands/doctor.js';
 import * as facts from './commands/facts.js';
 import { migrateDown, migrateStatus, migrateUp } from './commands/migrate.js';
 import { sql } from './commands/sql.js';
-import { CONFIG_FLAGS, type ConfigFlag } from './config.js';
+import { CONFIG_FLAGS, type ConfigFlag } from './config/config.js';
 import { describeError, EXIT, UsageError } from './errors.js';
 import { VERSION } from './version.js';
 

@@ -4,7 +4,7 @@
  * Start: the listeners of HTTP first (a probe that finds nobody learns nothing), then LISTEN. Until the first fence was
  * heard, decisions are read from Postgres. Stop: not ready, finish what is under way, close.
  */
-import type { Config } from './config.js';
+import type { Config } from './config/config.js';
 import { createGate, type Deciders } from './gate.js';
 import { close, createHttpServer, listen } from './http/server.js';
 import type { Observation } from './ops/observation.js';

@@ -1,6 +1,6 @@
 /** Errors as the command shows them: what was wrong, with what value, what is allowed; and the exit code that goes with it. */
 import pg from 'pg';
-import { ConfigError } from './config.js';
+import { ConfigError } from './config/config.js';
 import { errorText } from './ops/log.js';
 
 /** Done, failed, wrong usage. */

@@ -1,6 +1,6 @@
 /** What every command is given: its configuration, a connection, and how to print for people or as JSON. */
 import pg from 'pg';
-import { namesDatabase, readConfig, type Config, type SettingKey } from '../config.js';
+import { namesDatabase, readConfig, type Config, type SettingKey } from '../config/config.js';
 import { UsageError } from '../errors.js';
 
 /** Options that every command takes, as the parser hands them over. */

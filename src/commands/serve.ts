@@ -1,6 +1,6 @@
 /** `gatebell serve`: one replica, until it is told to stop. */
 import cluster from 'node:cluster';
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 import { createDaemon } from '../daemon.js';
 import { EXIT } from '../errors.js';
 import { createLog, errorText } from '../ops/log.js';

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../coherence/backoff.js';
 import { systemRandom } from '../coherence/clock.js';
 import { createSubscriptionOpener } from '../coherence/subscriber.js';
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 import type { Deciders } from '../gate.js';
 import { createJointMetrics, type MetricsJson } from '../ops/joint-metrics.js';
 import type { Observation } from '../ops/observation.js';

@@ -1,5 +1,5 @@
 /** One worker: decides requests, and listens through its host. */
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 import { createGate } from '../gate.js';
 import { errorText } from '../ops/log.js';
 import type { Observation } from '../ops/observation.js';

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CONFIG_VARIABLES, readConfig } from '../../src/config.js';
+import { CONFIG_VARIABLES, readConfig } from '../../src/config/config.js';
 import { run } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { becomesLive, CLI, startReplica } from '../support/replica.js';

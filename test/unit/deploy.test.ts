@@ -10,7 +10,7 @@ import { haproxyDialect } from '../../src/auth/dialect-haproxy.js';
 import { nginxDialect } from '../../src/auth/dialect-nginx.js';
 import { forwardDialect } from '../../src/auth/dialect-forward.js';
 import { createReplySender } from '../../src/auth/reply.js';
-import { CONFIG_VARIABLES, readConfig } from '../../src/config.js';
+import { CONFIG_VARIABLES, readConfig } from '../../src/config/config.js';
 
 interface Service {
   readonly image?: string;

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { CONFIG_FLAGS, CONFIG_VARIABLES, ConfigError, namesDatabase, readConfig } from '../../src/config.js';
-import { createSigningKey } from '../support/jwt-issuer.js';
+import { CONFIG_FLAGS, CONFIG_VARIABLES, ConfigError, namesDatabase, readConfig } from '../../../src/config/config.js';
+import { createSigningKey } from '../../support/jwt-issuer.js';
 
 const problems = (flags: Parameters<typeof readConfig>[0], env: NodeJS.ProcessEnv): string => {
   try {

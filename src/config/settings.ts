@@ -1,49 +1,10 @@
-/**
- * Configuration: flags, then environment, then defaults. Every value is parsed here; a bad one is refused at start with its name, the value
- * and what is allowed, all bad ones at once.
- */
-import { BlockList, isIP } from 'node:net';
-import {
-  findSecret,
-  readTextFile,
-  secretVariables,
-  type GivenText,
-  type ReadText,
-  type Refuse,
-  type ConfigProblem,
-} from './config-secret.js';
-import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from './auth/jwt-key.js';
-import {
-  parseAlgorithms,
-  parseAudiences,
-  parseIssuer,
-  readJwtConfig,
-  type JwtConfig,
-  type JwtValues,
-} from './config-jwt.js';
-import {
-  canonicalHost,
-  issuerUrl,
-  oidcScopes,
-  parentDomain,
-  signInProblems,
-  type SignInSettings,
-} from './sign-in/settings.js';
-import { defaultReplica, isReplicaName } from './store/replica-name.js';
-
-/** The configuration cannot be used; the message has a line for each problem. */
-export class ConfigError extends Error {
-  readonly code = 'config';
-  readonly problems: readonly ConfigProblem[];
-
-  constructor(problems: readonly ConfigProblem[]) {
-    super(
-      problems.map(({ name, value, allowed }) => `${name} is ${JSON.stringify(value)}; allowed: ${allowed}`).join('\n'),
-    );
-    this.name = 'ConfigError';
-    this.problems = problems;
-  }
-}
+/** Every setting: what it is called, what it is for, what is allowed, and its default. What they must agree on is looked at elsewhere. */
+import { isIP, type BlockList } from 'node:net';
+import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from '../auth/jwt-key.js';
+import { canonicalHost, issuerUrl, oidcScopes, parentDomain } from '../sign-in/settings.js';
+import { defaultReplica, isReplicaName } from '../store/replica-name.js';
+import { parseAlgorithms, parseAudiences, parseIssuer, type JwtConfig, type JwtValues } from './jwt.js';
+import { addressRanges, headerSecret, httpUrl, integer, oneOf, postgresUrl } from './texts.js';
 
 /** What a replica runs with. Times in milliseconds. */
 export interface Config {
@@ -90,13 +51,13 @@ export interface Config {
 }
 
 /** The settings one by one; some together make one part of {@link Config}. */
-type Values = Omit<Config, 'jwt'> & JwtValues;
+export type Values = Omit<Config, 'jwt'> & JwtValues;
 
 /** Which setting. */
 export type SettingKey = keyof Values;
 
 /** A setting: its names, its default, and how its text is read; `parse` returns undefined for what is not allowed. */
-interface Setting<T> {
+export interface Setting<T> {
   readonly variable: string;
   /** Of a secret it ends in `-file`, and its value is the path of a file. */
   readonly flag: string;
@@ -104,59 +65,18 @@ interface Setting<T> {
   readonly allowed: string;
   readonly fallback: string | null;
   readonly parse: (text: string) => T | undefined;
-  /** Never shown, and may be read from a file; see `config-secret.ts`. */
+  /** Never shown, and may be read from a file; see `secret.ts`. */
   readonly secret?: true;
 }
 
 type Settings = { readonly [K in SettingKey]: Setting<Values[K]> };
 
-const integer =
-  (min: number, max: number) =>
-  (text: string): number | undefined => {
-    const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : NaN;
-    return value >= min && value <= max ? value : undefined;
-  };
-
-const oneOf =
-  <T extends string>(...values: readonly T[]) =>
-  (text: string): T | undefined =>
-    values.find(value => value === text);
-
-const postgresUrl = (text: string): string | undefined =>
-  URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol) ? text : undefined;
-
-function httpUrl(text: string): string | undefined {
-  if (!URL.canParse(text) || !/^[\x21-\x7e]+$/.test(text)) {
-    return undefined;
-  }
-  const url = new URL(text);
-  return /^https?:$/.test(url.protocol) && url.hash === '' && url.username === '' ? text : undefined;
-}
-
-/** Addresses and ranges, `10.0.0.0/8, ::1`. */
-function addressRanges(text: string): BlockList | undefined {
-  const list = new BlockList();
-  for (const item of text.split(',')) {
-    const [address = '', prefix, ...rest] = item.trim().split('/');
-    const family = isIP(address);
-    const bits = family === 6 ? 128 : 32;
-    const length = prefix === undefined ? bits : (integer(0, bits)(prefix) ?? -1);
-    if (family === 0 || length < 0 || rest.length > 0) {
-      return undefined;
-    }
-    list.addSubnet(address, length, family === 6 ? 'ipv6' : 'ipv4');
-  }
-  return list;
-}
-
-/** A secret that travels in a header. */
-const headerSecret = (text: string): string | undefined => (/^[\x21-\x7e]{16,256}$/.test(text) ? text : undefined);
-
 const HEADER_SECRET = '16 to 256 printable ASCII characters without spaces';
 const CONNECTION_STRING = 'a connection string, postgres://user:password@host:port/database';
 const PORT = 'a whole number from 0 to 65535; 0 takes any free port';
 
-const SETTINGS: Settings = {
+/** All of them. */
+export const SETTINGS: Settings = {
   databaseUrl: {
     variable: 'DATABASE_URL',
     flag: 'database-url',
@@ -459,165 +379,3 @@ const SETTINGS: Settings = {
     parse: oneOf('debug', 'info', 'warn', 'error'),
   },
 };
-
-const variablesOf = ({ variable, secret }: Pick<Setting<unknown>, 'variable' | 'secret'>): readonly string[] =>
-  secret === true ? secretVariables(variable) : [variable];
-
-/** Every environment variable that is read, libpq's aside. */
-export const CONFIG_VARIABLES: readonly string[] = Object.values(SETTINGS).flatMap(variablesOf);
-
-/** A flag, for the help of a command. */
-export interface ConfigFlag {
-  readonly key: SettingKey;
-  readonly flag: string;
-  readonly help: string;
-}
-
-/** Defaults that depend on something, in words. */
-const COMPUTED: Readonly<Partial<Record<SettingKey, string>>> = {
-  jwtAlgorithms: 'RS256,ES256,EdDSA',
-  replica: 'host name and process id',
-  fenceIntervalMs: '1000, or a third of a shorter lease',
-};
-
-/** Every flag. */
-export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as SettingKey[]).map(key => {
-  const setting = SETTINGS[key];
-  const shown = COMPUTED[key] ?? setting.fallback;
-  const help = `${setting.help} (${variablesOf(setting).join(' or ')}${shown === null ? '' : `, default ${shown}`})`;
-  return { key, flag: setting.flag, help: setting.secret === true ? `file that holds the ${help}` : help };
-});
-
-/**
- * Reads the configuration. Flags win over environment variables; an empty variable is as good as none.
- *
- * @param flags texts of the flags that were given, by their keys; of a secret, the path of its file
- * @throws ConfigError
- */
-export function readConfig(
-  flags: Readonly<Partial<Record<SettingKey, string>>>,
-  env: NodeJS.ProcessEnv,
-  readText: ReadText = readTextFile,
-): Config {
-  const problems: ConfigProblem[] = [];
-  const refuse: Refuse = problem => {
-    problems.push(problem);
-    return undefined;
-  };
-  const find = (key: SettingKey): GivenText | null | undefined => {
-    const setting = SETTINGS[key];
-    const { variable, flag, fallback } = setting;
-    const flagged = flags[key];
-    if (setting.secret === true) {
-      return findSecret(setting, flagged, env, readText, refuse);
-    }
-    const text = flagged ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
-    // A connection string may hold a password.
-    const show = (value: string): string =>
-      /Url$|^oidcIssuer$/.test(key) ? value.replace(/:[^:@/]*@/, ':***@') : value;
-    return text === null ? null : { name: flagged === undefined ? variable : `--${flag}`, shown: show(text), text };
-  };
-  /** Settings that were given or have a default, well or badly. */
-  const present = new Set<SettingKey>();
-  const refused = new Set<SettingKey>();
-  const read = <K extends SettingKey>(key: K): Values[K] => {
-    const { allowed, parse } = SETTINGS[key];
-    const given = find(key);
-    if (given !== null) {
-      present.add(key);
-    }
-    const parsed = given === null || given === undefined ? null : parse(given.text);
-    if (parsed === undefined || given === undefined) {
-      refused.add(key);
-    }
-    if (parsed === undefined) {
-      problems.push({ name: given!.name, value: given!.shown, allowed });
-    }
-    // Settings without a default are nullable. What was refused is never used: in the end this function throws.
-    return (parsed ?? null) as Values[K];
-  };
-  const leaseMs = read('leaseMs');
-  const config: Config = {
-    databaseUrl: read('databaseUrl'),
-    listenUrl: read('listenUrl'),
-    host: read('host'),
-    port: read('port'),
-    opsPort: read('opsPort'),
-    leaseMs,
-    fenceIntervalMs: read('fenceIntervalMs') ?? Math.min(1_000, Math.floor(leaseMs / 3)),
-    auditIntervalMs: read('auditIntervalMs'),
-    poolMax: read('poolMax'),
-    workers: read('workers'),
-    channel: read('channel'),
-    replica: read('replica'),
-    cookie: read('cookie'),
-    loginUrl: read('loginUrl'),
-    oidcIssuer: read('oidcIssuer'),
-    oidcClientId: read('oidcClientId'),
-    oidcClientSecret: read('oidcClientSecret'),
-    oidcScopes: read('oidcScopes'),
-    oidcClaim: read('oidcClaim'),
-    signInHost: read('signInHost'),
-    cookieDomain: read('cookieDomain'),
-    sessionHours: read('sessionHours'),
-    trustedProxies: read('trustedProxies'),
-    proxySecret: read('proxySecret'),
-    unknownAppStatus: read('unknownAppStatus'),
-    stripCredentials: read('stripCredentials'),
-    opsToken: read('opsToken'),
-    jwt: readJwtConfig(
-      {
-        jwtIssuer: read('jwtIssuer'),
-        jwtAudience: read('jwtAudience'),
-        jwtAlgorithms: read('jwtAlgorithms'),
-        jwtJwksUrl: read('jwtJwksUrl'),
-        jwtJwksRefreshSeconds: read('jwtJwksRefreshSeconds'),
-        jwtKey: read('jwtKey'),
-        jwtClaim: read('jwtClaim'),
-        jwtLeewaySeconds: read('jwtLeewaySeconds'),
-      },
-      present,
-      refuse,
-    ),
-    logFormat: read('logFormat'),
-    logLevel: read('logLevel'),
-  };
-  if (config.fenceIntervalMs > config.leaseMs / 2) {
-    problems.push({
-      name: SETTINGS.fenceIntervalMs.variable,
-      value: String(config.fenceIntervalMs),
-      allowed: `at most half of ${SETTINGS.leaseMs.variable}, which is ${config.leaseMs}`,
-    });
-  }
-  if (config.opsPort === config.port && config.port !== 0) {
-    problems.push({
-      name: SETTINGS.opsPort.variable,
-      value: String(config.opsPort),
-      allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
-    });
-  }
-  const unlessRefused = <K extends keyof SignInSettings>(key: K): SignInSettings[K] | undefined =>
-    refused.has(key) ? undefined : config[key];
-  const signInSettings = {
-    cookie: unlessRefused('cookie'),
-    loginUrl: unlessRefused('loginUrl'),
-    oidcIssuer: unlessRefused('oidcIssuer'),
-    oidcClientId: unlessRefused('oidcClientId'),
-    oidcClientSecret: unlessRefused('oidcClientSecret'),
-    signInHost: unlessRefused('signInHost'),
-    cookieDomain: unlessRefused('cookieDomain'),
-  };
-  problems.push(...signInProblems(signInSettings, key => SETTINGS[key].variable));
-  if (problems.length > 0) {
-    throw new ConfigError(problems);
-  }
-  return config;
-}
-
-/** Whether anything says where Postgres is. */
-export function namesDatabase(config: Pick<Config, 'databaseUrl'>, env: NodeJS.ProcessEnv): boolean {
-  return (
-    config.databaseUrl !== null ||
-    ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGUSER', 'PGPORT'].some(name => (env[name] ?? '') !== '')
-  );
-}

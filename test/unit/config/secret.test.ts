@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { findSecret, type ConfigProblem, type GivenText } from '../../src/config-secret.js';
+import { findSecret, type ConfigProblem, type GivenText } from '../../../src/config/secret.js';
 
 interface Found {
   readonly given: GivenText | null | undefined;
