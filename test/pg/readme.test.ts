@@ -1,4 +1,4 @@
-/** What the README tells people to type is typed here. */
+/** What the README and docs/credentials.md tell people to type is typed here. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,8 +9,11 @@ import { becomesLive, CLI, startReplica } from '../support/replica.js';
 
 const file = (name: string): string => readFileSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), 'utf8');
 const readme = file('README.md');
-const blocks = (language: string): string[] =>
-  [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block]) => block ?? '');
+const credentials = file('docs/credentials.md');
+const blocks = (language: string, text = readme): string[] =>
+  [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block]) => block ?? '');
+const settingsIn = (block = ''): Record<string, string> =>
+  Object.fromEntries([...block.matchAll(/^export (\w+)=(\S+)$/gm)].map(([, name, value]) => [name!, value!]));
 
 let database: TestDatabase;
 
@@ -43,10 +46,7 @@ test('the commands of "Use it", in a shell, and the SQL after them', async () =>
     await database.sql(statements ?? '');
     expect((await replica.ask(ask)).status).toBe(401);
 
-    const killed = await run('sh', [
-      '-ec',
-      `export DATABASE_URL='${database.url}'; gatebell() { '${process.execPath}' '${CLI}' "$@"; }\n${blocks('sh')[1]}`,
-    ]);
+    const killed = await inShell(blocks('sh')[1] ?? '');
     expect(killed.stderr).toBe('');
     expect(killed.stdout).toMatch(/denied on 1 of 1 replicas in \d+ ms\n.*applied on 1 of 1 replicas in \d+ ms\n$/s);
   } finally {
@@ -54,20 +54,58 @@ test('the commands of "Use it", in a shell, and the SQL after them', async () =>
   }
 });
 
-test('the settings and commands of "JWTs"', async () => {
-  const settings = blocks('sh').find(block => block.includes('GATEBELL_JWT_ISSUER'));
-  const env = Object.fromEntries(
-    [...(settings ?? '').matchAll(/^export (\w+)=(\S+)$/gm)].map(([, name, value]) => [name, value]),
-  );
-  expect(readConfig({}, env).jwt).toMatchObject({ audiences: ['gatebell'], claim: 'sub', leewayMs: 30_000 });
-
-  const commands = blocks('sh').find(block => block.includes('gatebell jwt revoke'));
-  const outcome = await run('sh', [
+/** Runs commands in a shell in which `gatebell` is the command, on the test's database. */
+const inShell = (commands: string): ReturnType<typeof run> =>
+  run('sh', [
     '-ec',
     `export DATABASE_URL='${database.url}'; gatebell() { '${process.execPath}' '${CLI}' "$@"; }\n${commands}`,
   ]);
+
+test('the commands in sentences', async () => {
+  const commands = [...readme.matchAll(/`(gatebell (?:app|route|user|grant) [^`]*--[^`]*)`/g)].map(([, one]) => one!);
+  expect(commands.length).toBeGreaterThanOrEqual(3);
+  const outcome = await inShell(commands.join('\n'));
+  expect(outcome).toMatchObject({ code: 0, stderr: '' });
+  expect(await database.sql(`select host from gatebell.apps where name = 'previews'`)).toEqual([
+    { host: '*.preview.example.com' },
+  ]);
+  expect(await database.sql('select path_prefix from gatebell.app_routes where preflight')).toEqual([
+    { path_prefix: '/api' },
+  ]);
+});
+
+test('the settings and commands of "JWTs"', async () => {
+  const env = settingsIn(blocks('sh', credentials).find(block => block.includes('GATEBELL_JWT_ISSUER')));
+  expect(readConfig({}, env).jwt).toMatchObject({ audiences: ['gatebell'], claim: 'sub', leewayMs: 30_000 });
+
+  const outcome = await inShell(blocks('sh', credentials).find(block => block.includes('gatebell jwt revoke')) ?? '');
   expect(outcome.stderr).toBe('');
   expect(outcome.stdout).toMatch(/"7f1c.*" was revoked\n[^]*all JWTs of alice [^]*were revoked\n/);
+});
+
+test('the settings, the grant and the SQL of "Sign-in for browsers"', async () => {
+  const block = blocks('sh', credentials).find(text => text.includes('GATEBELL_OIDC_ISSUER')) ?? '';
+  const config = readConfig({}, settingsIn(block), path => `the secret in ${path}`);
+  expect(config).toMatchObject({ oidcClientId: 'gatebell', oidcClientSecret: 'the secret in /run/secrets/oidc' });
+
+  const grant = /psql -c '(.*) TO your_role'/.exec(block)?.[1] ?? '';
+  await database.sql('create role your_role');
+  try {
+    await database.sql(`${grant} to your_role`);
+    expect(await database.sql(`select pg_has_role('your_role', 'gatebell_sign_in', 'usage') as may`)).toEqual([
+      { may: true },
+    ]);
+  } finally {
+    await database.sql('drop role your_role');
+  }
+  await database.sql(
+    `insert into gatebell.credentials (user_id, kind, token_hash)
+     select id, 'session', sha256('x') from gatebell.users where name = 'alice'`,
+  );
+  await database.sql(blocks('sql', credentials)[0] ?? '');
+  expect(
+    await database.sql(`select from gatebell.credentials where kind = 'session' and revoked_at is null`),
+  ).toHaveLength(0);
 });
 
 test('the snippet of the library is that of the example', () => {
