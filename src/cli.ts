@@ -199,7 +199,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   const jwt = program.command('jwt').description('JWTs of your issuer that do not count any more');
   defineDenial(jwt, 'revoke <jti>', 'revoke the one with this id', facts.jwtRevoke).option(
     '--expires <when>',
-    'when it expires by itself, so that its id need not be kept: 90s, 15m, 12h, 30d, 2w, or a time',
+    'when it expires by itself, not earlier than its exp: its id is kept until then; 90s, 15m, 12h, 30d, 2w, or a time',
   );
   defineDenial(
     jwt,

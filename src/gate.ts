@@ -9,6 +9,7 @@ import { createAuthHandler } from './auth/handler.js';
 import { createJwksFetcher } from './auth/jwks.js';
 import { createJwtVerifier, type JwtVerifier } from './auth/jwt.js';
 import { systemClock, systemRandom } from './coherence/clock.js';
+import { createSourceLimiter } from './auth/source-limiter.js';
 import { createProxyTrust } from './auth/trusted-proxy.js';
 import type { OpenSubscription } from './coherence/listener.js';
 import type { Config } from './config/config.js';
@@ -85,6 +86,8 @@ export function createGate(
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     poolMax: config.poolMax,
+    // Sessions begin and end on one of their own.
+    reservedConnections: config.oidcIssuer === null ? 1 : 2,
     replica: config.replica,
     channel: config.channel,
     leaseMs: config.leaseMs,
@@ -107,7 +110,8 @@ export function createGate(
   let draining = false;
   const jwt = config.jwt === null ? null : createVerifier(config.jwt, observe);
   const isTrusted = createProxyTrust(config.trustedProxies, config.proxySecret);
-  const signIn = createSignIn(config, { reader, database: coherence.database, isTrusted, observe });
+  const limiter = createSourceLimiter();
+  const signIn = createSignIn(config, { reader, database: coherence.database, isTrusted, limiter, observe });
   const auth = createAuthHandler({
     reader,
     jwt,
@@ -118,6 +122,7 @@ export function createGate(
     proxySecret: config.proxySecret,
     unknownAppStatus: config.unknownAppStatus,
     stripCredentials: config.stripCredentials,
+    limiter,
     observe,
   });
   const server: Server = createHttpServer((request, response) => {

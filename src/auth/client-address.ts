@@ -2,13 +2,18 @@
  * Whose request it is, as the proxy tells: for limits, never for rights. Proxies append the address that they see to `X-Forwarded-For`, so
  * what stands to the left of it is what a client claims.
  */
-import { isIP, SocketAddress, type BlockList } from 'node:net';
+import { BlockList, isIP, SocketAddress } from 'node:net';
 import type { SingleHeaders } from './headers.js';
 
 /** Network and host part of IPv6: whoever has one address of such a network usually has all of it (RFC 6177). */
 const NETWORK_GROUPS = 4;
 const GROUPS = 8;
 const MAPPED = '::ffff:';
+
+/** A hop within one machine: no client of a proxy has such an address. */
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
 
 /** The part of an address that one party has: all of IPv4, the first 64 bits of IPv6. */
 function networkOf(address: string): string {
@@ -32,7 +37,7 @@ function networkOf(address: string): string {
  * The source of a request: its client's network.
  *
  * @param name the header in which the proxy tells of it: one address, or a list to which each proxy has added
- * @returns null if the proxy does not tell; an empty text if it was told more than once, which is a client's doing
+ * @returns null if the proxy does not tell, or only of proxies; an empty text if it was told more than once, which is a client's doing
  */
 export function clientNetwork(
   headers: SingleHeaders,
@@ -46,9 +51,12 @@ export function clientNetwork(
   if (headers.isRepeated(name)) {
     return '';
   }
-  const isProxy = (address: string): boolean => trustedProxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const isProxy = (address: string): boolean => {
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    return trustedProxies.check(address, family) || LOOPBACK.check(address, family);
+  };
   const addresses = told.split(',').map(address => address.trim());
-  // From the right, past the proxies that we know.
-  const client = addresses.findLast(address => isIP(address) === 0 || !isProxy(address)) ?? addresses[0]!;
-  return isIP(client) === 0 || client.includes('%') ? null : networkOf(client);
+  // From the right, past the proxies that we know, Traefik's second hop for one. What stands further left a client may have made up.
+  const client = addresses.findLast(address => isIP(address) === 0 || !isProxy(address));
+  return client === undefined || isIP(client) === 0 || client.includes('%') ? null : networkOf(client);
 }

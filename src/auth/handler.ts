@@ -103,11 +103,9 @@ const WAITING_MAX = 10_000;
 /** One for all: under overload an error a request would cost more than the answer. */
 const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait for facts');
 
-/** Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. */
-function wasInVain({ reason, status, app }: Decision): boolean {
-  return (
-    reason === 'bad_credential' || reason === 'unknown_app' || (status !== 200 && app?.host.startsWith('*.') === true)
-  );
+/** Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do. */
+function wasInVain({ reason, app }: Decision): boolean {
+  return reason === 'bad_credential' || reason === 'unknown_app' || app?.host.startsWith('*.') === true;
 }
 
 /** Creates the handler. */

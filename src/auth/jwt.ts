@@ -21,7 +21,7 @@ export interface JwtClaims {
   readonly name: string;
   /** Its id; null if it has none, so that it can be revoked only with all of its user's. */
   readonly jti: string | null;
-  /** When it was issued; null if it does not say. */
+  /** When it was issued at the earliest, as the issuer's clock may be ahead by the leeway; null if it does not say. */
   readonly issuedAtMs: number | null;
   /** The first and the last moment of its validity, leeway included. */
   readonly validFromMs: number;
@@ -198,6 +198,8 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
     const issuedAtMs = parseTime(payload.iat);
     if (
       name === null ||
+      // Of an email address it is believed only that the issuer has made sure of it: people can say of themselves what they like.
+      (claim === 'email' && payload['email_verified'] !== true) ||
       expiresAtMs === null ||
       expiresAtMs === undefined ||
       notBeforeMs === undefined ||
@@ -211,7 +213,7 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
       kind: 'jwt',
       name,
       jti,
-      issuedAtMs,
+      issuedAtMs: issuedAtMs === null ? null : issuedAtMs - leewayMs,
       validFromMs: Math.max(notBeforeMs ?? -Infinity, issuedAtMs ?? -Infinity) - leewayMs,
       validUntilMs: expiresAtMs + leewayMs,
     };

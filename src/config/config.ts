@@ -83,9 +83,13 @@ export function readConfig(
       return findSecret(setting, flagged, env, readText, refuse);
     }
     const text = flagged ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
-    // A connection string may hold a password.
-    const show = (value: string): string =>
-      /Url$|^oidcIssuer$/.test(key) ? value.replace(/:[^:@/]*@/, ':***@') : value;
+    const show = (value: string): string => {
+      if (key === 'databaseUrl' || key === 'listenUrl') {
+        // A password may stand anywhere in it: what is refused is of no known form.
+        return '***';
+      }
+      return /Url$|^oidcIssuer$/.test(key) ? value.replace(/:\/\/.*@/, '://***@') : value;
+    };
     return text === null ? null : { name: flagged === undefined ? variable : `--${flag}`, shown: show(text), text };
   };
   /** Settings that were given or have a default, well or badly. */
@@ -165,6 +169,13 @@ export function readConfig(
       name: SETTINGS.opsPort.variable,
       value: String(config.opsPort),
       allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
+    });
+  }
+  if (config.oidcIssuer !== null && config.poolMax === 2) {
+    problems.push({
+      name: SETTINGS.poolMax.variable,
+      value: String(config.poolMax),
+      allowed: `at least 3 with ${SETTINGS.oidcIssuer.variable}: one for fences, one for sessions, one for loads`,
     });
   }
   const unlessRefused = <K extends keyof SignInSettings>(key: K): SignInSettings[K] | undefined =>

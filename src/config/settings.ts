@@ -4,7 +4,7 @@ import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from '../auth/jwt-key.js';
 import { canonicalHost, issuerUrl, oidcScopes, parentDomain } from '../sign-in/settings.js';
 import { defaultReplica, isReplicaName } from '../store/replica-name.js';
 import { parseAlgorithms, parseAudiences, parseIssuer, type JwtConfig, type JwtValues } from './jwt.js';
-import { addressRanges, headerSecret, httpUrl, integer, oneOf, postgresUrl } from './texts.js';
+import { addressRanges, headerSecret, httpUrl, integer, oneOf, postgresUrl, secureUrl } from './texts.js';
 
 /** What a replica runs with. Times in milliseconds. */
 export interface Config {
@@ -210,9 +210,10 @@ export const SETTINGS: Settings = {
     variable: 'GATEBELL_OIDC_CLIENT_SECRET',
     flag: 'oidc-client-secret-file',
     help: 'secret that the provider has given this gate',
-    allowed: '8 to 1024 printable ASCII characters',
+    // The cookies of sign-ins under way are sealed with it: a short one could be guessed from them.
+    allowed: '16 to 1024 printable ASCII characters',
     fallback: null,
-    parse: text => (/^[\x20-\x7e]{8,1024}$/.test(text) ? text : undefined),
+    parse: text => (/^[\x20-\x7e]{16,1024}$/.test(text) ? text : undefined),
     secret: true,
   },
   oidcScopes: {
@@ -325,9 +326,9 @@ export const SETTINGS: Settings = {
     variable: 'GATEBELL_JWT_JWKS_URL',
     flag: 'jwt-jwks-url',
     help: "where the issuer's public keys are",
-    allowed: 'an http or https URL without user or fragment',
+    allowed: 'an https URL without user or fragment, or http to this machine',
     fallback: null,
-    parse: httpUrl,
+    parse: secureUrl,
   },
   jwtJwksRefreshSeconds: {
     variable: 'GATEBELL_JWT_JWKS_REFRESH_SECONDS',

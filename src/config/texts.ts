@@ -1,5 +1,6 @@
 /** How the text of a setting is read; undefined: it is not allowed. */
 import { BlockList, isIP } from 'node:net';
+import { isLoopback } from '../sign-in/settings.js';
 
 export const integer =
   (min: number, max: number) =>
@@ -22,6 +23,13 @@ export function httpUrl(text: string): string | undefined {
   }
   const url = new URL(text);
   return /^https?:$/.test(url.protocol) && url.hash === '' && url.username === '' ? text : undefined;
+}
+
+/** The same, where whoever is on the way must not change what is answered. */
+export function secureUrl(text: string): string | undefined {
+  const known = httpUrl(text);
+  const url = known === undefined ? undefined : new URL(known);
+  return url?.protocol === 'https:' || (url !== undefined && isLoopback(url)) ? known : undefined;
 }
 
 /** Addresses and ranges, `10.0.0.0/8, ::1`. */

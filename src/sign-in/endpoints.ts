@@ -13,6 +13,7 @@ import { parseHost, parseProto, requireHeader } from '../auth/request.js';
 import { isWellFormedToken } from '../auth/token.js';
 import type { IsTrusted } from '../auth/trusted-proxy.js';
 import { UnavailableError } from '../coherence/errors.js';
+import type { Admission } from './admission.js';
 import type { IsAppHost } from './app-hosts.js';
 import { flowCookieName, readCookies, removeCookie, setCookie, surplusFlows, type SentCookie } from './cookies.js';
 import { FLOW_SECONDS, type Flow, type FlowSealer } from './flow.js';
@@ -27,12 +28,16 @@ import { isUnder } from './settings.js';
 export type SignInObservation =
   | { readonly event: 'sign_in'; readonly userId: string; readonly credentialId: string }
   | { readonly event: 'sign_in_refused'; readonly reason: Refusal; readonly detail: string | null }
-  | { readonly event: 'sign_out'; readonly credentialId: string | null }
+  | { readonly event: 'sign_out'; readonly credentialId: string }
   | { readonly event: 'sign_in_failed'; readonly error: unknown };
 
 /** What the endpoints need. */
 export interface SignInOptions {
   readonly isTrusted: IsTrusted;
+  /** Who may ask. */
+  readonly admission: Admission;
+  /** Who may ask the provider and Postgres to begin a session. */
+  readonly callbackAdmission: Admission;
   readonly isAppHost: IsAppHost;
   readonly provider: Provider;
   readonly sealer: FlowSealer;
@@ -50,8 +55,19 @@ const CALLBACK = `${PREFIX}/callback`;
 const LOGOUT = `${PREFIX}/logout`;
 const SECRET_BYTES = 32;
 const STATE = /^[A-Za-z0-9_-]{43}$/;
-/** Callbacks that may wait for the provider at once, in one process. */
-const CALLBACKS_MAX = 16;
+/** How often the provider is asked about one flow: it may be away for a moment, and its codes count once. */
+const REDEMPTIONS_MAX = 5;
+/** Flows of which that is known; they live for some minutes. */
+const FLOWS_KNOWN_MAX = 1_000;
+/** Sessions of one browser that are ended at once: that of the host, that of the domain, and one that somebody else has put there. */
+const SESSIONS_MAX = 3;
+/** What nobody asks for who was sent here by the gate. */
+const IN_VAIN: ReadonlySet<Refusal> = new Set([
+  'unknown_host',
+  'bad_return_address',
+  'bad_flow',
+  'bad_provider_answer',
+]);
 const QUERY_CHARACTERS_MAX = 8_192;
 
 const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
@@ -72,7 +88,7 @@ export function createSignInPage(central: SignInOptions['central']): LoginPage {
     }
     const { proto, port } = wanted;
     const page = addressText({ proto, host: central?.host ?? wanted.host, port, uri: LOGIN });
-    return `${page}?rd=${encodeURIComponent(addressText(wanted))}`;
+    return `${page}?rd=${encodeURIComponent(addressText(keptAddress(wanted)))}`;
   };
 }
 
@@ -80,9 +96,22 @@ export function createSignInPage(central: SignInOptions['central']): LoginPage {
 export function createSignInEndpoints(
   options: SignInOptions,
 ): (message: IncomingMessage, response: ServerResponse) => void {
-  const { isTrusted, isAppHost, provider, sealer, sessions, sessionCookie, sessionHours, central, observe } = options;
+  const {
+    isTrusted,
+    admission,
+    callbackAdmission,
+    isAppHost,
+    provider,
+    sealer,
+    sessions,
+    sessionCookie,
+    sessionHours,
+    central,
+    observe,
+  } = options;
   const cookieDomain = central?.cookieDomain ?? null;
-  let callbacks = 0;
+  /** How often each flow was tried, by its state; those of long ago first. */
+  const redemptions = new Map<string, number>();
 
   const readRequest = (message: IncomingMessage, query: string): SignInRequest => {
     const headers = singleHeaders(message.rawHeaders);
@@ -186,8 +215,23 @@ export function createSignInEndpoints(
   };
 
   /** Tokens in session cookies; whoever can set a cookie of a parent domain may have added some. */
-  const sessionTokens = (cookies: readonly SentCookie[]): readonly string[] =>
-    cookies.filter(({ name, value }) => name === sessionCookie && isWellFormedToken(value)).map(({ value }) => value);
+  const sessionTokens = (cookies: readonly SentCookie[]): readonly string[] => {
+    const tokens = cookies.filter(({ name, value }) => name === sessionCookie && isWellFormedToken(value));
+    return [...new Set(tokens.map(({ value }) => value))].slice(0, SESSIONS_MAX);
+  };
+
+  /** @throws SignInRefused if the provider has been asked about this flow often enough */
+  const countRedemption = ({ state }: Flow): void => {
+    const times = (redemptions.get(state) ?? 0) + 1;
+    if (times > REDEMPTIONS_MAX) {
+      throw new SignInRefused('bad_flow');
+    }
+    redemptions.set(state, times);
+    const oldest = redemptions.keys().next();
+    if (redemptions.size > FLOWS_KNOWN_MAX && oldest.done !== true) {
+      redemptions.delete(oldest.value);
+    }
+  };
 
   const finish = async (request: SignInRequest, flow: Flow): Promise<Answer> => {
     const { place, cookies, query } = request;
@@ -214,20 +258,19 @@ export function createSignInEndpoints(
     const { place } = request;
     await requireHost(place);
     const flow = await requireFlow(request);
-    if (callbacks >= CALLBACKS_MAX) {
-      throw new SignInRefused('overloaded');
-    }
-    callbacks += 1;
+    const visit = callbackAdmission.enter(request.headers);
     try {
-      return await finish(request, flow);
+      countRedemption(flow);
+      const answered = await finish(request, flow);
+      visit.leave(false);
+      return answered;
     } catch (error) {
       // A flow is for one answer of the provider; only what was our own trouble may be tried again.
       const refused = refusalOf(error);
+      visit.leave(IN_VAIN.has(refused.code));
       const isOver = REFUSAL_PAGES[refused.code].status !== 503;
       const name = flowCookieName(flow.state, isSecure(place));
       return refuse(refused, isOver ? [removeCookie(name, flowScope(place))] : []);
-    } finally {
-      callbacks -= 1;
     }
   };
 
@@ -263,7 +306,10 @@ export function createSignInEndpoints(
       throw new SignInRefused('foreign_origin');
     }
     for (const token of sessionTokens(cookies)) {
-      observe({ event: 'sign_out', credentialId: await sessions.end(token) });
+      const credentialId = await sessions.end(token);
+      if (credentialId !== null) {
+        observe({ event: 'sign_out', credentialId });
+      }
     }
     const gone = [removeCookie(sessionCookie, sessionScope(place))];
     if (cookieDomain !== null) {
@@ -277,9 +323,9 @@ export function createSignInEndpoints(
 
   const ENDPOINTS: ReadonlyMap<string, Readonly<Record<string, (request: SignInRequest) => Promise<Answer>>>> = new Map(
     [
-      [LOGIN, { GET: login }],
+      [LOGIN, { GET: login, HEAD: login }],
       [CALLBACK, { GET: callback }],
-      [LOGOUT, { GET: askToSignOut, POST: signOut }],
+      [LOGOUT, { GET: askToSignOut, HEAD: askToSignOut, POST: signOut }],
     ],
   );
 
@@ -305,7 +351,16 @@ export function createSignInEndpoints(
         headers,
       });
     }
-    return endpoint(readRequest(message, mark === -1 ? '' : url.slice(mark + 1)));
+    const request = readRequest(message, mark === -1 ? '' : url.slice(mark + 1));
+    const visit = admission.enter(request.headers);
+    try {
+      const answered = await endpoint(request);
+      visit.leave(false);
+      return answered;
+    } catch (error) {
+      visit.leave(error instanceof SignInRefused && IN_VAIN.has(error.code));
+      throw error;
+    }
   };
 
   return (message, response) => {

@@ -3,6 +3,7 @@
  * themselves: two functions of the schema do, for whoever has role gatebell_sign_in.
  */
 import { createToken, hashToken } from '../auth/token.js';
+import { UnavailableError } from '../coherence/errors.js';
 import type { Database } from '../store/pool.js';
 
 /** A session that has begun. */
@@ -22,13 +23,22 @@ export interface Sessions {
 }
 
 const LABEL = 'sign-in';
+/** Statements that may wait for their turn. */
+const WAITING_MAX = 64;
 
 /** @param hours how long a session lasts */
 export function createSessions(database: Pick<Database, 'query'>, hours: number): Sessions {
   let last: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
   /** One after the other: the pool's few connections are for decisions. */
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = last.then(work);
+    if (waiting >= WAITING_MAX) {
+      return Promise.reject(new UnavailableError('queue_full', 'too many sessions begin or end at once'));
+    }
+    waiting += 1;
+    const done = last.then(work).finally(() => {
+      waiting -= 1;
+    });
     last = done.catch(() => undefined);
     return done;
   };

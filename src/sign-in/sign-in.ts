@@ -1,10 +1,13 @@
 /** Sign-in put together: the provider, sessions in Postgres, the endpoints, and where the gate sends browsers. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BlockList } from 'node:net';
 import type { LoginPage } from '../auth/login.js';
+import type { SourceLimiter } from '../auth/source-limiter.js';
 import type { IsTrusted } from '../auth/trusted-proxy.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
 import type { Database } from '../store/pool.js';
+import { createAdmission, type AdmissionLimits } from './admission.js';
 import { createAppHosts } from './app-hosts.js';
 import { createSignInEndpoints, createSignInPage, type SignInObservation } from './endpoints.js';
 import { createFlowSealer } from './flow.js';
@@ -32,20 +35,26 @@ export interface SignInConfig {
   readonly signInHost: string | null;
   readonly cookieDomain: string | null;
   readonly sessionHours: number;
+  readonly trustedProxies: BlockList;
 }
+
+/** A page costs little, an answer of the provider a question or two to the provider. */
+const VISITS: AdmissionLimits = { visitsMax: 256, visitsOfSourceMax: 64 };
+const CALLBACKS: AdmissionLimits = { visitsMax: 32, visitsOfSourceMax: 8 };
 
 /** What it needs of its surroundings. */
 export interface SignInDeps {
   readonly reader: Reader<FactTypes>;
   readonly database: Pick<Database, 'query'>;
   readonly isTrusted: IsTrusted;
+  readonly limiter: SourceLimiter;
   readonly observe: (observation: SignInObservation | ProviderObservation) => void;
 }
 
 /** Creates sign-in that does nothing yet; null if it is not configured. */
 export function createSignIn(
   config: SignInConfig,
-  { reader, database, isTrusted, observe }: SignInDeps,
+  { reader, database, isTrusted, limiter, observe }: SignInDeps,
 ): SignIn | null {
   const {
     oidcIssuer: issuer,
@@ -70,6 +79,8 @@ export function createSignIn(
     loginPage: createSignInPage(central),
     handle: createSignInEndpoints({
       isTrusted,
+      admission: createAdmission(limiter, config.trustedProxies, VISITS),
+      callbackAdmission: createAdmission(limiter, config.trustedProxies, CALLBACKS),
       isAppHost: createAppHosts(reader),
       provider,
       sealer: createFlowSealer(clientSecret, `${issuer}\n${clientId}`),

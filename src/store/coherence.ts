@@ -23,6 +23,8 @@ export interface PostgresCoherenceOptions extends Omit<DatabaseOptions, 'observe
   readonly auditIntervalMs?: number;
   /** How it listens; default: on a connection of its own. */
   readonly openSubscription?: OpenSubscription;
+  /** Connections of the pool that loads leave alone: one is for fences. Default 1, less than `poolMax`. */
+  readonly reservedConnections?: number;
   /** Receives everything that happens. Must not throw. */
   readonly observe?: (observation: CoherenceObservation | StoreObservation) => void;
 }
@@ -59,6 +61,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     leaseMs = LEASE_MS,
     fenceIntervalMs = Math.min(FENCE_INTERVAL_MS, leaseMs / 3),
     auditIntervalMs,
+    reservedConnections = 1,
     observe = ignore,
   } = options;
   if (!isReplicaName(replica)) {
@@ -74,7 +77,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     fenceIntervalMs,
     ...(auditIntervalMs === undefined ? {} : { auditIntervalMs }),
     // One connection is kept for the fences: a pool full of slow loads must not make the cache unproven.
-    loadsMax: database.poolMax - 1,
+    loadsMax: Math.max(1, database.poolMax - reservedConnections),
     clock: systemClock,
     random: systemRandom,
     observe,

@@ -14,9 +14,9 @@ export interface WorkerPort {
   onGone(end: () => void): void;
 }
 
-/** Each worker's share of the pool: one connection to load and one for fences, at least. */
-function poolShare({ poolMax, workers }: Config): number {
-  return Math.max(2, Math.floor(poolMax / workers));
+/** Each worker's share of the pool: one connection to load and one for fences, at least, and one for sessions where people sign in. */
+function poolShare({ poolMax, workers, oidcIssuer }: Config): number {
+  return Math.max(oidcIssuer === null ? 2 : 3, Math.floor(poolMax / workers));
 }
 
 /** Runs a worker; the promise resolves when it has stopped. */

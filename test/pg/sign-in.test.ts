@@ -183,7 +183,7 @@ describe('role gatebell_sign_in', () => {
     const env = {
       GATEBELL_OIDC_ISSUER: 'https://id.example.test',
       GATEBELL_OIDC_CLIENT_ID: 'gate',
-      GATEBELL_OIDC_CLIENT_SECRET: 'not-a-secret',
+      GATEBELL_OIDC_CLIENT_SECRET: 'not-really-a-secret',
     };
     const lacking = await gatebell(['doctor'], urlOf(REPLICA), env);
     expect(lacking.code).toBe(1);

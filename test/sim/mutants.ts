@@ -579,7 +579,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       decide(
         "    return answer(refuse('expired_grant', app));",
-        "    lacks.push({ subject: 'grant', key: [credential.userId, app.id] });\n    return { lacks };",
+        "    lacks.push({ subject: 'grant', key: [holder.userId, app.id] });\n    return { lacks };",
       ),
     ],
     profile: 'calm',

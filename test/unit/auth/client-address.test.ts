@@ -17,8 +17,8 @@ describe('the client of a request', () => {
     ['192.0.2.7, 10.1.2.3', '192.0.2.7'],
     ['192.0.2.7,10.1.2.3 ,  ::1', '192.0.2.7'],
     ['198.51.100.1, 192.0.2.7, 10.1.2.3', '192.0.2.7'],
-    ['10.1.1.1, 10.1.2.3', '10.1.1.1'],
-    ['10.1.1.1', '10.1.1.1'],
+    ['192.0.2.7, 127.0.0.1', '192.0.2.7'],
+    ['192.0.2.7, 127.9.9.9, 10.1.2.3, ::1', '192.0.2.7'],
     ['::ffff:192.0.2.7', '192.0.2.7'],
   ])('told as %j is at %s: the rightmost that is no proxy of ours', (told, network) => {
     expect(networkOf(told)).toBe(network);
@@ -38,6 +38,12 @@ describe('the client of a request', () => {
   test('is not known where the proxy tells nothing of it, or nothing that is an address', () => {
     expect(networkOf()).toBeNull();
     for (const told of ['', 'unknown', 'unix:', '192.0.2.7:80', '192.0.2', 'fe80::1%eth0', '[::1]', '1.2.3.4, x']) {
+      expect(networkOf(told), told).toBeNull();
+    }
+  });
+
+  test('is not known where all that is told are proxies: what stands left of them may be made up', () => {
+    for (const told of ['10.1.1.1', '10.1.1.1, 10.1.2.3', '127.0.0.1', '10.1.1.1, ::1']) {
       expect(networkOf(told), told).toBeNull();
     }
   });

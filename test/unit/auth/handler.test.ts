@@ -537,6 +537,14 @@ describe('a source that asks in vain', () => {
     expect(await ask('made-up.example.com')).toBe('403 unknown_app');
     expect(await ask('made-up.preview.example.com')).toBe('401 no_credential');
     expect(await ask('another.preview.example.com')).toBe('503 unavailable');
+    const open = await start({
+      reader: askingReader(facts, () => false),
+      limiter: createSourceLimiter({ burst: 1, nowMs: () => 0 }),
+    });
+    const askOpen = async (host: string): Promise<string> =>
+      reasonOf(await open.ask('/auth/forward', forward('/pub', from('192.0.2.1'), host)));
+    expect(await askOpen('made-up.preview.example.com')).toBe('200 public');
+    expect(await askOpen('another.preview.example.com')).toBe('503 unavailable');
   });
 });
 

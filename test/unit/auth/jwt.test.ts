@@ -128,7 +128,7 @@ describe('a genuine token', () => {
       kind: 'jwt',
       name: 'alice',
       jti: 'token-1',
-      issuedAtMs: NOW_MS,
+      issuedAtMs: NOW_MS - 30_000,
       validFromMs: NOW_MS - 30_000,
       validUntilMs: NOW_MS + 3_600_000 + 30_000,
     });
@@ -153,10 +153,19 @@ describe('a genuine token', () => {
     expect(await judge(bench, issue(EC, GOOD))).toEqual(BAD);
   });
 
+  test('named by an email address counts only if the issuer has made sure of it', async () => {
+    const bench = withKey(EC, { claim: 'email' });
+    const email = 'alice@example.com';
+    expect(await judge(bench, issue(EC, { ...GOOD, email, email_verified: true }))).toMatchObject({ name: email });
+    for (const email_verified of [undefined, false, 'true', 1]) {
+      expect(await judge(bench, issue(EC, { ...GOOD, email, email_verified }))).toEqual(BAD);
+    }
+  });
+
   test('counts from the later of nbf and iat, leeway before, to exp, leeway after', async () => {
     const times = { exp: 2_000, nbf: 1_000.5, iat: 900 };
     const claims = claimsOf(await judge(withKey(EC, { leewayMs: 5_000 }), issue(EC, { ...GOOD, ...times })));
-    expect(claims).toMatchObject({ validFromMs: 995_500, validUntilMs: 2_005_000, issuedAtMs: 900_000 });
+    expect(claims).toMatchObject({ validFromMs: 995_500, validUntilMs: 2_005_000, issuedAtMs: 895_000 });
   });
 
   test('needs neither iat nor nbf nor jti nor a type', async () => {

@@ -1,10 +1,12 @@
 /** The endpoints on a real server, over https as the proxy tells it, with a provider and sessions that do as they are told. */
-import type { AddressInfo } from 'node:net';
+import { BlockList, type AddressInfo } from 'node:net';
 import type { Server } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
 import { createToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import { createHttpServer } from '../../../src/http/server.js';
+import { createAdmission, type Admission } from '../../../src/sign-in/admission.js';
 import {
   createSignInEndpoints,
   createSignInPage,
@@ -20,6 +22,7 @@ const CENTRAL = { host: 'auth.example.com', cookieDomain: 'example.com' };
 const APPS = new Set([HOST, 'photos.example.com', 'evil.example.org']);
 const sealer = createFlowSealer('the secret of the client', 'test');
 
+const OPEN: Admission = { enter: () => ({ leave: () => undefined }) };
 const servers: Server[] = [];
 let observed: SignInObservation[];
 let redeemed: Flow[];
@@ -35,6 +38,8 @@ interface Site {
 async function start(options: Partial<SignInOptions> = {}, host: string = HOST): Promise<Site> {
   const handle = createSignInEndpoints({
     isTrusted: () => true,
+    admission: OPEN,
+    callbackAdmission: OPEN,
     isAppHost: asked => Promise.resolve(APPS.has(asked)),
     provider: {
       authorizationUrl: ({ state }) => Promise.resolve(new URL(`https://id.test/auth?state=${state}`)),
@@ -292,6 +297,23 @@ describe('callback', () => {
     ]);
   });
 
+  test('asks the provider about one flow five times at most', async () => {
+    let asked = 0;
+    const site = await start({
+      provider: providerThat(() => {
+        asked += 1;
+        return Promise.reject(new SignInRefused('provider_unavailable'));
+      }),
+    });
+    const { cookie, callback } = await site.begin();
+    const statuses: number[] = [];
+    for (let times = 0; times < 8; times++) {
+      statuses.push((await site.ask(callback, proxied(HOST, [['Cookie', cookie]]))).status);
+    }
+    expect(statuses).toEqual([503, 503, 503, 503, 503, 400, 400, 400]);
+    expect(asked).toBe(5);
+  });
+
   test('of many that wait for the provider those too many are asked to come later, and then room is there again', async () => {
     const waiting: (() => void)[] = [];
     let isFull: () => void = () => undefined;
@@ -305,21 +327,25 @@ describe('callback', () => {
             waiting.push(() => {
               resolve('alice');
             });
-            if (waiting.length === 16) {
+            if (waiting.length === 4) {
               isFull();
             }
           }),
       ),
+      callbackAdmission: createAdmission(createSourceLimiter(), new BlockList(), {
+        visitsMax: 4,
+        visitsOfSourceMax: 4,
+      }),
     });
     const { cookie, callback } = await site.begin();
     const come = (): Promise<Answer> => site.ask(callback, proxied(HOST, [['Cookie', cookie]]));
-    const patient = Array.from({ length: 16 }, come);
+    const patient = Array.from({ length: 4 }, come);
     await full;
     expect((await come()).status).toBe(503);
     waiting.splice(0).forEach(go => {
       go();
     });
-    expect((await Promise.all(patient)).map(({ status }) => status)).toEqual(Array(16).fill(303));
+    expect((await Promise.all(patient)).map(({ status }) => status)).toEqual(Array(4).fill(303));
     const last = come();
     while (waiting.length === 0) {
       await new Promise(setImmediate);
@@ -365,6 +391,27 @@ describe('logout', () => {
     expect(answer).toMatchObject({ status: 303, headers: { location: 'https://id.test/end?client_id=gate' } });
     expect(cookiesOf(answer)).toEqual(['gatebell=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax']);
     expect(ended).toEqual([token]);
+    expect(observed).toEqual([{ event: 'sign_out', credentialId: '4' }]);
+  });
+
+  test('ends three sessions at most, whatever a browser sends, and tells of those that were there', async () => {
+    const site = await start({
+      sessions: {
+        begin: () => Promise.reject(new Error('none begins')),
+        end(token) {
+          ended.push(token);
+          return Promise.resolve(ended.length === 1 ? '4' : null);
+        },
+      },
+    });
+    const tokens = Array.from({ length: 50 }, createToken);
+    const cookies = [...tokens, ...tokens].map(token => `gatebell=${token}`).join('; ');
+    const headers = proxied(HOST, [
+      ['Cookie', cookies],
+      ['Origin', `https://${HOST}`],
+    ]);
+    expect((await site.ask('/_gatebell/logout', headers, 'POST')).status).toBe(303);
+    expect(ended).toEqual(tokens.slice(0, 3));
     expect(observed).toEqual([{ event: 'sign_out', credentialId: '4' }]);
   });
 
@@ -475,7 +522,7 @@ describe('a request', () => {
   });
 
   test.each([
-    ['/_gatebell/login', 'HEAD'],
+    ['/_gatebell/callback', 'HEAD'],
     ['/_gatebell/login', 'POST'],
     ['/_gatebell/callback', 'POST'],
     ['/_gatebell/logout', 'DELETE'],

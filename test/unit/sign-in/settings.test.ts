@@ -5,7 +5,7 @@ import { isUnder } from '../../../src/sign-in/settings.js';
 const ON = {
   GATEBELL_OIDC_ISSUER: 'https://id.example.com/realms/home',
   GATEBELL_OIDC_CLIENT_ID: 'gatebell',
-  GATEBELL_OIDC_CLIENT_SECRET: 'hidden-secret',
+  GATEBELL_OIDC_CLIENT_SECRET: 'hidden-secret-of-16',
 };
 const CENTRAL = { ...ON, GATEBELL_SIGN_IN_HOST: 'auth.example.com', GATEBELL_COOKIE_DOMAIN: 'example.com' };
 
@@ -47,7 +47,7 @@ describe('is refused with its name, the value and what is allowed:', () => {
       'GATEBELL_OIDC_CLIENT_ID is ""; allowed: what the provider has given this gate',
     ],
     [{ ...ON, GATEBELL_OIDC_CLIENT_SECRET: '' }, 'GATEBELL_OIDC_CLIENT_SECRET is ""; allowed: what the provider'],
-    [{ ...ON, GATEBELL_OIDC_CLIENT_SECRET: 'hidden' }, 'GATEBELL_OIDC_CLIENT_SECRET is "***"; allowed: 8 to 1024'],
+    [{ ...ON, GATEBELL_OIDC_CLIENT_SECRET: 'hidden' }, 'GATEBELL_OIDC_CLIENT_SECRET is "***"; allowed: 16 to 1024'],
     [
       { ...ON, GATEBELL_OIDC_SCOPES: 'profile' },
       'GATEBELL_OIDC_SCOPES is "profile"; allowed: scopes separated by single spaces, openid among them',

@@ -1,0 +1,72 @@
+/**
+ * Who may ask the pages of sign-in, and how much at once: they ask Postgres and the provider for anybody who comes. What was asked for in vain is
+ * charged to its source as it is where decisions are made, and no source can take all places.
+ */
+import type { BlockList } from 'node:net';
+import { clientNetwork } from '../auth/client-address.js';
+import type { SingleHeaders } from '../auth/headers.js';
+import type { SourceLimiter } from '../auth/source-limiter.js';
+import { SignInRefused } from './refusal.js';
+
+/** One request that has been let in. */
+export interface Visit {
+  /** It was answered. */
+  leave(wasInVain: boolean): void;
+}
+
+/** See the head of the file. */
+export interface Admission {
+  /** @throws SignInRefused if too many are in, or its source has asked in vain too often */
+  enter(headers: SingleHeaders): Visit;
+}
+
+/** Bounds of what is under way at once. */
+export interface AdmissionLimits {
+  readonly visitsMax: number;
+  /** Of one source; of those whose source the proxy does not tell, together with all. */
+  readonly visitsOfSourceMax: number;
+}
+
+const overloaded = (): SignInRefused => new SignInRefused('overloaded');
+
+/** Creates an admission that nobody has asked yet. */
+export function createAdmission(
+  limiter: SourceLimiter,
+  trustedProxies: BlockList,
+  { visitsMax, visitsOfSourceMax }: AdmissionLimits,
+): Admission {
+  const ofSource = new Map<string, number>();
+  let visits = 0;
+
+  return {
+    enter(headers) {
+      const source = clientNetwork(headers, 'x-forwarded-for', trustedProxies);
+      const known = source === null ? 0 : (ofSource.get(source) ?? 0);
+      if (visits >= visitsMax || known >= visitsOfSourceMax) {
+        throw overloaded();
+      }
+      const question = source === null ? null : limiter.admit(source);
+      if (source !== null && question === null) {
+        throw overloaded();
+      }
+      visits += 1;
+      if (source !== null) {
+        ofSource.set(source, known + 1);
+      }
+      return {
+        leave(wasInVain) {
+          visits -= 1;
+          question?.settle(wasInVain);
+          if (source !== null) {
+            const left = (ofSource.get(source) ?? 1) - 1;
+            if (left === 0) {
+              ofSource.delete(source);
+            } else {
+              ofSource.set(source, left);
+            }
+          }
+        },
+      };
+    },
+  };
+}
