@@ -240,7 +240,7 @@ export const envoy: TestProxy = {
       for (const { key, value } of asked.headers_to_add) {
         told.set(key, value);
       }
-      // The client of the filters adds the address of Envoy itself.
+      // The client of the filters adds the address of Envoy itself: its host's first that is not loopback, if there is one.
       told.set('x-envoy-internal', 'true');
       told.set('x-forwarded-for', [...told.all('x-forwarded-for'), '127.0.0.1'].join(','));
       const answer = await check({ method: request.method, path: prefix + request.path, headers: told });
