@@ -46,6 +46,7 @@ interface Balanced {
   readonly loadBalancer: {
     readonly servers: readonly { readonly url: string }[];
     readonly healthCheck: { readonly path: string; readonly port?: number };
+    readonly serversTransport?: string;
   };
 }
 
@@ -73,6 +74,9 @@ interface TraefikDynamic {
       };
     };
     readonly services: Readonly<Record<string, Balanced>>;
+    readonly serversTransports: Readonly<
+      Record<string, { readonly forwardingTimeouts: { readonly responseHeaderTimeout: string } }>
+    >;
   };
 }
 
@@ -443,17 +447,27 @@ describe('Traefik', () => {
   test('hands sign-in on to the replicas, before anything else and without asking them', () => {
     const router = traefik.routers['sign-in'];
     expect(router?.rule.split(' || ')).toEqual(SIGN_IN_PATHS.map(path => `Path(\`${path}\`)`));
-    expect(router?.service).toBe('gatebell');
+    expect(router?.service).toBe('gatebell-sign-in');
     expect(router?.middlewares).not.toContain('gatebell');
     expect(router?.priority).toBeGreaterThan(
       Math.max(...Object.values(traefik.routers).map(({ rule }) => rule.length)),
     );
   });
 
+  test('waits for sign-in as long as the other proxies do, and asks the same replicas', () => {
+    const { serversTransport: ofSignIn, ...signIn } = traefik.services['gatebell-sign-in']!.loadBalancer;
+    const { serversTransport: ofDecisions, ...decisions } = traefik.services['gatebell']!.loadBalancer;
+    expect(signIn).toEqual(decisions);
+    const patience = (name?: string): string | undefined =>
+      traefik.serversTransports[name ?? '']?.forwardingTimeouts.responseHeaderTimeout;
+    expect(patience(ofSignIn)).toBe('40s');
+    expect(patience(ofDecisions)).toBe('10s');
+  });
+
   test('guards every app', () => {
     for (const router of Object.values(traefik.routers)) {
       expect(Object.keys(traefik.services)).toContain(router.service);
-      if (router.service !== 'gatebell') {
+      if (!['gatebell', 'gatebell-sign-in'].includes(router.service)) {
         expect(router.middlewares).toEqual(['unclaimed', 'gatebell']);
       }
     }
@@ -564,6 +578,15 @@ describe('HAProxy', () => {
     expect(/acl sign_in path -m str (.*)/.exec(cfg)?.[1]?.split(' ')).toEqual(SIGN_IN_PATHS);
     expect(cfg).toContain('http-request lua.gatebell "$GATE" unless sign_in');
     expect(cfg).toContain('use_backend gatebell if sign_in');
+  });
+
+  test('hands nothing on by its own socket but the question of its dialect', () => {
+    const frontend = /^frontend gate\n((?: .*\n)*)/m.exec(cfg.replace(/^\s*\n/gm, ''))?.[1] ?? '';
+    expect(frontend.trim().split(/\s*\n\s*/)).toEqual([
+      'bind "$GATE"',
+      `http-request deny deny_status 403 unless { path -m str /auth/${haproxyDialect.name} }`,
+      'default_backend gatebell',
+    ]);
   });
 
   test('balances over several replicas, by their readiness', () => {

@@ -32,13 +32,15 @@ const FORWARDING: Pairs = [
   ['X-Original-URI', '/share/spoofed'],
   ['X-Original-Method', 'OPTIONS'],
   ['X-Rewrite-URL', '/share/spoofed'],
+  ['X-Real-IP', '6.6.6.6'],
   ['X-Gatebell-Reason', 'spoofed'],
   ['X-Gatebell-Secret', 'spoofed'],
   ['Forwarded', 'for=6.6.6.6;host=spoofed.test'],
-  ['X_Forwarded_Host', 'spoofed.test'],
-  ['X_Forwarded_Uri', '/share/spoofed'],
-  ['X_Original_URL', '/share/spoofed'],
 ];
+/** The same in every spelling, name by name: HAProxy takes no more than a hundred headers at once. */
+const SPELT_FORWARDING: readonly Pairs[] = FORWARDING.map(([name, value]) =>
+  spellingsOf(name).map(spelling => [spelling, value] as const),
+);
 
 const request = (line: string, ...headers: Pairs): string => bytesOf(`${line} HTTP/1.1`, headers);
 const HOST = ['Host', 'photos.test'] as const;
@@ -70,14 +72,17 @@ export const SPOOFS: readonly Behaviour[] = [
         statusesOf(await exchangeBytes(port, request('GET /share/x', ['Host', 'evil.test'], ...FORWARDING))),
       ).toEqual([403]);
       // One by one as well: another could have made it fail.
-      for (const header of FORWARDING) {
+      for (const header of SPELT_FORWARDING.flat()) {
         expect(statusesOf(await exchangeBytes(port, request('GET /album', HOST, header))), header[0]).toEqual([401]);
       }
       expect(app.received).toHaveLength(before);
-      const allowed = request('GET /album', HOST, ...bearer(world.alice), ...FORWARDING, ['X-Real-IP', '6.6.6.6']);
-      expect(statusesOf(await exchangeBytes(port, allowed))).toEqual([200]);
-      expect(app.received).toHaveLength(before + 1);
-      expect(JSON.stringify(app.received.at(-1))).not.toMatch(/spoofed|gopher|6666|6\.6\.6\.6/);
+      for (const headers of [FORWARDING, ...SPELT_FORWARDING]) {
+        const allowed = request('GET /album', HOST, ...bearer(world.alice), ...headers);
+        expect(statusesOf(await exchangeBytes(port, allowed)), headers[0]?.[0]).toEqual([200]);
+      }
+      const reached = app.received.slice(before).map(seen => JSON.stringify(seen));
+      expect(reached).toHaveLength(1 + SPELT_FORWARDING.length);
+      expect(reached.filter(seen => /spoofed|gopher|6666|6\.6\.6\.6|OPTIONS/.test(seen))).toEqual([]);
     },
   },
   {

@@ -5,6 +5,7 @@
  * - pkg/middlewares/forwardedheaders/forwarded_header.go (at 06d0bd5, v3): X-Forwarded-* of untrusted peers, in either spelling, and Connection;
  * - pkg/middlewares/headers/header.go: customRequestHeaders, where an empty value removes;
  * - pkg/server/server_entrypoint_tcp.go: denyFragment, normalizePath and sanitizePath, which are on by default;
+ * - pkg/proxy/httputil/proxy.go (at 03b52c9, v3): the peer is added to X-Forwarded-For, on the way to the app and on that to a replica;
  * - pkg/middlewares/retry/retry.go: another try only where the connection could not be opened; the rest is 502;
  * - net/http: one Host or 400, the authority of an absolute target replaces it, `URL.EscapedPath`, another try on a kept connection that had
  *   just been closed.
@@ -205,6 +206,14 @@ function customise({ headers: custom }: Middleware, headers: HeaderList): void {
   }
 }
 
+/** The second hop comes from Traefik itself. */
+const TRAEFIK_ITSELF = '127.0.0.1';
+
+/** proxy.go: who has asked is added to who came before. */
+function addForwardedFor(headers: HeaderList, peer: string): void {
+  headers.set('X-Forwarded-For', [...headers.all('X-Forwarded-For'), peer].join(', '));
+}
+
 /** The way from the entry point `gate` to a replica: round robin, and the retry middleware. */
 function createBalancer(gates: readonly string[], guarded: Guarded): (ask: AskGate) => Promise<PlainAnswer> {
   const agent = new Agent({ keepAlive: true });
@@ -212,10 +221,11 @@ function createBalancer(gates: readonly string[], guarded: Guarded): (ask: AskGa
   let turn = 0;
   return async ({ path: target, headers }) => {
     // It is an entry point of its own, and what it hears comes from Traefik itself.
-    forwardHeaders(headers, headers.get('host') ?? '', '127.0.0.1', guarded.trusts('127.0.0.1'));
+    forwardHeaders(headers, headers.get('host') ?? '', TRAEFIK_ITSELF, guarded.trusts(TRAEFIK_ITSELF));
     for (const middleware of guarded.middlewares) {
       customise(middleware, headers);
     }
+    addForwardedFor(headers, TRAEFIK_ITSELF);
     for (let attempt = 1; ; attempt += 1) {
       const address = gates[turn++ % gates.length]!;
       try {
@@ -330,7 +340,7 @@ export const traefik: TestProxy = {
         }
       }
       // The reverse proxy adds the client to the addresses, and passes the host on.
-      headers.set('X-Forwarded-For', [...headers.all('X-Forwarded-For'), peer].join(', '));
+      addForwardedFor(headers, peer);
       headers.set('Host', request.host);
       exchange.pass(app, request.escapedPath + request.query, headers);
     });
