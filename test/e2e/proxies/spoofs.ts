@@ -19,6 +19,9 @@ function spellingsOf(name: string): string[] {
   return separated.flatMap(spelling => [spelling, spelling.toLowerCase(), spelling.toUpperCase()]);
 }
 
+/** What else a header's name may hold, and CGI has no sign for. */
+const OTHER_SEPARATORS = "!#$%&'*+.^`|~";
+
 /** What a client would have to say to be taken for a proxy, on whatever dialect. */
 const FORWARDING: Pairs = [
   ['X-Forwarded-Method', 'OPTIONS'],
@@ -83,6 +86,24 @@ export const SPOOFS: readonly Behaviour[] = [
       const reached = app.received.slice(before).map(seen => JSON.stringify(seen));
       expect(reached).toHaveLength(1 + SPELT_FORWARDING.length);
       expect(reached.filter(seen => /spoofed|gopher|6666|6\.6\.6\.6|OPTIONS/.test(seen))).toEqual([]);
+    },
+  },
+  {
+    title: 'names like Remote.User, which some apps read as Remote-User: whether the app gets them',
+    async run({ port, app }) {
+      const made = [...IDENTITY, 'X-Rewrite-URL', 'X-Original-URL', 'X-Forwarded-Host'].flatMap(name =>
+        [...OTHER_SEPARATORS].map(separator => [name.replaceAll('-', separator), 'made-up'] as const),
+      );
+      const arrived = new Set<string>();
+      for (const header of made) {
+        await exchangeBytes(port, request('GET /share/x', HOST, header));
+        for (const [name, values] of Object.entries(app.received.at(-1)?.headers ?? {})) {
+          if (values.includes('made-up')) {
+            arrived.add(name);
+          }
+        }
+      }
+      return arrived.size === 0 ? 'no' : 'yes';
     },
   },
   {
