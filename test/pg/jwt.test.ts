@@ -171,10 +171,9 @@ describe('what is committed is seen by the next request:', () => {
     expect(await reasonOf(token)).toBe('bad_credential');
     await database.sql('delete from gatebell.revoked_jwts');
     expect(await reasonOf(token)).toBe('granted');
-    await database.sql(
-      `update gatebell.users set jwt_not_before = now() - interval '10 seconds' where name = $1`,
-      [user],
-    );
+    await database.sql(`update gatebell.users set jwt_not_before = now() - interval '10 seconds' where name = $1`, [
+      user,
+    ]);
     // The issuer's clock may be ahead by the leeway: one that claims to be of now may be older.
     const seconds = Math.floor(Date.now() / 1_000);
     expect(await reasonOf(tokenOf(user, ONE, { iat: seconds }))).toBe('bad_credential');
