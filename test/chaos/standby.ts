@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, cp, mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -47,6 +47,37 @@ interface Installation {
   readonly bin: string;
 }
 
+const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
+/**
+ * Copies a folder in which files come and go: one that has gone is not needed, for what removed it is in the log that is replayed.
+ * https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP-DATA
+ */
+async function copyTree(from: string, to: string, isCopied: (file: string) => boolean): Promise<void> {
+  await mkdir(to, { recursive: true });
+  const entries = await readdir(from, { withFileTypes: true }).catch((error: unknown) => {
+    if (isMissing(error)) {
+      return [];
+    }
+    throw error;
+  });
+  for (const entry of entries) {
+    const file = path.join(from, entry.name);
+    if (!isCopied(file)) {
+      continue;
+    }
+    if (entry.isDirectory()) {
+      await copyTree(file, path.join(to, entry.name), isCopied);
+    } else if (entry.isFile()) {
+      await copyFile(file, path.join(to, entry.name)).catch((error: unknown) => {
+        if (!isMissing(error)) {
+          throw error;
+        }
+      });
+    }
+  }
+}
+
 /** Copies the files of a running server. */
 function copyFiles(primary: PostgresServer, directory: string): Promise<Installation> {
   const data = path.join(directory, 'data');
@@ -54,11 +85,11 @@ function copyFiles(primary: PostgresServer, directory: string): Promise<Installa
     const source = await one(client, 'show data_directory');
     const bin = await one(client, `select setting from pg_config where name = 'BINDIR'`);
     await client.query(`select pg_backup_start('standby', true)`);
-    await cp(source, data, {
-      recursive: true,
-      filter: file =>
-        !NOT_COPIED.has(path.relative(source, file)) && !path.basename(file).startsWith('pg_internal.init'),
-    });
+    await copyTree(
+      source,
+      data,
+      file => !NOT_COPIED.has(path.relative(source, file)) && !path.basename(file).startsWith('pg_internal.init'),
+    );
     const label = await one(client, 'select labelfile from pg_backup_stop(false)');
     await writeFile(path.join(data, 'backup_label'), label);
     for (const folder of ['pg_wal/archive_status', 'pg_replslot', 'pg_notify', 'pg_stat_tmp']) {
