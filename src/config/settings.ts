@@ -1,13 +1,14 @@
 /** Every setting: what it is called, what it is for, what is allowed, and its default. What they must agree on is looked at elsewhere. */
-import { isIP, type BlockList } from 'node:net';
+import { isIP } from 'node:net';
 import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from '../auth/jwt-key.js';
+import type { SignInConfig } from '../sign-in/sign-in.js';
 import { canonicalHost, issuerUrl, oidcScopes, parentDomain } from '../sign-in/settings.js';
 import { defaultReplica, isReplicaName } from '../store/replica-name.js';
 import { parseAlgorithms, parseAudiences, parseIssuer, type JwtConfig, type JwtValues } from './jwt.js';
 import { addressRanges, headerSecret, httpUrl, integer, oneOf, postgresUrl, secureUrl } from './texts.js';
 
 /** What a replica runs with. Times in milliseconds. */
-export interface Config {
+export interface Config extends SignInConfig {
   /** Null: libpq's `PG*` variables. */
   readonly databaseUrl: string | null;
   /** Null: the same as `databaseUrl`. */
@@ -25,21 +26,7 @@ export interface Config {
   readonly workers: number;
   readonly channel: string;
   readonly replica: string;
-  readonly cookie: string;
   readonly loginUrl: string | null;
-  /** Null: no sign-in of our own, and the settings of sign-in mean nothing. */
-  readonly oidcIssuer: string | null;
-  readonly oidcClientId: string | null;
-  readonly oidcClientSecret: string | null;
-  readonly oidcScopes: string;
-  /** The claim whose text is the name of a user. */
-  readonly oidcClaim: string;
-  /** Null: people sign in on each app's own host. */
-  readonly signInHost: string | null;
-  /** The parent domain that the session cookie is for; null: the host alone. */
-  readonly cookieDomain: string | null;
-  readonly sessionHours: number;
-  readonly trustedProxies: BlockList;
   readonly proxySecret: string | null;
   readonly unknownAppStatus: 403 | 404;
   readonly stripCredentials: boolean;

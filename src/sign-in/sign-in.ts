@@ -27,12 +27,16 @@ export interface SignIn {
 /** The settings that have been checked. */
 export interface SignInConfig {
   readonly cookie: string;
+  /** Null: no sign-in of our own, and the settings of sign-in mean nothing. */
   readonly oidcIssuer: string | null;
   readonly oidcClientId: string | null;
   readonly oidcClientSecret: string | null;
   readonly oidcScopes: string;
+  /** The claim whose text is the name of a user. */
   readonly oidcClaim: string;
+  /** Null: people sign in on each app's own host. */
   readonly signInHost: string | null;
+  /** The parent domain that the session cookie is for; null: the host alone. */
   readonly cookieDomain: string | null;
   readonly sessionHours: number;
   readonly trustedProxies: BlockList;
