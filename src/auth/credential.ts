@@ -1,6 +1,7 @@
 /**
  * What the client presents: a token or a JWT in the Authorization header, or a token in the session cookie. A public route never looks at it.
  */
+import { cookieValues, withoutCookies } from './cookies.js';
 import type { SingleHeaders } from './headers.js';
 import type { JwtPresented, JwtVerifier } from './jwt.js';
 import { hashToken, isWellFormedToken, looksLikeToken } from './token.js';
@@ -23,29 +24,6 @@ const TOKENS_MAX = 1_000;
 const NONE: PresentedCredential = { kind: 'none' };
 const BAD: PresentedCredential = { kind: 'bad' };
 
-const unquote = (value: string): string =>
-  value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
-
-/** The value of every cookie of that name, unquoted; null if there is none, undefined if there are several that differ. */
-function readCookie(header: string, name: string): string | null | undefined {
-  let found: string | null = null;
-  for (let from = 0; from < header.length;) {
-    const semicolon = header.indexOf(';', from);
-    const end = semicolon === -1 ? header.length : semicolon;
-    const pair = header.slice(from, end);
-    const equals = pair.indexOf('=');
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
-      const value = unquote(pair.slice(equals + 1).trim());
-      if (found !== null && found !== value) {
-        return undefined;
-      }
-      found = value;
-    }
-    from = end + 1;
-  }
-  return found;
-}
-
 /** The client's headers that may carry a credential. */
 export interface CredentialHeaders {
   readonly cookie: string;
@@ -62,11 +40,7 @@ export function withoutCredential(
   // In whatever place: a header that is malformed is no credential here, but what is in it is one.
   const isOurs = (word: string): boolean => looksLikeToken(word) || (jwt !== null && jwt.present(word) !== null);
   return {
-    cookie: (headers.get('cookie') ?? '')
-      .split(';')
-      .filter(pair => pair.trim() !== '' && pair.split('=', 1)[0]!.trim() !== cookieName)
-      .map(pair => pair.trim())
-      .join('; '),
+    cookie: withoutCookies(headers.get('cookie'), cookieName),
     authorization: authorization.split(/[\s,;="]+/).some(isOurs) ? '' : authorization,
   };
 }
@@ -81,6 +55,8 @@ export function createCredentialReader(
   jwt: Pick<JwtVerifier, 'present' | 'recall'> | null = null,
 ): ReadCredential {
   const presented = new Map<string, PresentedCredential>();
+
+  const isToken = (value: string): boolean => presented.has(value) || isWellFormedToken(value);
 
   const present = (token: string): PresentedCredential => {
     const known = presented.get(token);
@@ -116,12 +92,13 @@ export function createCredentialReader(
     if (claimed !== null) {
       return claimed;
     }
-    const header = headers.get('cookie');
-    const cookie = header === undefined ? null : readCookie(header, cookieName);
-    if (cookie === null) {
+    const values = cookieValues(headers.get('cookie'), cookieName);
+    if (values.length === 0) {
       return bearer === undefined ? NONE : BAD;
     }
-    // Two cookies of one name come from two hosts of one domain: neither is to be preferred.
-    return cookie === undefined ? BAD : present(cookie);
+    // Any host of the domain can have set a cookie of our name: what is not even a token must not hide the one that is.
+    const [token, ...others] = new Set(values.filter(isToken));
+    // Two tokens come from two hosts of one domain: neither is to be preferred.
+    return token === undefined || others.length > 0 ? BAD : present(token);
   };
 }

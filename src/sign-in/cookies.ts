@@ -3,23 +3,7 @@
  * and other sites' requests carry them only when they lead a person here.
  */
 
-/** One cookie as a browser sends it. */
-export interface SentCookie {
-  readonly name: string;
-  readonly value: string;
-}
-
-/** All cookies of a header, in its order: browsers send what was set first first. Nothing is decoded. */
-export function readCookies(header: string | undefined): readonly SentCookie[] {
-  const cookies: SentCookie[] = [];
-  for (const pair of (header ?? '').split(';')) {
-    const equals = pair.indexOf('=');
-    if (equals !== -1) {
-      cookies.push({ name: pair.slice(0, equals).trim(), value: pair.slice(equals + 1).trim() });
-    }
-  }
-  return cookies;
-}
+import type { SentCookie } from '../auth/cookies.js';
 
 /** Where a cookie is for. */
 interface Scope {

@@ -7,6 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readCookies, type SentCookie } from '../auth/cookies.js';
 import { singleHeaders, type SingleHeaders } from '../auth/headers.js';
 import { addressText, type LoginPage, type WantedAddress } from '../auth/login.js';
 import { parseHost, parseProto, requireHeader } from '../auth/request.js';
@@ -15,7 +16,7 @@ import type { IsTrusted } from '../auth/trusted-proxy.js';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Admission } from './admission.js';
 import type { IsAppHost } from './app-hosts.js';
-import { flowCookieName, readCookies, removeCookie, setCookie, surplusFlows, type SentCookie } from './cookies.js';
+import { flowCookieName, removeCookie, setCookie, surplusFlows } from './cookies.js';
 import { FLOW_SECONDS, type Flow, type FlowSealer } from './flow.js';
 import { cookieHeaders, pageAnswer, redirectAnswer, type Answer } from './page.js';
 import type { Provider } from './provider.js';

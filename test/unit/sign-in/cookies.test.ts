@@ -2,24 +2,12 @@ import { expect, test } from 'vitest';
 import {
   flowCookieName,
   flowCookiePrefix,
-  readCookies,
   removeCookie,
   setCookie,
   surplusFlows,
 } from '../../../src/sign-in/cookies.js';
 
 const HERE = { secure: true, domain: null };
-
-test('cookies are read in their order, and nothing is decoded', () => {
-  expect(readCookies('a=1; b="2"; c = 3 ;d=e=f;; g;a=%31')).toEqual([
-    { name: 'a', value: '1' },
-    { name: 'b', value: '"2"' },
-    { name: 'c', value: '3' },
-    { name: 'd', value: 'e=f' },
-    { name: 'a', value: '%31' },
-  ]);
-  expect(readCookies(undefined)).toEqual([]);
-});
 
 test('no script and no request of another site carries one, and over https no request in the clear', () => {
   expect(setCookie('a', 'b', HERE, 60)).toBe('a=b; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=Lax');
