@@ -2,7 +2,9 @@
 -- request, and HAProxy goes on. Anything else ends here, with the gate's answer, or with 503 when there was none.
 
 -- What the gate looks at, and no more. A header that came twice is told twice, and refused there.
-local PASSED = { 'authorization', 'cookie', 'accept', 'x-requested-with', 'sec-fetch-mode', 'origin', 'access-control-request-method' }
+local PASSED = {
+    'authorization', 'cookie', 'accept', 'x-requested-with', 'sec-fetch-mode', 'origin', 'access-control-request-method', 'destination',
+}
 -- Headers of a 200 that the app gets; what the client sent under these names has been removed before. Names that an app's or route's own
 -- header templates use belong here and among those that haproxy.cfg removes. The last two come with GATEBELL_STRIP_CREDENTIALS only.
 local COPIED = { 'remote-user', 'remote-name', 'remote-email', 'remote-groups', 'x-gatebell-app', 'x-gatebell-role', 'cookie', 'authorization' }

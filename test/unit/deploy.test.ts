@@ -64,7 +64,9 @@ interface TraefikDynamic {
         }
       >
     >;
-    readonly middlewares: {
+    readonly middlewares: Readonly<
+      Record<string, { readonly headers?: { readonly customRequestHeaders: Readonly<Record<string, string>> } }>
+    > & {
       readonly gatebell: {
         readonly forwardAuth: {
           readonly address: string;
@@ -195,6 +197,7 @@ const ASKED_HEADERS = [
   'access-control-request-method',
   'authorization',
   'cookie',
+  'destination',
   'origin',
   'sec-fetch-mode',
   'x-requested-with',
@@ -468,14 +471,25 @@ describe('Traefik', () => {
     for (const router of Object.values(traefik.routers)) {
       expect(Object.keys(traefik.services)).toContain(router.service);
       if (!['gatebell', 'gatebell-sign-in'].includes(router.service)) {
-        expect(router.middlewares).toEqual(['unclaimed', 'gatebell']);
+        expect(router.middlewares.slice(1)).toEqual(['unclaimed', 'gatebell']);
       }
     }
+  });
+
+  test('hands on nothing but WebSockets as an upgrade, for every app', () => {
+    const apps = Object.values(traefik.routers).filter(({ middlewares }) => middlewares.includes('gatebell'));
+    const setBy = ({ middlewares }: (typeof apps)[number]): string | undefined =>
+      traefik.middlewares[middlewares[0]!]?.headers?.customRequestHeaders['Upgrade'];
+    const forWebSockets = apps.filter(({ rule }) => rule.endsWith(' && HeaderRegexp(`Upgrade`, `(?i)^websocket$`)'));
+    const others = apps.filter(app => !forWebSockets.includes(app));
+    expect(forWebSockets.map(({ rule }) => rule.split(' && HeaderRegexp')[0])).toEqual(others.map(({ rule }) => rule));
+    expect(new Set(forWebSockets.map(setBy))).toEqual(new Set(['websocket']));
+    expect(new Set(others.map(setBy))).toEqual(new Set(['']));
   });
 });
 
 describe('nginx', () => {
-  const conf = read('deploy/nginx/gatebell.conf')
+  const conf = `${read('deploy/nginx/gatebell.conf')}\n${read('deploy/nginx/gatebell-headers.conf')}`
     .replace(/^\s*#.*$/gm, '')
     .replace(/\s+/g, ' ');
 

@@ -7,6 +7,7 @@ import { OPEN_CONNECTIONS } from './open-connections.js';
 import { REQUESTS } from './requests.js';
 import { SPOOFS } from './spoofs.js';
 import type { Stage } from './stage.js';
+import { UPGRADES } from './upgrades.js';
 import { VERDICTS } from './verdicts.js';
 
 export interface Behaviour {
@@ -15,4 +16,11 @@ export interface Behaviour {
   readonly run: (stage: Stage) => Promise<string | void>;
 }
 
-export const BEHAVIOURS: readonly Behaviour[] = [...VERDICTS, ...REQUESTS, ...SPOOFS, ...OPEN_CONNECTIONS, ...FAULTS];
+export const BEHAVIOURS: readonly Behaviour[] = [
+  ...VERDICTS,
+  ...REQUESTS,
+  ...SPOOFS,
+  ...UPGRADES,
+  ...OPEN_CONNECTIONS,
+  ...FAULTS,
+];

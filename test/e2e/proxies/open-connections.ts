@@ -8,20 +8,29 @@ import type { Behaviour } from './behaviours.js';
 
 const GRANTS = 'gatebell_signals_total{subject="grant"}';
 
+/** How a WebSocket is asked for, as most clients write it. */
+const UPGRADE: Pairs = [
+  ['Upgrade', 'websocket'],
+  ['Connection', 'Upgrade'],
+];
+
 /** A handshake; after 101, one masked text frame is sent, and what comes back is its payload. */
-function openWebSocket(port: number, headers: Pairs): Promise<{ readonly status: number; readonly echoed: string }> {
+export function openWebSocket(
+  port: number,
+  headers: Pairs,
+  { upgrade = UPGRADE, host = 'photos.test', path = '/live' } = {},
+): Promise<{ readonly status: number; readonly echoed: string }> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0);
     const socket = connect(port, '127.0.0.1', () => {
       const handshake: Pairs = [
-        ['Host', 'photos.test'],
+        ['Host', host],
         ...headers,
-        ['Upgrade', 'websocket'],
-        ['Connection', 'Upgrade'],
+        ...upgrade,
         ['Sec-WebSocket-Version', '13'],
         ['Sec-WebSocket-Key', randomBytes(16).toString('base64')],
       ];
-      socket.write(bytesOf('GET /live HTTP/1.1', handshake).replace('Connection: close\r\n', ''));
+      socket.write(bytesOf(`GET ${path} HTTP/1.1`, handshake).replace('Connection: close\r\n', ''));
     });
     const finish = (status: number, echoed = ''): void => {
       socket.destroy();

@@ -9,7 +9,8 @@
  *   failure_mode_allow and status_on_error;
  * - source/common/http/conn_manager_utility.cc, path_utility.cc, http1/codec_impl.cc: use_remote_address, X-Forwarded-*, normalize_path,
  *   merge_slashes, path_with_escaped_slashes_action, fragments refused, headers_with_underscores_action, the authority of an absolute target, Host
- *   twice is one value with a comma, HTTP/1.0 is answered 426;
+ *   twice is one value with a comma, HTTP/1.0 is answered 426, an upgrade to h2c is ignored and any other that is not configured is answered 403;
+ * - source/common/http/header_mutation.cc: remove, and remove_on_match, which matches whole names;
  * - source/common/http/async_client_impl.cc, router/retry_state_impl.cc and upstream/outlier_detection_impl.cc: X-Forwarded-For of Envoy itself,
  *   retries asked for by headers, replicas that failed left alone.
  * Left out: HTTP/2 and 3, TLS, health checks (they only make failing over sooner), statistics, timeouts.
@@ -25,7 +26,13 @@ interface Patterns {
 }
 
 interface HeaderMutation {
-  readonly mutations: { readonly request_mutations: readonly { readonly remove: string }[] };
+  readonly mutations: {
+    readonly request_mutations: readonly (
+      | { readonly remove: string }
+      | { readonly append: { readonly header: { readonly key: string; readonly value: string } } }
+      | { readonly remove_on_match: { readonly key_matcher: { readonly safe_regex: { readonly regex: string } } } }
+    )[];
+  };
 }
 
 interface ExtAuthz {
@@ -160,6 +167,22 @@ interface CheckRequest {
   readonly headers: HeaderList;
 }
 
+/** codec_impl.cc ignores h2c, the connection manager refuses other types that are not configured; false: refused. */
+function takeUpgrade(headers: HeaderList, { upgrade_configs: configured }: ConnectionManager): boolean {
+  const tokens = headers.all('connection').flatMap(value => value.split(',').map(token => token.trim().toLowerCase()));
+  const type = headers.all('upgrade').join(',').toLowerCase();
+  const isUpgrade = tokens.includes('upgrade') && type !== '';
+  if (isUpgrade && type !== 'h2c') {
+    return configured.some(({ upgrade_type: known }) => known === type);
+  }
+  headers.remove('upgrade');
+  headers.remove('connection');
+  if (isUpgrade) {
+    headers.remove('http2-settings');
+  }
+  return true;
+}
+
 /** The request as the connection manager gives it to the filters; a number is the status that it answers itself. */
 function decode(
   message: { readonly url?: string | undefined; readonly rawHeaders: readonly string[]; readonly httpVersion: string },
@@ -188,8 +211,7 @@ function decode(
   if (path === null) {
     return 400;
   }
-  const upgrade = headers.get('upgrade')?.toLowerCase();
-  if (upgrade !== undefined && !manager.upgrade_configs.some(({ upgrade_type: type }) => type === upgrade)) {
+  if (!takeUpgrade(headers, manager)) {
     return 403;
   }
   if (manager.use_remote_address) {
@@ -214,9 +236,19 @@ export const envoy: TestProxy = {
       cluster!.outlier_detection!,
     );
 
-    const mutate = ({ mutations }: HeaderMutation, headers: HeaderList): void => {
-      for (const { remove } of mutations.request_mutations) {
-        headers.remove(remove);
+    const mutate = ({ mutations }: HeaderMutation, headers: HeaderList, peer: string): void => {
+      for (const mutation of mutations.request_mutations) {
+        if ('remove' in mutation) {
+          headers.remove(mutation.remove);
+        } else if ('append' in mutation) {
+          // With OVERWRITE_IF_EXISTS_OR_ADD, and this substitution only.
+          const { key, value } = mutation.append.header;
+          headers.set(key, value.replace('%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', peer));
+        } else {
+          // The whole name must match.
+          const odd = new RegExp(`^(?:${mutation.remove_on_match.key_matcher.safe_regex.regex})$`);
+          headers.removeWhere(name => odd.test(name));
+        }
       }
     };
 
@@ -275,7 +307,7 @@ export const envoy: TestProxy = {
         switch (name) {
           case 'envoy.filters.http.header_mutation':
             // The shape is what test/unit/deploy.test.ts checks.
-            mutate(config as HeaderMutation, headers);
+            mutate(config as HeaderMutation, headers, message.socket.remoteAddress ?? '');
             break;
           case 'envoy.filters.http.ext_authz': {
             const method = message.method ?? '';

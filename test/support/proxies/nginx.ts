@@ -24,8 +24,10 @@ export const nginx: TestProxy = {
         .replace(/server 127\.0\.0\.1:8000;/, `server ${app};`)
         .replace('default "";', `default "${switches.secret ?? ''}";`);
       await writeFile(upstream, addresses);
-      const file = path.join(gatebell, 'gatebell.conf');
-      await writeFile(file, switchOn(await readFile(file, 'utf8'), switches));
+      for (const name of ['gatebell.conf', 'gatebell-headers.conf']) {
+        const file = path.join(gatebell, name);
+        await writeFile(file, switchOn(await readFile(file, 'utf8'), switches));
+      }
       const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
         .map(name => `${name}_temp_path ${scratch}/${name};`)
         .join(' ');

@@ -165,33 +165,33 @@ export async function startPlainServer(
     });
   };
 
+  const passTo =
+    (message: IncomingMessage, response: ServerResponse): PlainExchange['pass'] =>
+    (app, path, headers) => {
+      headers.removeWhere(name => HOP_BY_HOP.has(name.toLowerCase()));
+      if (message.headers['transfer-encoding'] !== undefined) {
+        headers.set('Transfer-Encoding', 'chunked');
+      }
+      if (message.headers['expect'] !== undefined) {
+        response.writeContinue();
+        headers.remove('expect');
+      }
+      const onward = httpRequest({
+        ...hostAndPort(app),
+        method: message.method ?? 'GET',
+        path,
+        headers: headers.raw,
+        setHost: false,
+      });
+      onward.on('response', answer => {
+        answerWith(response, answer);
+      });
+      onward.on('error', () => response.destroy());
+      message.pipe(onward);
+    };
+
   const serve = (message: IncomingMessage, response: ServerResponse): void => {
-    run({
-      message,
-      refuse: respondOn(response, message),
-      pass(app, path, headers) {
-        headers.removeWhere(name => HOP_BY_HOP.has(name.toLowerCase()));
-        if (message.headers['transfer-encoding'] !== undefined) {
-          headers.set('Transfer-Encoding', 'chunked');
-        }
-        if (message.headers['expect'] !== undefined) {
-          response.writeContinue();
-          headers.remove('expect');
-        }
-        const onward = httpRequest({
-          ...hostAndPort(app),
-          method: message.method ?? 'GET',
-          path,
-          headers: headers.raw,
-          setHost: false,
-        });
-        onward.on('response', answer => {
-          answerWith(response, answer);
-        });
-        onward.on('error', () => response.destroy());
-        message.pipe(onward);
-      },
-    });
+    run({ message, refuse: respondOn(response, message), pass: passTo(message, response) });
   };
 
   const server = createServer({ ...options, requireHostHeader: false, joinDuplicateHeaders: true }, serve);
@@ -209,6 +209,12 @@ export async function startPlainServer(
       message,
       refuse: respondOn(response, message),
       pass(app, path, headers) {
+        if (headers.get('upgrade') === undefined) {
+          // Node parses nothing that follows the head of an upgrade: such a request has no body here, and ends its connection.
+          headers.remove('content-length');
+          passTo(message, response)(app, path, headers);
+          return;
+        }
         headers.set('Connection', 'Upgrade');
         const onward = httpRequest({
           ...hostAndPort(app),

@@ -4,6 +4,8 @@
  * - pkg/middlewares/auth/forward.go (at bd22897, v3): `writeHeader`, the status rule, authResponseHeaders deleted and then replaced;
  * - pkg/middlewares/forwardedheaders/forwarded_header.go (at 06d0bd5, v3): X-Forwarded-* of untrusted peers, in either spelling, and Connection;
  * - pkg/middlewares/headers/header.go: customRequestHeaders, where an empty value removes;
+ * - pkg/muxer/http: HeaderRegexp, which looks for any value that matches; the longest rule has priority;
+ * - aliasHeadersStrategy (3.7.12): `delete` drops names with other signs than letters, digits and hyphens;
  * - pkg/server/server_entrypoint_tcp.go: denyFragment, normalizePath and sanitizePath, which are on by default;
  * - pkg/proxy/httputil/proxy.go (at 03b52c9, v3): the peer is added to X-Forwarded-For, on the way to the app and on that to a replica;
  * - pkg/middlewares/retry/retry.go: another try only where the connection could not be opened; the rest is 502;
@@ -52,14 +54,21 @@ interface Static {
   readonly entryPoints: Readonly<
     Record<
       string,
-      { readonly address: string; readonly forwardedHeaders?: { readonly trustedIPs?: readonly string[] } }
+      {
+        readonly address: string;
+        readonly http?: { readonly aliasHeadersStrategy?: string };
+        readonly forwardedHeaders?: { readonly trustedIPs?: readonly string[] };
+      }
     >
   >;
 }
 
-/** What is true of the middlewares that an entry point's router names, in order. */
+/** What is true of an entry point and its routers. */
 interface Guarded {
-  readonly middlewares: readonly Middleware[];
+  /** The middlewares that the router for these headers names, in order. */
+  readonly middlewaresFor: (headers: HeaderList) => readonly Middleware[];
+  /** Whether names with other signs than letters, digits and hyphens are dropped. */
+  readonly dropsAliases: boolean;
   /** Whether X-Forwarded-* of this peer is kept. */
   readonly trusts: (address: string) => boolean;
 }
@@ -163,7 +172,9 @@ function forwardHeaders(headers: HeaderList, host: string, peer: string, trusted
   setIfAbsent('X-Forwarded-Host', host);
   headers.set('X-Forwarded-Server', 'traefik');
   // Connection names what is dropped with it, but never what Traefik itself says.
-  const upgrade = isUpgrade(headers) ? headers.get('upgrade') : undefined;
+  const upgrade = /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(headers.all('connection').join(','))
+    ? headers.get('upgrade')
+    : undefined;
   for (const name of headers.all('connection').flatMap(value => value.split(','))) {
     const key = canonicalKey(name.trim());
     if (key !== '' && !isManaged(key)) {
@@ -180,17 +191,32 @@ function forwardHeaders(headers: HeaderList, host: string, peer: string, trusted
 /** The router of the gate's own pages, which are not asked for here. */
 const SIGN_IN = 'sign-in';
 
-function matchEntryPoint(config: Dynamic, entryPoints: Static['entryPoints'], name: string): Guarded {
-  const routers = Object.entries(config.http.routers).filter(
-    ([key, { entryPoints: of }]) => key !== SIGN_IN && of.includes(name),
+/** What a rule says of headers; hosts and paths are as they are in the files. */
+function fitsRule(rule: string, headers: HeaderList): boolean {
+  return [...rule.matchAll(/HeaderRegexp\(`([^`]+)`, `(\(\?i\))?([^`]+)`\)/g)].every(
+    ([, name, ignoresCase, pattern]) => {
+      const regExp = new RegExp(pattern!, ignoresCase === undefined ? '' : 'i');
+      return headers.all(name!).some(value => regExp.test(value));
+    },
   );
-  const router = routers[0]?.[1];
-  if (router === undefined || routers.length > 1) {
-    throw new Error(`entry point ${name} must have one router`);
-  }
-  const trusted = entryPoints[name]?.forwardedHeaders?.trustedIPs ?? [];
+}
+
+function matchEntryPoint(config: Dynamic, entryPoints: Static['entryPoints'], name: string): Guarded {
+  const routers = Object.entries(config.http.routers)
+    .filter(([key, { entryPoints: of }]) => key !== SIGN_IN && of.includes(name))
+    .map(([, router]) => router)
+    .toSorted((a, b) => b.rule.length - a.rule.length);
+  const { forwardedHeaders, http } = entryPoints[name]!;
+  const trusted = forwardedHeaders?.trustedIPs ?? [];
   return {
-    middlewares: router.middlewares.map(middleware => config.http.middlewares[middleware]!),
+    middlewaresFor: headers => {
+      const router = routers.find(({ rule }) => fitsRule(rule, headers));
+      if (router === undefined) {
+        throw new Error(`entry point ${name} has no router for this`);
+      }
+      return router.middlewares.map(middleware => config.http.middlewares[middleware]!);
+    },
+    dropsAliases: http?.aliasHeadersStrategy === 'delete',
     trusts: address => trusted.includes(`${address}/32`),
   };
 }
@@ -217,12 +243,13 @@ function addForwardedFor(headers: HeaderList, peer: string): void {
 /** The way from the entry point `gate` to a replica: round robin, and the retry middleware. */
 function createBalancer(gates: readonly string[], guarded: Guarded): (ask: AskGate) => Promise<PlainAnswer> {
   const agent = new Agent({ keepAlive: true });
-  const attempts = guarded.middlewares.find(middleware => middleware.retry)?.retry?.attempts ?? 1;
   let turn = 0;
   return async ({ path: target, headers }) => {
     // It is an entry point of its own, and what it hears comes from Traefik itself.
     forwardHeaders(headers, headers.get('host') ?? '', TRAEFIK_ITSELF, guarded.trusts(TRAEFIK_ITSELF));
-    for (const middleware of guarded.middlewares) {
+    const middlewares = guarded.middlewaresFor(headers);
+    const attempts = middlewares.find(middleware => middleware.retry)?.retry?.attempts ?? 1;
+    for (const middleware of middlewares) {
       customise(middleware, headers);
     }
     addForwardedFor(headers, TRAEFIK_ITSELF);
@@ -332,9 +359,14 @@ export const traefik: TestProxy = {
         exchange.refuse(400);
         return;
       }
+      // net/http keeps what it announces apart from the headers.
+      headers.remove('trailer');
+      if (web.dropsAliases) {
+        headers.removeWhere(name => /[^A-Za-z0-9-]/.test(name));
+      }
       const peer = exchange.message.socket.remoteAddress ?? '';
       forwardHeaders(headers, request.host, peer, web.trusts(peer));
-      for (const middleware of web.middlewares) {
+      for (const middleware of web.middlewaresFor(headers)) {
         if (!(await apply(middleware, exchange, request, headers))) {
           return;
         }
