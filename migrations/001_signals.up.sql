@@ -48,7 +48,11 @@ create table gatebell.fence_key (
 );
 create unique index fence_key_one on gatebell.fence_key ((true));
 
-do $$
+-- A dump of the schema alone has no key: it is made anew then.
+create function gatebell.make_fence_key() returns void
+  language plpgsql
+  set search_path = pg_catalog, pg_temp
+as $function$
 declare
   key bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
   inner_key bytea := key;
@@ -60,12 +64,16 @@ begin
   end loop;
   insert into gatebell.fence_key values (key, inner_key, outer_key);
 end
-$$;
+$function$;
+
+select gatebell.make_fence_key();
 
 comment on table gatebell.fence_key is 'The key that fences are signed with. Who can read it can make replicas believe that they have heard what they have not.';
 
+-- It runs with the rights of its caller, who must be able to read the key and to use the sequence. Functions are everybody's in a dump
+-- without privileges; tables and sequences are nobody's.
 create function gatebell.fence(unless_after bigint, out newest bigint, out sent boolean, out key bytea)
-  language plpgsql volatile security definer
+  language plpgsql volatile
   set search_path = pg_catalog, pg_temp
 as $function$
 declare
@@ -113,6 +121,27 @@ create table gatebell.watches (
 );
 
 comment on table gatebell.watches is 'The watched tables; written by gatebell.watch() and gatebell.unwatch() only.';
+
+-- A dump of the schema alone has the triggers and their functions, but no row of gatebell.watches. What was watched stands in the
+-- comments of the functions, too.
+create view gatebell.lost_watches as
+select
+  p.oid as function_id,
+  pg_catalog.substr(p.proname, 8)::bigint as id,
+  c.arguments ->> 'target' as target_name,
+  c.arguments ->> 'subject' as subject,
+  array(select pg_catalog.jsonb_array_elements_text(c.arguments -> 'key_columns')) as key_columns,
+  array(select pg_catalog.jsonb_array_elements_text(c.arguments -> 'watched_columns')) as watched_columns
+from pg_catalog.pg_proc p
+cross join lateral (
+  select case when d.comment like '{%}' then d.comment::jsonb end as arguments
+  from (select pg_catalog.obj_description(p.oid, 'pg_proc') as comment) as d
+) as c
+where p.pronamespace = 'gatebell'::pg_catalog.regnamespace and p.proname ~ '^signal_[0-9]{1,18}$'
+  and p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+  and not exists (select from gatebell.watches w where 'signal_' || w.id = p.proname);
+
+comment on view gatebell.lost_watches is 'Trigger functions of gatebell.watch() that gatebell.watches knows nothing of. Watching these tables again repairs it.';
 
 -- The columns of a key with the types that they have in the end, behind all domains.
 create function gatebell.key_types(target regclass, key_columns text[])
@@ -473,6 +502,16 @@ begin
       using errcode = 'duplicate_object', hint = 'A table is watched with its partitions and children; unwatch that one first.';
   end if;
 
+  -- What gatebell.watches has lost keeps its functions: theirs are not given out again, and those of this watch are replaced.
+  perform setval(pg_get_serial_sequence('gatebell.watches', 'id'), greatest(max(l.id), nextval(pg_get_serial_sequence('gatebell.watches', 'id'))))
+  from gatebell.lost_watches l having count(*) > 0;
+  for relation in
+    select l.id from gatebell.lost_watches l
+    where l.subject = watch.subject and l.target_name = gatebell.qualified_name(watch.target)
+  loop
+    execute format('drop function gatebell.%I() cascade', 'signal_' || relation.id);
+  end loop;
+
   source := gatebell.trigger_source(target, subject, key_columns, watched_columns);
   insert into gatebell.watches (target, target_name, subject, key_columns, watched_columns, source_columns, source_types)
   select watch.target, gatebell.qualified_name(watch.target), watch.subject, watch.key_columns, watch.watched_columns,
@@ -497,6 +536,9 @@ begin
   execute format(
     'create function gatebell.%I() returns trigger language plpgsql set search_path = pg_catalog, pg_temp %s as %L',
     'signal_' || watch_id, settings, source);
+  execute format('revoke all on function gatebell.%I() from public', 'signal_' || watch_id);
+  execute format('comment on function gatebell.%I() is %L', 'signal_' || watch_id, json_build_object(
+    'target', gatebell.qualified_name(target), 'subject', subject, 'key_columns', key_columns, 'watched_columns', watched_columns));
   update gatebell.watches w set function_md5 = md5(p.prosrc || p.proconfig::text)
   from pg_proc p
   where w.id = watch_id and p.pronamespace = 'gatebell'::regnamespace and p.proname = 'signal_' || watch_id;

@@ -1,18 +1,21 @@
--- Takes the rights away again. The role stays, since other databases of the server may use it: DROP ROLE gatebell_daemon removes it.
+-- Takes the rights away again. The roles stay, since other databases of the server may use them: DROP ROLE gatebell_daemon removes one.
 do $$
+declare
+  role_name text;
 begin
-  if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_daemon') then
-    revoke all on all tables in schema gatebell from gatebell_daemon;
-    revoke all on all functions in schema gatebell from gatebell_daemon;
-    revoke all (id, name, email, display_name, groups, enabled) on gatebell.users from gatebell_daemon;
-    revoke all (id, name, host, enabled, headers) on gatebell.apps from gatebell_daemon;
-    revoke all (app_id, path_prefix, access, roles, consistency, headers) on gatebell.app_routes from gatebell_daemon;
-    revoke all (user_id, app_id, role, expires_at) on gatebell.grants from gatebell_daemon;
-    revoke all (token_hash, user_id, expires_at, revoked_at, last_seen_at) on gatebell.credentials from gatebell_daemon;
-    revoke usage on schema gatebell from gatebell_daemon;
-  end if;
+  for role_name in select distinct p.role from gatebell.privileges() p join pg_catalog.pg_roles r on r.rolname = p.role loop
+    execute format('revoke all on all tables in schema gatebell from %I', role_name);
+    execute format('revoke all on all sequences in schema gatebell from %I', role_name);
+    execute format('revoke all on all functions in schema gatebell from %I', role_name);
+    execute format('revoke all on schema gatebell from %I', role_name);
+  end loop;
 end
 $$;
+
+drop function gatebell.repair_privileges();
+drop view gatebell.privilege_problems;
+drop function gatebell.require_caller(text, text);
+drop function gatebell.privileges();
 
 create or replace function gatebell.schema_version() returns integer
   language sql immutable parallel safe

@@ -12,13 +12,7 @@ comment on column gatebell.apps.host is 'Lower case, without port or trailing do
 
 select gatebell.watch('gatebell.app_routes', 'route', '{app_id}', '{path_prefix,access,roles,consistency,preflight,headers}');
 
-do $$
-begin
-  if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_daemon') then
-    grant select (preflight) on gatebell.app_routes to gatebell_daemon;
-  end if;
-end
-$$;
+select gatebell.repair_privileges();
 
 create or replace function gatebell.schema_version() returns integer
   language sql immutable parallel safe

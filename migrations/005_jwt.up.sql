@@ -17,14 +17,7 @@ select gatebell.watch('gatebell.users', 'user', '{id}', '{name,email,display_nam
 select gatebell.watch('gatebell.users', 'user_name', '{name}', '{id}');
 select gatebell.watch('gatebell.revoked_jwts', 'revoked_jwt', '{jti}');
 
-do $$
-begin
-  if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_daemon') then
-    grant select (jwt_not_before) on gatebell.users to gatebell_daemon;
-    grant select (jti) on gatebell.revoked_jwts to gatebell_daemon;
-  end if;
-end
-$$;
+select gatebell.repair_privileges();
 
 create or replace function gatebell.schema_version() returns integer
   language sql immutable parallel safe

@@ -1,7 +1,6 @@
 -- Sign-in: what a replica may do for a person who has come back from the OpenID Connect provider, and nothing else: begin a session of a
 -- user who exists and is enabled, and end a session by its token. gatebell_daemon alone can do neither. Where replicas sign people in:
 -- GRANT gatebell_sign_in TO the login role of the replicas.
--- (Roles belong to the whole server: another database may have made it already, and the migration's role may not make roles.)
 
 create function gatebell.sign_in(
   user_name text, token_hash bytea, lifetime interval, label text,
@@ -12,6 +11,7 @@ create function gatebell.sign_in(
 as $function$
 #variable_conflict use_column
 begin
+  perform gatebell.require_caller('sign_in', 'gatebell_sign_in');
   if sign_in.lifetime is null or sign_in.lifetime <= interval '0' or sign_in.lifetime > interval '366 days' then
     raise exception 'a session lasts longer than nothing and at most 366 days, not %', sign_in.lifetime
       using errcode = 'invalid_parameter_value';
@@ -40,6 +40,7 @@ create function gatebell.sign_out(token_hash bytea) returns bigint
   language sql volatile security definer
   set search_path = pg_catalog, pg_temp
 as $function$
+  select gatebell.require_caller('sign_out', 'gatebell_sign_in');
   update gatebell.credentials c set revoked_at = now()
   where c.token_hash = sign_out.token_hash and c.kind = 'session' and c.revoked_at is null
   returning c.id;
@@ -47,29 +48,7 @@ $function$;
 
 comment on function gatebell.sign_out(bytea) is 'Ends the session with this token, and returns its id; null if there is none that has not ended.';
 
-revoke execute on function gatebell.sign_in(text, bytea, interval, text), gatebell.sign_out(bytea) from public;
-
-do $$
-begin
-  if not exists (select from pg_catalog.pg_roles where rolname = 'gatebell_sign_in') then
-    create role gatebell_sign_in nologin;
-  end if;
-exception
-  when insufficient_privilege then
-    raise warning 'gatebell: role gatebell_sign_in was not created (this role may not create roles); replicas that sign people in need another role that can execute gatebell.sign_in and gatebell.sign_out';
-  when duplicate_object or unique_violation then
-    null;
-end
-$$;
-
-do $$
-begin
-  if exists (select from pg_catalog.pg_roles where rolname = 'gatebell_sign_in') then
-    grant usage on schema gatebell to gatebell_sign_in;
-    grant execute on function gatebell.sign_in(text, bytea, interval, text), gatebell.sign_out(bytea) to gatebell_sign_in;
-  end if;
-end
-$$;
+select gatebell.repair_privileges();
 
 create or replace function gatebell.schema_version() returns integer
   language sql immutable parallel safe

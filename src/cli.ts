@@ -9,7 +9,7 @@ import { createContext, type CommandContext } from './commands/context.js';
 import type { DevOptions } from './commands/dev.js';
 import { doctor } from './commands/doctor.js';
 import * as facts from './commands/facts.js';
-import { migrateDown, migrateStatus, migrateUp } from './commands/migrate.js';
+import { migrateDown, migrateStatus, migrateUp, repairCommand } from './commands/migrate.js';
 import { sql } from './commands/sql.js';
 import { CONFIG_FLAGS, type ConfigFlag } from './config/config.js';
 import { describeError, EXIT, UsageError } from './errors.js';
@@ -118,12 +118,19 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
     sql(context, statements),
   );
 
+  const yes = ['--yes', 'do not ask'] as const;
   const migrate = program.command('migrate').description('apply, take back or list the migrations');
-  define(migrate, 'up', 'apply all that are pending', migrateUp);
-  define(migrate, 'down', 'take the newest back', (context, { count }: { count: number }) =>
-    migrateDown(context, count),
-  ).addOption(new Option('--count <n>', 'how many').default(1).argParser(wholeNumber(1, 1_000)));
+  define(migrate, 'up', 'apply all that are pending, and repair', migrateUp);
+  define(migrate, 'down', 'take the newest back, with all that is stored in it', migrateDown)
+    .addOption(new Option('--count <n>', 'how many').default(1).argParser(wholeNumber(1, 1_000)))
+    .option(...yes);
   define(migrate, 'status', 'list them', migrateStatus);
+  define(
+    program,
+    'repair',
+    'put privileges, triggers and the fence key in place again, after a restore',
+    repairCommand,
+  );
 
   const user = program.command('user').description('who may sign in');
   const userFields = (command: Command): Command =>
@@ -137,7 +144,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
     facts.userSet(context, name, { enabled: true }),
   );
   defineDenial(user, 'disable <name>', 'deny a user everywhere', facts.userDisable);
-  defineDenial(user, 'delete <name>', 'delete a user with all grants and credentials', facts.userDelete);
+  defineDenial(user, 'delete <name>', 'delete a user with all grants and credentials', facts.userDelete).option(...yes);
   define(user, 'list', 'list all users', facts.userList);
 
   const app = program.command('app').description('what is behind the proxy');
@@ -157,7 +164,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
     facts.appSet(context, name, { enabled: true }),
   );
   defineDenial(app, 'disable <name>', 'deny everyone', facts.appDisable);
-  defineDenial(app, 'delete <name>', 'delete an app with all routes and grants', facts.appDelete);
+  defineDenial(app, 'delete <name>', 'delete an app with all routes and grants', facts.appDelete).option(...yes);
   define(app, 'list', 'list all apps', facts.appList);
 
   const route = program.command('route').description('rules by path; a path that no route matches is granted');

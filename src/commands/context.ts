@@ -47,11 +47,23 @@ export function requireDatabase({ config, env }: CommandContext): void {
 }
 
 /** Runs work with one connection, and closes it. */
-export async function withClient<T>(context: CommandContext, work: (client: pg.Client) => Promise<T>): Promise<T> {
+export function withClient<T>(context: CommandContext, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  return connected(context, context.config.databaseUrl, work);
+}
+
+/** The same with a connection that leads through no pooler, if one is named: `GATEBELL_LISTEN_URL`. */
+export function withDirectClient<T>(context: CommandContext, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  return connected(context, context.config.listenUrl ?? context.config.databaseUrl, work);
+}
+
+async function connected<T>(
+  context: CommandContext,
+  connectionString: string | null,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   requireDatabase(context);
-  const { databaseUrl } = context.config;
   const client = new pg.Client({
-    ...(databaseUrl === null ? {} : { connectionString: databaseUrl }),
+    ...(connectionString === null ? {} : { connectionString }),
     application_name: 'gatebell-cli',
     connectionTimeoutMillis: 5_000,
   });

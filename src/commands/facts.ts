@@ -9,6 +9,7 @@ import { CommandError, UsageError } from '../errors.js';
 import { compileHeaders, TemplateError } from '../store/header-template.js';
 import { errorText } from '../ops/log.js';
 import { describeBarrier, openCommandBarrier } from './barrier.js';
+import { confirm, type ConfirmOption } from './confirm.js';
 import { formatTable, withClient, type CommandContext } from './context.js';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -218,7 +219,12 @@ export async function userDisable(context: CommandContext, name: string, options
   );
 }
 
-export async function userDelete(context: CommandContext, name: string, options: WaitOption): Promise<void> {
+export async function userDelete(
+  context: CommandContext,
+  name: string,
+  options: WaitOption & ConfirmOption,
+): Promise<void> {
+  await confirm(context, options, `this deletes user ${JSON.stringify(name)} with all grants and credentials`);
   await takeAway(
     context,
     options,
@@ -297,7 +303,12 @@ export async function appDisable(context: CommandContext, name: string, options:
   );
 }
 
-export async function appDelete(context: CommandContext, name: string, options: WaitOption): Promise<void> {
+export async function appDelete(
+  context: CommandContext,
+  name: string,
+  options: WaitOption & ConfirmOption,
+): Promise<void> {
+  await confirm(context, options, `this deletes app ${JSON.stringify(name)} with all routes and grants`);
   await takeAway(
     context,
     options,

@@ -115,12 +115,12 @@ describe('facts', () => {
       name: 'tmp',
       groups: ['x'],
     });
-    expect(await json('user', 'delete', 'tmp')).toMatchObject({ name: 'tmp' });
+    expect(await json('user', 'delete', 'tmp', '--yes')).toMatchObject({ name: 'tmp' });
     await call('app', 'add', 'gone', '--host', 'gone.test');
     expect(await json('app', 'set', 'gone', '--host', 'Bücher.test')).toMatchObject({ host: 'xn--bcher-kva.test' });
     await call('route', 'set', 'gone', '/x', '--access', 'public');
     expect((await call('route', 'delete', 'gone', '/x')).code).toBe(0);
-    expect(await json('app', 'delete', 'gone')).toMatchObject({ name: 'gone' });
+    expect(await json('app', 'delete', 'gone', '--yes')).toMatchObject({ name: 'gone' });
   });
 });
 
@@ -130,7 +130,7 @@ describe('bad input gets a clear error', () => {
     { words: ['user', 'add', ' zoe'], code: 1, says: 'without a space at either end' },
     { words: ['user', 'add', 'x', '--group', 'a,b'], code: 1, says: 'a group name holds no comma' },
     { words: ['user', 'set', 'zoe'], code: 2, says: 'nothing to change' },
-    { words: ['user', 'delete', 'nobody'], code: 1, says: 'there is no user "nobody"' },
+    { words: ['user', 'delete', 'nobody', '--yes'], code: 1, says: 'there is no user "nobody"' },
     { words: ['app', 'add', 'x', '--host', 'a b'], code: 2, says: 'host "a b" is not allowed' },
     { words: ['app', 'add', 'x', '--host', 'http://x.test/'], code: 2, says: 'is not allowed' },
     { words: ['app', 'add', 'x'], code: 2, says: "required option '--host" },
@@ -189,7 +189,7 @@ describe('bad input gets a clear error', () => {
   });
 
   test('as JSON on standard error with --json', async () => {
-    const { code, stderr } = await call('user', 'delete', 'nobody', '--json');
+    const { code, stderr } = await call('user', 'delete', 'nobody', '--yes', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stderr)).toEqual({ error: { code: 'not_found', message: 'there is no user "nobody"' } });
 
@@ -267,7 +267,7 @@ describe('the rest', () => {
       expect((await gatebell(['doctor'], empty.url)).stdout).toContain("the triggers signal on channel 'other'");
       expect((await gatebell(['doctor'], empty.url, { GATEBELL_CHANNEL: 'other' })).code).toBe(0);
       expect(
-        JSON.parse((await gatebell(['migrate', 'down', '--count', '1000', '--json'], empty.url)).stdout),
+        JSON.parse((await gatebell(['migrate', 'down', '--count', '1000', '--yes', '--json'], empty.url)).stdout),
       ).toMatchObject({
         reverted: expect.arrayContaining([expect.stringContaining('002'), expect.stringContaining('001')]) as unknown,
       });

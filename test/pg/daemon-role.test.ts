@@ -94,13 +94,6 @@ describe('it can', () => {
     expect(status.version).toBe(status.newest);
     requireCurrentSchema(status);
   });
-
-  test('note when a credential was last seen, in silence', async () => {
-    const statement = `update gatebell.credentials set last_seen_at = now() where token_hash = '\\x${HASH}'`;
-    expect(await database.heard(statement, client)).toEqual({});
-    const [row] = await database.sql('select last_seen_at is not null as seen from gatebell.credentials');
-    expect(row).toEqual({ seen: true });
-  });
 });
 
 describe('it cannot', () => {
@@ -140,14 +133,19 @@ describe('it cannot', () => {
     `alter table gatebell.grants disable trigger all`,
     `drop trigger gatebell_grant_update on gatebell.grants`,
     `create trigger mine after insert on gatebell.grants execute function gatebell.signal_4()`,
-    `select * from gatebell.users for update`,
     `set session_replication_role = replica`,
     `select gatebell.watch('gatebell.grants', 'mine', '{user_id}')`,
     `select gatebell.unwatch('gatebell.grants', 'grant')`,
     `select gatebell.set_channel('mine')`,
     `update gatebell.watches set function_md5 = ''`,
     `delete from gatebell.watches`,
-    `select key from gatebell.fence_key`,
+    `update gatebell.fence_key set key = ''`,
+    `delete from gatebell.fence_key`,
+    `update gatebell.credentials set last_seen_at = now()`,
+    `select gatebell.make_fence_key()`,
+    `select gatebell.sign_in('ada', decode(repeat('00', 32), 'hex'), '1 hour', null)`,
+    `select gatebell.sign_out('\\x${HASH}')`,
+    `select gatebell.repair_privileges()`,
     `select setval('gatebell.fence_number', 1)`,
     `create table gatebell.mine (id integer)`,
     `create or replace function gatebell.channel() returns text language sql return 'mine'`,
@@ -179,6 +177,116 @@ test('a role that is nothing but a role can neither send fences nor learn how th
   }
 });
 
+describe('it cannot hold up a writer', () => {
+  const LOCK_MODES = [
+    'row share',
+    'row exclusive',
+    'share update exclusive',
+    'share',
+    'share row exclusive',
+    'exclusive',
+    'access exclusive',
+  ];
+  const ROW_LOCKS = ['key share', 'share', 'no key update', 'update'];
+
+  /** All that can be locked, with the columns that the role may read. */
+  const relations = (): Promise<pg.QueryResultRow[]> =>
+    database.sql(`
+      select c.oid::regclass::text as name, c.relkind::text as kind,
+        (select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
+         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+           and has_column_privilege('gatebell_daemon', c.oid, a.attnum, 'select')) as columns
+      from pg_class c
+      where c.relnamespace = 'gatebell'::regnamespace and c.relkind in ('r', 'p', 'v', 'm') order by 1`);
+
+  test('by any lock of any table, of any strength above that of reading', async () => {
+    const locked: string[] = [];
+    const all = await relations();
+    expect(all.length).toBeGreaterThan(8);
+    for (const { name } of all) {
+      for (const mode of LOCK_MODES) {
+        await client.query('begin');
+        await client.query(`lock table ${String(name)} in ${mode} mode`).then(
+          () => locked.push(`${String(name)} in ${mode} mode`),
+          (error: unknown) => {
+            expect(error).toMatchObject({ code: '42501' });
+          },
+        );
+        await client.query('rollback');
+      }
+    }
+    expect(locked).toEqual([]);
+  });
+
+  test('by any lock of a row', async () => {
+    const locked: string[] = [];
+    const tables = (await relations()).filter(({ kind, columns }) => kind === 'r' && columns !== null);
+    expect(tables.length).toBeGreaterThan(6);
+    for (const { name, columns } of tables) {
+      for (const lock of ROW_LOCKS) {
+        await client
+          .query(`select ${String(columns)} from ${String(name)} for ${lock}`)
+          .then(() => locked.push(`${String(name)} for ${lock}`))
+          .catch((error: unknown) => {
+            expect(error).toMatchObject({ code: '42501' });
+          });
+      }
+    }
+    expect(locked).toEqual([]);
+  });
+
+  test('by doing all that it may and leaving its transaction open', async () => {
+    await client.query('begin');
+    try {
+      await client.query('select * from gatebell.fence(null)');
+      for (const { name, columns } of (await relations()).filter(({ columns }) => columns !== null)) {
+        await client.query(`select ${String(columns)} from ${String(name)}`);
+      }
+      for (const { load, subject } of Object.values(factCaches(() => undefined))) {
+        const key = KEYS[subject] ?? [];
+        await client.query(
+          load.text,
+          key.map(part => [part]),
+        );
+      }
+      const { rows } = await client.query(`
+        select l.locktype, l.relation::regclass::text as relation, l.mode from pg_locks l
+        where l.pid = pg_backend_pid() and l.mode <> 'AccessShareLock' and l.locktype not in ('virtualxid', 'transactionid')`);
+      // What nextval() takes: only a change of the sequence itself waits for it.
+      expect(rows).toEqual([{ locktype: 'relation', relation: 'gatebell.fence_number', mode: 'RowExclusiveLock' }]);
+
+      const writer = await database.connect();
+      await writer.query(`set lock_timeout = '20s'`);
+      for (const statement of [
+        `update gatebell.users set name = 'eva', enabled = false where id = 1`,
+        `update gatebell.credentials set revoked_at = now(), token_hash = sha256('x')`,
+        `update gatebell.grants set role = 'x'`,
+        `update gatebell.apps set host = 'x.test'`,
+        `insert into gatebell.revoked_jwts (jti) values ('ab-2')`,
+        `select gatebell.sign_in('eva', sha256('y'), '1 hour', null)`,
+        `delete from gatebell.revoked_jwts`,
+        `delete from gatebell.apps`,
+        `delete from gatebell.users`,
+        `select gatebell.fence(null)`,
+      ]) {
+        await writer.query('begin');
+        await writer.query('set constraints all immediate');
+        await writer.query(statement);
+        await writer.query('rollback');
+      }
+    } finally {
+      await client.query('rollback');
+    }
+  });
+
+  test('by the locks that the writers of this schema take themselves: none of them is an advisory lock', async () => {
+    const uses = await database.sql(`
+      select p.oid::regprocedure::text as name from pg_proc p
+      where p.pronamespace = 'gatebell'::regnamespace and p.prosrc ilike '%advisory%'`);
+    expect(uses).toEqual([]);
+  });
+});
+
 test('the migration grants what a replica runs by name, also where functions are not for everybody', async () => {
   const functions = await database.sql(`
     select p.oid::regprocedure::text as name
@@ -187,6 +295,7 @@ test('the migration grants what a replica runs by name, also where functions are
   expect(functions.map(row => row['name'] as unknown)).toEqual([
     'gatebell.channel()',
     'gatebell.fence(bigint)',
+    'gatebell.privileges()',
     'gatebell.relation_tree(regclass)',
     'gatebell.schema_version()',
   ]);

@@ -11,7 +11,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await database.sql(`
     drop schema if exists s cascade; create schema s;
-    delete from gatebell.watches where not target::text like 'gatebell.%';
+    select gatebell.unwatch(target, subject) from gatebell.watches where not target::text like 'gatebell.%';
     create table s.t (id integer primary key, k text, v text);
     create view s.seen as select * from s.t;
     create materialized view s.kept as select * from s.t;

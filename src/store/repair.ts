@@ -1,0 +1,96 @@
+/**
+ * What a restore, or somebody's hand, may have taken from the schema, and how it is put in place again: the privileges, the key of the
+ * fences, the rows of `gatebell.watches`, the triggers. Nothing is changed where nothing is wrong.
+ */
+import type pg from 'pg';
+
+/** A call of `gatebell.watch()`: its arguments as text. */
+export interface WatchCall {
+  readonly target: string;
+  readonly subject: string;
+  /** An array literal of Postgres, `{user_id,app_id}`. */
+  readonly keyColumns: string;
+  readonly watchedColumns: string;
+}
+
+const WATCH = /^select gatebell\.watch\('([^']*)', '([^']*)', '([^']*)'(?:, '([^']*)')?\);$/gm;
+
+/** The calls of `gatebell.watch()` in the texts of the migrations, oldest first; the last of each table and subject counts. */
+export function parseWatches(migrations: readonly string[]): WatchCall[] {
+  const calls = new Map<string, WatchCall>();
+  for (const text of migrations) {
+    for (const [, target = '', subject = '', keyColumns = '', watchedColumns = '{}'] of text.matchAll(WATCH)) {
+      calls.set(`${target} ${subject}`, { target, subject, keyColumns, watchedColumns });
+    }
+  }
+  return [...calls.values()];
+}
+
+const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+/** The statement that watches a table. */
+export const watchStatement = ({ target, subject, keyColumns, watchedColumns }: WatchCall): string =>
+  `select gatebell.watch(${[target, subject, keyColumns, watchedColumns].map(quote).join(', ')});`;
+
+/** Tables whose signals are lost or wrong, with what they were watched for. */
+const BROKEN = `
+  select l.target_name as target, l.subject, l.key_columns::text as "keyColumns", l.watched_columns::text as "watchedColumns"
+  from gatebell.lost_watches l where to_regclass(l.target_name) is not null
+  union
+  select c.oid::regclass::text, w.subject, w.key_columns::text, w.watched_columns::text
+  from gatebell.watched w join pg_class c on c.oid = w.target where w.problem is not null
+  order by 1, 2`;
+
+/** The calls of `gatebell.watch()` that are needed: of tables whose watch is broken, and of own tables that are not watched. */
+export async function missingWatches(
+  query: <R extends pg.QueryResultRow>(text: string) => Promise<R[]>,
+  own: readonly WatchCall[],
+): Promise<WatchCall[]> {
+  const broken = await query<{ target: string; subject: string; keyColumns: string; watchedColumns: string }>(BROKEN);
+  const watched = await query<{ subject: string }>('select subject from gatebell.watched');
+  const isKnown = (subject: string): boolean => [...broken, ...watched].some(one => one.subject === subject);
+  return [...broken, ...own.filter(({ subject }) => !isKnown(subject))];
+}
+
+/** Repairs everything, in the transaction of its caller. @returns what was done, a line each */
+export async function repairSchema(client: pg.ClientBase, own: readonly WatchCall[]): Promise<string[]> {
+  const query = async <R extends pg.QueryResultRow>(text: string): Promise<R[]> => (await client.query<R>(text)).rows;
+  const done: string[] = [];
+  const [problems] = await query<{ some: boolean }>(
+    'select exists (select from gatebell.privilege_problems where repairable) as some',
+  );
+  if (problems?.some === true) {
+    const repaired = await query<{ statement: string }>(
+      'select statement from gatebell.repair_privileges() as r (statement)',
+    );
+    done.push(...repaired.map(({ statement }) => statement));
+  }
+  const [key] = await query<{ missing: boolean }>('select not exists (select from gatebell.fence_key) as missing');
+  if (key?.missing === true) {
+    await client.query('select gatebell.make_fence_key()');
+    done.push('made a new key for fences');
+  }
+  for (const call of await missingWatches(query, own)) {
+    done.push(...(await watchAgain(client, call)));
+  }
+  return done;
+}
+
+/** Watches a table; warns when it cannot, since others may need it less. */
+async function watchAgain(client: pg.ClientBase, call: WatchCall): Promise<string[]> {
+  const statement = watchStatement(call);
+  await client.query('savepoint watch_again');
+  try {
+    await client.query(statement);
+    await client.query('release savepoint watch_again');
+    return [statement];
+  } catch (error) {
+    await client.query('rollback to savepoint watch_again');
+    const text = error instanceof Error ? error.message : String(error);
+    // As a warning of Postgres, so that it takes the way of all others.
+    await client.query(
+      `do $do$ begin raise warning '%', ${quote(`gatebell: not repaired: ${statement} failed: ${text}`)}; end $do$`,
+    );
+    return [];
+  }
+}
