@@ -13,6 +13,15 @@ export interface Instant {
   readonly wallMs: number;
 }
 
+/**
+ * Whether less than `ms` milliseconds have passed by both clocks. A clock that was set back does not say so: it cannot tell how much has
+ * passed.
+ */
+export function isYoungerThan(ms: number, since: Instant, now: Instant): boolean {
+  const [monoMs, wallMs] = [now.monoMs - since.monoMs, now.wallMs - since.wallMs];
+  return monoMs >= 0 && monoMs < ms && wallMs >= 0 && wallMs < ms;
+}
+
 /** Source of time. */
 export interface Clock {
   now(): Instant;

@@ -12,6 +12,7 @@ import { createListener, type OpenSubscription, type AskFence } from './listener
 import { createLoader } from './loader.js';
 import type { ListenerState, Observe } from './observation.js';
 import { createReader, type Caches, type Reader } from './reader.js';
+import { createRunningReads } from './running-reads.js';
 import type { Key } from './signal.js';
 import { createSlots } from './slots.js';
 import { createSnapshots } from './snapshots.js';
@@ -91,6 +92,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
   const lease = createLease(clock, leaseMs);
   const bus = createBus(observe);
   const caches: (Cache<unknown> & AuditedCache<unknown>)[] = [];
+  const runningReads = createRunningReads();
   const listener = createListener({
     channel: options.channel,
     replica: options.replica,
@@ -105,6 +107,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     openSubscription: options.openSubscription,
     askFence: options.askFence,
     renewPool: options.renewPool,
+    readsSettled: () => runningReads.settled(),
   });
   const slots = createSlots(clock, loadsMax);
   const reading = {
@@ -146,6 +149,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       serverClock,
       snapshots,
       fence: () => listener.fence(),
+      runningReads,
       strongWaitMs: leaseMs / 2,
     });
 

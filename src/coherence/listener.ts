@@ -127,6 +127,8 @@ export interface ListenerDeps {
   readonly askFence: AskFence;
   /** Gives the pool's connections up, for they may lead to another server; the next ones are new. */
   readonly renewPool: () => void;
+  /** Resolves when the reads that run now have settled. */
+  readonly readsSettled: () => Promise<void>;
 }
 
 /** See the head of the file. */
@@ -205,7 +207,8 @@ interface Attempt {
   /** Monotonic time, in milliseconds, of when a fence was last heard. */
   heardMs: number;
   inFlight: Fence | null;
-  readonly barriers: Set<string>;
+  /** Barriers that are not answered yet, by their names, and the wait of each for the reads that run. */
+  readonly barriers: Map<string, Nap>;
 }
 
 function createFence(isUrgent: boolean): Fence {
@@ -295,6 +298,9 @@ export function createListener(deps: ListenerDeps): Listener {
     waiting?.settle(null);
     waiting = null;
     pause?.wake();
+    for (const { wake } of ending.barriers.values()) {
+      wake();
+    }
     ending.abort.abort();
     ending.subscription?.close();
     noteState();
@@ -340,15 +346,19 @@ export function createListener(deps: ListenerDeps): Listener {
 
   /**
    * All that was committed before the barrier has been applied by now, except what was not signalled: the fence that is sent
-   * after it has seen the triggers, too (P11).
+   * after it has seen the triggers, too (P11). What reads that run now have read may be older: they are waited for, but no longer than for
+   * the lease, after which they read again what they have read before.
    */
   const answerBarrier = async (receiver: Attempt, id: string): Promise<void> => {
     const { barriers } = receiver;
     if (id.length > BARRIER_ID_MAX || barriers.size >= BARRIERS_MAX || barriers.has(id)) {
       return;
     }
-    barriers.add(id);
+    const reads = nap(clock, lease.leaseMs);
+    barriers.set(id, reads);
+    void deps.readsSettled().then(reads.wake);
     const outcome = await requestFence();
+    await reads.over;
     barriers.delete(id);
     if (outcome !== null && receiver.ended === null) {
       receiver.subscription?.send(JSON.stringify({ v: 1, a: id, r: deps.replica }));
@@ -543,7 +553,7 @@ export function createListener(deps: ListenerDeps): Listener {
       heard: createHeardFences(),
       heardMs: -Infinity,
       inFlight: null,
-      barriers: new Set(),
+      barriers: new Map(),
     };
     attempt = opened;
     noteState();

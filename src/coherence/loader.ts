@@ -19,6 +19,8 @@ export interface Loaded<V> {
   readonly value: V | null;
   /** When its batch was sent, in logical time. */
   readonly sentAt: number;
+  /** The same, by the clocks. */
+  readonly sent: Instant;
   /** When the answer came, in logical time. */
   readonly receivedAt: number;
 }
@@ -163,7 +165,7 @@ export function createLoader(deps: {
         ticket.reject(new UnavailableError('database', `a row of ${owner.subject} could not be understood`, error));
         continue;
       }
-      const loaded: Loaded<V> = { value, sentAt, receivedAt };
+      const loaded: Loaded<V> = { value, sentAt, sent, receivedAt };
       guard.onLoaded(ticket, loaded);
       ticket.resolve(loaded);
     }

@@ -156,7 +156,7 @@ export function createSnapshots(deps: {
     const valueOf = understandAll(parts, readings);
     for (const { wanted, resolve, reject: rejectOne } of questions) {
       try {
-        resolve(wanted.map(({ query, key }) => ({ value: valueOf(query, keyText(key)), sentAt, receivedAt })));
+        resolve(wanted.map(({ query, key }) => ({ value: valueOf(query, keyText(key)), sentAt, sent, receivedAt })));
       } catch (error) {
         rejectOne(notLoaded(WHAT, error));
       }

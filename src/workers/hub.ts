@@ -2,8 +2,9 @@
  * The one listening connection of a host, for all its workers. What is heard is handed on to each of them, in order. When one
  * of them gives it up, because what it saw does not fit together, it is given up for all: the next one is brand-new.
  *
- * Barriers are answered for the host when every worker has answered that may serve what it had remembered before: also one that has been
- * told that the connection is lost and has not said that it knows.
+ * A barrier is answered for the host when every worker has answered. A worker that does not hear counts, too: it may not know yet that its
+ * connection is lost, and requests that it decides may hold what was read before the barrier. So while a worker starts, or listens anew,
+ * nothing is answered; whoever passes a barrier repeats it. A worker no longer counts when its process has ended.
  */
 import type { OpenSubscription, Subscription } from '../coherence/listener.js';
 import type { FromFeed, ToFeed } from './messages.js';
@@ -27,8 +28,8 @@ export interface Hub {
   close(): void;
 }
 
-/** `in`: it hears. `told`: it was told that the connection is lost, and may not know it yet. */
-type MemberState = 'out' | 'waiting' | 'in' | 'told';
+/** `in`: it hears. `waiting`: it hears as soon as there is a connection. */
+type MemberState = 'out' | 'waiting' | 'in';
 
 interface Member {
   readonly post: (message: ToFeed) => boolean;
@@ -57,7 +58,7 @@ export function createHub(openSubscription: OpenSubscription): Hub {
     [...members].filter(({ state }) => states.includes(state));
 
   const tellLost = (member: Member, problem: string): void => {
-    member.state = 'told';
+    member.state = 'out';
     member.post({ type: 'lost', subscription: member.subscription, problem });
   };
 
@@ -81,7 +82,7 @@ export function createHub(openSubscription: OpenSubscription): Hub {
 
   const answerBarriers = (): void => {
     for (const [payload, answered] of answers) {
-      if (membersIn('in', 'told').every(member => answered.has(member))) {
+      if ([...members].every(member => answered.has(member))) {
         answers.delete(payload);
         connection?.subscription?.send(payload);
       }
@@ -175,7 +176,6 @@ export function createHub(openSubscription: OpenSubscription): Hub {
           end(connection, 'another worker of this host has given the listening connection up');
         }
         closeUnused();
-        answerBarriers();
         return;
       }
     }

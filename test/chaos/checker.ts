@@ -93,7 +93,8 @@ export function createChecker(history: History, leaseMs: number): Checker {
       },
       history,
       () => 0,
-      { staleMs: leaseMs, clockAheadMs: null },
+      // When an answer was decided is not known here, only when it came.
+      { staleMs: leaseMs, leaseMs: Infinity, clockAheadMs: null },
     );
     if (problem !== null) {
       return violation(isStrong(answer) ? 'G3' : 'G1', problem.replace(/^G\d: /, ''));

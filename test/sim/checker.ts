@@ -1,6 +1,6 @@
 /**
- * Judges answers by what was true. An answer may use a fact as it was at any moment since the bound before its request arrived (G1), or
- * since the newest change of it that the replica had already been told of (G2); a strong one only as all of its facts were at one
+ * Judges answers by what was true. An answer may use a fact as it was at any moment since the bound before its request arrived (G1), or,
+ * if it took long, since the bound before it was given, or since the newest change of it that the replica had already been told of (G2); a strong one only as all of its facts were at one
  * moment since the request arrived (G3).
  */
 import { ABSENT, type Held, type History } from './history.js';
@@ -18,6 +18,8 @@ const EXACT_MS = 1e-3;
 export interface Bounds {
   /** The lease; when nothing goes wrong, the longest delivery. */
   readonly staleMs: number;
+  /** The lease: nothing that was read before decides, however long the answer took. */
+  readonly leaseMs: number;
   /** How far ahead the replica's idea of Postgres' clock may be; null where clocks are stepped. */
   readonly clockAheadMs: number | null;
 }
@@ -39,6 +41,9 @@ export function judge(
       `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ${history.describe(fact.subject, fact.key, fromMs, decidedMs)}`;
     if (!history.wasHeld(fact, arrivedMs - bounds.staleMs - EXACT_MS, decidedMs)) {
       return `G1: stale ${since(arrivedMs - bounds.staleMs)}`;
+    }
+    if (!history.wasHeld(fact, decidedMs - bounds.leaseMs - EXACT_MS, decidedMs)) {
+      return `G1: outdated when it was answered: ${since(decidedMs - bounds.leaseMs)}`;
     }
     if (!history.wasHeld(fact, floorMs - EXACT_MS, decidedMs)) {
       return `G2: resurrected ${since(floorMs)}`;

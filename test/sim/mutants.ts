@@ -870,4 +870,22 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 10,
     expects: ['rates'],
   },
+  {
+    name: 'barrier before reads',
+    mistake: 'a barrier is answered while reads are under way that began before it',
+    patches: [listener('    await reads.over;\n', '')],
+    profile: 'loads',
+    seed: 3,
+    seeds: 60,
+    expects: ['G2'],
+  },
+  {
+    name: 'evidence does not age',
+    mistake: 'what was read for a request decides it, however long ago it was read',
+    patches: [reader('isYoungerThan(lease.leaseMs, loaded.sent, now)', 'isYoungerThan(Infinity, loaded.sent, now)')],
+    profile: 'loads',
+    seed: 2,
+    seeds: 200,
+    expects: ['G1'],
+  },
 ];

@@ -45,6 +45,8 @@ export interface Profile {
   readonly isFrugal: boolean;
   /** The monotonic and the wall clock run alike. */
   readonly isOnTime: boolean;
+  /** A step back of the wall clock may hide that the machine slept: then nothing shows how old what was read for a request is. */
+  readonly hidesSleep: boolean;
   /** A server that is no longer the one may go on answering. */
   readonly isLeftBehind: boolean;
   /** Facts change past the triggers: only their age bounds how stale they are served, also to strong requests. */
@@ -67,6 +69,7 @@ const usual: Profile = {
   isPoolWell: false,
   isFrugal: false,
   isOnTime: true,
+  hidesSleep: false,
   isLeftBehind: false,
   slips: false,
 };
@@ -189,7 +192,7 @@ export const PROFILES = {
   /** Facts whose age alone bounds how stale they are. */
   slips: { ...usual, faults: [slips], maxAgeMs: 900, isUnbroken: true, isAvailable: true, slips: true },
   /** Clocks that are stepped at the worst moment. */
-  stepped: { ...usual, faults: [steppedFences], faultMeansMs: [1_500], isOnTime: false },
+  stepped: { ...usual, faults: [steppedFences], faultMeansMs: [1_500], isOnTime: false, hidesSleep: true },
   /** Echoes that come at the worst moment. */
   echoes: { ...usual, faults: [lateEchoes, forgedFences], faultMeansMs: [1_500, 3_000] },
 } satisfies Readonly<Record<string, Profile>>;

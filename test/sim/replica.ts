@@ -30,7 +30,8 @@ export interface Answered extends Verdict {
   readonly wasUnproven: boolean;
   /** Whether one listening connection was in place all the while. */
   readonly listened: boolean;
-  /** When the newest change that this replica had heard of before the request arrived was committed, for each fact. */
+  /** When the newest change was committed, for each fact, that this replica had heard of before the request arrived, or of which it had
+      said that it had applied it. */
   readonly floors: ReadonlyMap<string, number>;
   /** The same, as the number of changes of all facts by then. */
   readonly floorOrders: ReadonlyMap<string, number>;
@@ -76,14 +77,15 @@ const wholeName = (subject: string): string => factName(subject, [WHOLE]);
 function floorsOf(
   facts: readonly Held[],
   heard: ReadonlyMap<string, QueuedAt>,
+  barrier: QueuedAt,
 ): Pick<Answered, 'floors' | 'floorOrders'> {
   const floors = new Map<string, number>();
   const floorOrders = new Map<string, number>();
   for (const { subject, name } of facts) {
     const ofKey = heard.get(name);
     const ofAll = heard.get(wholeName(subject));
-    floors.set(name, Math.max(ofKey?.atMs ?? -Infinity, ofAll?.atMs ?? -Infinity));
-    floorOrders.set(name, Math.max(ofKey?.order ?? -1, ofAll?.order ?? -1));
+    floors.set(name, Math.max(ofKey?.atMs ?? -Infinity, ofAll?.atMs ?? -Infinity, barrier.atMs));
+    floorOrders.set(name, Math.max(ofKey?.order ?? -1, ofAll?.order ?? -1, barrier.order));
   }
   return { floors, floorOrders };
 }
@@ -122,6 +124,8 @@ export class Replica {
   readonly #toldOn = new Set<number>();
   /** When barriers were queued. */
   readonly #barriers = new Map<string, QueuedAt>();
+  /** When the newest barrier that was answered was queued: nothing older decides any more, not even a request that arrived before. */
+  #answeredBarrier: QueuedAt = { atMs: -Infinity, order: -1 };
 
   constructor(
     name: string,
@@ -241,7 +245,7 @@ export class Replica {
         }
       }
       this.strong += Number(verdict.isStrong);
-      const ofFacts = floorsOf(verdict.facts, this.#counts(heardOn) ? floors : floorsBefore);
+      const ofFacts = floorsOf(verdict.facts, this.#counts(heardOn) ? floors : floorsBefore, this.#answeredBarrier);
       this.#watcher.onAnswer({
         facts: verdict.facts,
         isStrong: verdict.isStrong,
@@ -357,11 +361,9 @@ export class Replica {
     const barrierAt = message.type === 'acknowledgement' ? this.#barriers.get(message.id) : undefined;
     if (barrierAt !== undefined) {
       this.acknowledged += 1;
-      const names = SUBJECTS.map(wholeName);
-      this.#raiseFloors(
-        names.filter(name => (this.#floors.get(name)?.order ?? -1) < barrierAt.order),
-        barrierAt,
-      );
+      if (barrierAt.order > this.#answeredBarrier.order) {
+        this.#answeredBarrier = barrierAt;
+      }
     }
   }
 

@@ -256,7 +256,7 @@ class World {
       () =>
         `${replica} answers ${JSON.stringify(asked)} of ${arrivedMs.toFixed(3)}${isStrong ? ', strong' : ''}: ${answer.decision?.reason ?? ''} ${facts.map(({ text }) => text).join(', ')}`,
     );
-    const { isCalm, isLeftBehind, slips, maxAgeMs, isOnTime } = this.#profile;
+    const { isCalm, isLeftBehind, slips, maxAgeMs, isOnTime, hidesSleep } = this.#profile;
     const clockMs = (atMs: number): number => atMs - this.#timeline.nowMs + this.#cluster.clockMs;
     // Before it listens to a new primary, a replica cannot know that there is one; of what nothing tells, a strong answer cannot know.
     const mayKnow = answer.listened || !isLeftBehind;
@@ -275,6 +275,7 @@ class World {
         clockMs,
         {
           staleMs: isCalm ? DELIVERY_MS : leaseMs + (slips ? maxAgeMs : 0),
+          leaseMs: hidesSleep ? Infinity : leaseMs + (slips ? maxAgeMs : 0),
           clockAheadMs: isCalm ? ROUND_TRIP_MS : null,
         },
       ) ??
@@ -285,7 +286,10 @@ class World {
       const [kind, ...rest] = problem.split(': ') as [ViolationKind, ...string[]];
       this.#violate(kind, `${asking()}: ${rest.join(': ')}`);
     }
-    if (!answer.wasStrong && rounds > (answer.wasUnproven && isOnTime ? ROUNDS_UNPROVEN_MAX : ROUNDS_MAX)) {
+    // What was read more than a lease ago is read again, and may lead to other facts.
+    const againMax = ROUNDS_UNPROVEN_MAX * Math.floor((decidedMs - arrivedMs) / this.#times.leaseMs);
+    const roundsMax = (answer.wasUnproven && isOnTime ? ROUNDS_UNPROVEN_MAX : ROUNDS_MAX) + againMax;
+    if (!answer.wasStrong && rounds > roundsMax) {
       this.#violate('rates', `${asking()}: it took ${rounds} rounds of loading`);
     }
   }

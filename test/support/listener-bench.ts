@@ -3,6 +3,7 @@ import { createBus, type SignalBus } from '../../src/coherence/bus.js';
 import { createSequence } from '../../src/coherence/clock.js';
 import { createLease, createServerClock, type Lease, type ServerClock } from '../../src/coherence/lease.js';
 import { createListener, type FenceReceipt, type Listener } from '../../src/coherence/listener.js';
+import { createRunningReads, type RunningReads } from '../../src/coherence/running-reads.js';
 import type { WatchState } from '../../src/coherence/watches.js';
 import type { Signal } from '../../src/coherence/signal.js';
 import { CHANNEL, createFakeFences, fenceMessage, ORIGIN, type FakeFences } from './fake-fences.js';
@@ -29,6 +30,8 @@ export interface ListenerBench {
   readonly signals: readonly Signal[];
   /** How often the pool's connections were given up. */
   poolsRenewed: number;
+  /** Reads that wait for Postgres. */
+  readonly runningReads: RunningReads;
   /** The newest fence comes back on the newest connection. */
   echo(origin?: string): void;
   /** Echo and confirmation of the newest fence. */
@@ -50,6 +53,7 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
   const subscriptions = createFakeSubscriptions();
   const fences = createFakeFences();
   const signals: Signal[] = [];
+  const runningReads = createRunningReads();
   for (const subject of ['grant', 'user']) {
     bus.subscribeCache({
       subject,
@@ -77,9 +81,11 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
     renewPool: () => {
       bench.poolsRenewed += 1;
     },
+    readsSettled: () => runningReads.settled(),
   });
   const bench: ListenerBench = {
     poolsRenewed: 0,
+    runningReads,
     clock,
     lease,
     serverClock,

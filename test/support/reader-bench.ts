@@ -2,6 +2,7 @@
 import type { Cache } from '../../src/coherence/cache.js';
 import type { FenceOutcome } from '../../src/coherence/listener.js';
 import { createReader, type Reader } from '../../src/coherence/reader.js';
+import { createRunningReads, type RunningReads } from '../../src/coherence/running-reads.js';
 import { createCacheBench, type CacheBench } from './cache-bench.js';
 
 export interface Types {
@@ -19,6 +20,7 @@ export interface ReaderBench extends CacheBench {
   readonly reader: Reader<Types>;
   readonly users: Cache<string>;
   readonly grants: Cache<string>;
+  readonly runningReads: RunningReads;
   /** All fences that were asked for, oldest first; each is sent when it is asked for. */
   readonly fences: readonly AskedFence[];
 }
@@ -31,6 +33,7 @@ export function createReaderBench(): ReaderBench {
   const { clock, sequence, lease, serverClock } = bench;
   const [users, grants] = [bench.cache('user'), bench.cache('grant')];
   const fences: AskedFence[] = [];
+  const runningReads = createRunningReads();
   const reader = createReader<Types>(
     { user: users, grant: grants },
     {
@@ -39,6 +42,7 @@ export function createReaderBench(): ReaderBench {
       lease,
       serverClock,
       snapshots: bench.snapshots,
+      runningReads,
       strongWaitMs: STRONG_WAIT_MS,
       fence: () =>
         new Promise<FenceOutcome>(resolve => {
@@ -56,5 +60,5 @@ export function createReaderBench(): ReaderBench {
         }),
     },
   );
-  return Object.assign(bench, { reader, users, grants, fences });
+  return Object.assign(bench, { reader, users, grants, fences, runningReads });
 }

@@ -235,7 +235,12 @@ describe('with batches that overlap', () => {
   }
 
   const ticket = (): Ticket<string> => ticketOf(KEY, keyText(KEY));
-  const loaded = (value: string): Loaded<string> => ({ value, sentAt: 1, receivedAt: 2 });
+  const loaded = (value: string): Loaded<string> => ({
+    value,
+    sentAt: 1,
+    sent: { monoMs: 0, wallMs: 0 },
+    receivedAt: 2,
+  });
 
   test.each<[string, (guard: ReturnType<BatchOwner<string>['onSent']>, old: Ticket<string>) => void]>([
     ['result', (guard, old) => guard.onLoaded(old, loaded('old'))],

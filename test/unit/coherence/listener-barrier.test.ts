@@ -1,10 +1,11 @@
 /** A barrier is answered when all that was committed before it has been applied here (P20). */
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import {
   createListenerBench,
   FENCE_INTERVAL_MS,
   LEASE_MS,
   REPLICA,
+  RETRY_MS,
   type ListenerBench,
 } from '../../support/listener-bench.js';
 
@@ -78,6 +79,58 @@ test('is not answered when the connection was lost meanwhile', async () => {
   newest.lose();
   await bench.clock.drain();
   expect(newest.sent).toEqual([]);
+});
+
+describe('with reads under way', () => {
+  let answered: () => void;
+  beforeEach(() => {
+    void bench.runningReads.add(
+      new Promise<void>(resolve => {
+        answered = resolve;
+      }),
+    );
+  });
+
+  test('is answered when they are: they may hold what was read before', async () => {
+    await hear('b1');
+    await bench.prove();
+    expect(answers()).toEqual([]);
+    answered();
+    await bench.clock.drain();
+    expect(answers()).toHaveLength(1);
+  });
+
+  test('does not wait for those that began later', async () => {
+    await hear('b1');
+    void bench.runningReads.add(new Promise(() => undefined));
+    answered();
+    await bench.prove();
+    expect(answers()).toHaveLength(1);
+  });
+
+  test('waits for the lease at most: by then they have read again', async () => {
+    await hear('b1');
+    await bench.prove();
+    for (let elapsedMs = 0; elapsedMs < LEASE_MS - FENCE_INTERVAL_MS; elapsedMs += FENCE_INTERVAL_MS) {
+      await bench.proveNext();
+    }
+    expect(answers()).toEqual([]);
+    await bench.proveNext();
+    expect(answers()).toHaveLength(1);
+  });
+
+  test('is not answered on the next connection, and leaves nothing behind', async () => {
+    await hear('b1');
+    await bench.prove();
+    const { newest } = bench.subscriptions;
+    newest.lose();
+    await bench.clock.drain();
+    answered();
+    await bench.clock.advance(RETRY_MS);
+    await bench.accept();
+    await bench.prove();
+    expect([newest.sent, answers()]).toEqual([[], []]);
+  });
 });
 
 test('a flood of them has a bound: 16 wait, and a name has 64 characters', async () => {

@@ -203,6 +203,91 @@ describe('evidence', () => {
   });
 });
 
+describe('evidence that is older than the lease', () => {
+  /** Holds alice's user, and waits for her grant. */
+  async function waitForGrant(): Promise<{ readonly answer: string | Promise<string> }> {
+    bench.goDown();
+    bench.source.hold = true;
+    const answer = bench.reader.read(nested);
+    await bench.clock.settle();
+    bench.source.newest.answer();
+    await bench.clock.settle();
+    return { answer };
+  }
+
+  const answerAll = async (): Promise<void> => {
+    for (const read of bench.source.reads) {
+      read.answer();
+    }
+    await bench.clock.settle();
+  };
+
+  test.each([
+    ['time passes', () => bench.clock.advance(3_000)],
+    ['the machine sleeps', () => Promise.resolve(bench.clock.stepWall(3_000))],
+    ['the wall clock is set back', () => Promise.resolve(bench.clock.stepWall(-1))],
+  ])('decides nothing any more: %s', async (_, pass) => {
+    const asked = await waitForGrant();
+    bench.source.set('user', ['1'], 'bob');
+    bench.source.set('grant', ['bob'], 'guest');
+    bench.source.hold = false;
+    await pass();
+    await answerAll();
+    expect(await asked.answer).toBe('bob: guest');
+  });
+
+  test('is read again all at once, so that slow reads still come to an answer', async () => {
+    const asked = await waitForGrant();
+    await bench.clock.advance(2_000);
+    await answerAll();
+    await bench.clock.advance(2_000);
+    await answerAll();
+    expect(await asked.answer).toBe('alice: admin');
+    expect(bench.source.reads.length).toBeLessThanOrEqual(4);
+  });
+
+  test('decides as long as it is younger', async () => {
+    const asked = await waitForGrant();
+    bench.source.set('user', ['1'], 'bob');
+    await bench.clock.advance(2_999);
+    await answerAll();
+    expect(await asked.answer).toBe('alice: admin');
+    expect(bench.source.reads).toHaveLength(2);
+  });
+});
+
+describe('reads that run', () => {
+  test('are those that wait for Postgres, until they are answered', async () => {
+    bench.source.hold = true;
+    const asked = bench.reader.read(grantOfAlice);
+    let settled = false;
+    void bench.runningReads.settled().then(() => {
+      settled = true;
+    });
+    await bench.clock.settle();
+    expect(settled).toBe(false);
+    // One that begins later is not waited for.
+    void bench.reader.read(nested);
+    bench.source.newest.answer();
+    await asked;
+    await bench.clock.settle();
+    expect(settled).toBe(true);
+  });
+
+  test('have settled when they have failed, too', async () => {
+    bench.source.fault = () => {
+      throw new Error('connection reset');
+    };
+    await Promise.all([expect(answer(grantOfAlice)).rejects.toThrow(), bench.runningReads.settled()]);
+  });
+
+  test('are none when memory answers', async () => {
+    await answer(grantOfAlice);
+    void bench.reader.read(grantOfAlice);
+    await bench.runningReads.settled();
+  });
+});
+
 describe('the time by which expiry is judged', () => {
   const time: Question<number, Types> = facts =>
     facts.get('user', ['1']) === undefined

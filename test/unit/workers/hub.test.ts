@@ -235,20 +235,40 @@ describe('a barrier', () => {
     expect(subscriptions.newest.sent).toEqual([ANSWER]);
   });
 
-  test('does not wait for one that remembers nothing, because it has not begun', async () => {
+  test('waits for one that does not listen yet: it may decide requests, with what was read before', async () => {
     const [one] = await createListeners(1);
-    createWorker();
+    const starting = createWorker();
     await answer(one!);
+    expect(subscriptions.newest.sent).toEqual([]);
+    starting.open();
+    starting.deliver();
+    expect(subscriptions.newest.sent).toEqual([]);
+    await answer(starting);
     expect(subscriptions.newest.sent).toEqual([ANSWER]);
   });
 
-  test('waits for one that was told that its connection is lost, until it says that it knows', async () => {
+  test('waits for one that has fallen behind, until it listens again and has answered', async () => {
     const [slow, quick] = await createListeners(2);
     slow!.hasRoom = false;
     subscriptions.newest.say('one');
     await answer(quick!);
-    expect(subscriptions.newest.sent).toEqual([]);
     slow!.deliver();
+    expect(subscriptions.newest.sent).toEqual([]);
+    slow!.hasRoom = true;
+    slow!.open();
+    slow!.deliver();
+    await answer(slow!);
+    expect(subscriptions.newest.sent).toEqual([ANSWER]);
+  });
+
+  test('waits for one that stops, until its process has ended: requests are under way in it', async () => {
+    const [one, other] = await createListeners(2);
+    one!.feed.leave();
+    (await one!.subscription).close();
+    one!.deliver();
+    await answer(other!);
+    expect(subscriptions.newest.sent).toEqual([]);
+    one!.member.leave();
     expect(subscriptions.newest.sent).toEqual([ANSWER]);
   });
 
@@ -262,8 +282,11 @@ describe('a barrier', () => {
     await settle();
     quick!.deliver();
     await answer(quick!);
-    expect(subscriptions.newest.sent).toEqual([]);
     slow!.deliver();
+    expect(subscriptions.newest.sent).toEqual([]);
+    slow!.open();
+    slow!.deliver();
+    await answer(slow!);
     expect(subscriptions.newest.sent).toEqual([ANSWER]);
   });
 
