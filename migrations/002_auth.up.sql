@@ -59,6 +59,7 @@ create table gatebell.credentials (
   user_id bigint not null references gatebell.users (id) on delete cascade,
   kind text not null constraint credentials_kind_known check (kind in ('session', 'token')),
   token_hash bytea not null unique constraint credentials_token_hash_sha256 check (octet_length(token_hash) = 32),
+  app_id bigint references gatebell.apps (id) on delete cascade,
   label text constraint credentials_label_form check (char_length(label) <= 200),
   created_at timestamptz not null default now(),
   expires_at timestamptz,
@@ -67,18 +68,20 @@ create table gatebell.credentials (
 );
 
 create index credentials_user_id on gatebell.credentials (user_id);
+create index credentials_app_id on gatebell.credentials (app_id);
 
 comment on table gatebell.app_routes is 'Rules by path; the longest prefix that ends at a segment boundary wins; a path that no route matches is granted.';
 comment on column gatebell.app_routes.roles is 'If any, the grant''s role must be one of them.';
 comment on column gatebell.app_routes.consistency is 'strong: the decision sees every commit acknowledged before the request arrived, for one fence; bounded: within the lease.';
 comment on column gatebell.apps.headers is 'Header templates, {"X-Forwarded-User": "{{user.name}}"}, sent with every 200 of the app; a route''s own come on top.';
 comment on column gatebell.credentials.token_hash is 'SHA-256 of the whole token as it is sent; the token itself is never stored.';
+comment on column gatebell.credentials.app_id is 'The one app that it counts for; null: all apps. What one app is sent must open no other.';
 
 select gatebell.watch('gatebell.users', 'user', '{id}', '{name,email,display_name,groups,enabled}');
 select gatebell.watch('gatebell.apps', 'app', '{host}', '{id,name,enabled,headers}');
 select gatebell.watch('gatebell.app_routes', 'route', '{app_id}', '{path_prefix,access,roles,consistency,headers}');
 select gatebell.watch('gatebell.grants', 'grant', '{user_id,app_id}', '{role,expires_at}');
-select gatebell.watch('gatebell.credentials', 'credential', '{token_hash}', '{user_id,expires_at,revoked_at}');
+select gatebell.watch('gatebell.credentials', 'credential', '{token_hash}', '{user_id,app_id,expires_at,revoked_at}');
 
 create or replace function gatebell.schema_version() returns integer
   language sql immutable parallel safe

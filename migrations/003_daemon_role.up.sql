@@ -2,7 +2,7 @@
 -- and gatebell.repair_privileges() makes the database agree. Every later migration ends with that.
 --
 -- gatebell_daemon is what a replica needs and nothing else: it reads the facts, listens and sends fences, and writes nothing.
--- gatebell_sign_in may begin and end sessions besides. Give them to the login role of your replicas: GRANT gatebell_daemon TO that_role.
+-- gatebell_sign_in may begin and end sessions, and bind subjects to users, besides. Give them to the login role of your replicas: GRANT gatebell_daemon TO that_role.
 -- Roles belong to the whole server: another database may have made them already, and the migration's role may not make roles.
 
 -- A function of this name means all functions of this name. A row without columns is a right on the whole table or view.
@@ -40,10 +40,12 @@ begin atomic
     ('gatebell_daemon', 'table', 'apps', '{id,name,host,enabled,headers}', '{SELECT}'),
     ('gatebell_daemon', 'table', 'app_routes', '{app_id,path_prefix,access,roles,consistency,preflight,headers}', '{SELECT}'),
     ('gatebell_daemon', 'table', 'grants', '{user_id,app_id,role,expires_at}', '{SELECT}'),
-    ('gatebell_daemon', 'table', 'credentials', '{token_hash,user_id,expires_at,revoked_at}', '{SELECT}'),
+    ('gatebell_daemon', 'table', 'credentials', '{token_hash,user_id,app_id,expires_at,revoked_at}', '{SELECT}'),
+    ('gatebell_daemon', 'table', 'identities', '{issuer,subject,user_id}', '{SELECT}'),
     ('gatebell_daemon', 'table', 'revoked_jwts', '{jti}', '{SELECT}'),
 
     ('gatebell_sign_in', 'schema', 'gatebell', null, '{USAGE}'),
+    ('gatebell_sign_in', 'function', 'bind_identity', null, '{EXECUTE}'),
     ('gatebell_sign_in', 'function', 'sign_in', null, '{EXECUTE}'),
     ('gatebell_sign_in', 'function', 'sign_out', null, '{EXECUTE}')
   ) as d (role, kind, object, columns, privileges)

@@ -9,6 +9,7 @@ import { createContext, type CommandContext } from './commands/context.js';
 import type { DevOptions } from './commands/dev.js';
 import { doctor } from './commands/doctor.js';
 import * as facts from './commands/facts.js';
+import * as identities from './commands/identities.js';
 import { migrateDown, migrateStatus, migrateUp, repairCommand } from './commands/migrate.js';
 import { sql } from './commands/sql.js';
 import { CONFIG_FLAGS, type ConfigFlag } from './config/config.js';
@@ -146,6 +147,15 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   defineDenial(user, 'disable <name>', 'deny a user everywhere', facts.userDisable);
   defineDenial(user, 'delete <name>', 'delete a user with all grants and credentials', facts.userDelete).option(...yes);
   define(user, 'list', 'list all users', facts.userList);
+  const identity = (command: Command): Command =>
+    command
+      .requiredOption('--subject <sub>', 'as the claim sub of JWTs and ID tokens has it')
+      .option('--issuer <iss>', 'as the claim iss has it; default: the issuer that is configured');
+  identity(define(user, 'bind <name>', 'say which user a subject of an issuer is', identities.userBind));
+  identity(defineDenial(user, 'unbind', 'make a subject of an issuer nobody', identities.userUnbind));
+  define(user, 'identities [name]', 'list which subjects are which users', (context, name: string | undefined) =>
+    identities.userIdentities(context, name),
+  );
 
   const app = program.command('app').description('what is behind the proxy');
   const header = [

@@ -21,6 +21,8 @@ import type { GateStatus } from './ops/status.js';
 import { createSignIn } from './sign-in/sign-in.js';
 import { createPostgresCoherence } from './store/coherence.js';
 import { createFactReader } from './store/facts.js';
+import { createIdentityBinder } from './store/identities.js';
+import { createListenedWrites } from './store/listened-writes.js';
 
 /** See the head of the file. */
 export interface Gate {
@@ -86,8 +88,8 @@ export function createGate(
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     poolMax: config.poolMax,
-    // Sessions begin and end on one of their own.
-    reservedConnections: config.oidcIssuer === null ? 1 : 2,
+    // What is written has one of its own.
+    reservedConnections: config.oidcIssuer === null && config.jwt === null ? 1 : 2,
     replica: config.replica,
     channel: config.channel,
     leaseMs: config.leaseMs,
@@ -111,10 +113,12 @@ export function createGate(
   const jwt = config.jwt === null ? null : createVerifier(config.jwt, observe);
   const isTrusted = createProxyTrust(config.trustedProxies, config.proxySecret);
   const limiter = createSourceLimiter();
-  const signIn = createSignIn(config, { reader, database: coherence.database, isTrusted, limiter, observe });
+  const write = createListenedWrites(coherence.database, () => coherence.listenedServer);
+  const signIn = createSignIn(config, { reader, write, isTrusted, limiter, observe });
   const auth = createAuthHandler({
     reader,
     jwt,
+    bindIdentity: createIdentityBinder(write),
     cookieName: config.cookie,
     loginUrl: config.loginUrl,
     ...(signIn === null ? {} : { loginPage: signIn.loginPage }),

@@ -6,11 +6,12 @@ import type { SingleHeaders } from './headers.js';
 import type { JwtPresented, JwtVerifier } from './jwt.js';
 import { hashToken, isWellFormedToken, looksLikeToken } from './token.js';
 
-/** What was presented; of a token, the hash alone; of a JWT, what it says once it is verified. */
+/** What was presented; of tokens, the hashes alone; of a JWT, what it says once it is verified. */
 export type PresentedCredential =
   | { readonly kind: 'none' }
   | { readonly kind: 'bad' }
-  | { readonly kind: 'token'; readonly hash: string }
+  /** Several only from cookies of one name: each host of a domain can have set one. */
+  | { readonly kind: 'token'; readonly hashes: readonly string[] }
   | JwtPresented;
 
 /** Reads it from the headers. */
@@ -21,6 +22,8 @@ const BEARER_OF_JWT = 'Bearer ey';
 const BEARER = /^bearer +(\S+) *$/i;
 /** Tokens whose checksum and hash are remembered: computing them takes longer than all the rest of a decision. */
 const TOKENS_MAX = 1_000;
+/** Different tokens in cookies of our name that are looked up: that of the host, and a few that other hosts of the domain have set. */
+const COOKIES_MAX = 4;
 const NONE: PresentedCredential = { kind: 'none' };
 const BAD: PresentedCredential = { kind: 'bad' };
 
@@ -66,7 +69,7 @@ export function createCredentialReader(
     if (!isWellFormedToken(token)) {
       return BAD;
     }
-    const fresh: PresentedCredential = { kind: 'token', hash: hashToken(token) };
+    const fresh: PresentedCredential = { kind: 'token', hashes: [hashToken(token)] };
     if (presented.size >= TOKENS_MAX) {
       presented.clear();
     }
@@ -98,7 +101,9 @@ export function createCredentialReader(
     }
     // Any host of the domain can have set a cookie of our name: what is not even a token must not hide the one that is.
     const [token, ...others] = new Set(values.filter(isToken));
-    // Two tokens come from two hosts of one domain: neither is to be preferred.
-    return token === undefined || others.length > 0 ? BAD : present(token);
+    if (token === undefined || others.length >= COOKIES_MAX) {
+      return BAD;
+    }
+    return others.length === 0 ? present(token) : { kind: 'token', hashes: [token, ...others].map(hashToken) };
   };
 }

@@ -3,9 +3,10 @@
  * lacks, all that can be named at once: two rounds are usual (app and credential, then routes, user and grant).
  */
 import type { FactRef, Facts, Outcome } from '../coherence/reader.js';
-import type { Key } from '../coherence/signal.js';
 import type { AppFact, FactTypes, GrantFact, Route, UserFact } from '../store/facts.js';
 import { selectRoute } from './path.js';
+import type { PresentedCredential } from './credential.js';
+import { hasExpired, holderOfJwt, holderOfTokens, isIssuedInTime, type GetFact, type Holder } from './holder.js';
 import type { JwtClaims } from './jwt.js';
 import type { AuthRequest } from './request.js';
 
@@ -68,10 +69,11 @@ export function outcomeOf(reason: Reason): DecisionOutcome {
   return OUTCOMES[STATUS[reason]];
 }
 
-/** Nothing can be decided before this JWT is verified, which takes a while: verify it, then ask again with what it says. */
-export interface Unverified {
-  readonly verify: string;
-}
+/**
+ * Nothing can be decided before something is done that takes a while: verify this JWT, or bind the subject of a verified one to a user. Then
+ * ask again with what came of it.
+ */
+export type Undecided = { readonly verify: string } | { readonly bind: JwtClaims };
 
 /** What was decided, and on which facts: the identity is there only if it is allowed to be told. */
 export interface Decision {
@@ -98,65 +100,30 @@ function allow(
   return { reason, status: STATUS[reason], app, route, user, grant };
 }
 
-const hasExpired = (expiresAtMs: number | null, serverTimeMs: number): boolean =>
-  expiresAtMs !== null && expiresAtMs <= serverTimeMs;
-
-/** Whose credential it is, or why it does not count. */
-type Holder = { readonly userId: string } | { readonly refused: Reason } | undefined;
-
-type Get = <S extends keyof FactTypes>(subject: S, key: Key) => FactTypes[S] | null | undefined;
-
-/** Who holds a token; undefined if a fact is lacking. */
-function holderOfToken(hash: string, get: Get, serverTimeMs: number): Holder {
-  const credential = get('credential', [hash]);
-  if (credential === undefined) {
-    return undefined;
-  }
-  if (credential === null || credential.revoked) {
-    return { refused: 'bad_credential' };
-  }
-  return hasExpired(credential.expiresAtMs, serverTimeMs) ? { refused: 'expired_credential' } : credential;
-}
-
-/** Whom a verified JWT names; undefined if a fact is lacking. */
-function holderOfJwt(claims: JwtClaims, get: Get, serverTimeMs: number): Holder {
-  const revoked = claims.jti === null ? null : get('revoked_jwt', [claims.jti]);
-  const named = get('user_name', [claims.name]);
-  if (revoked === undefined || named === undefined) {
-    return undefined;
-  }
-  if (revoked !== null || named === null || claims.validFromMs > serverTimeMs) {
-    return { refused: 'bad_credential' };
-  }
-  return hasExpired(claims.validUntilMs, serverTimeMs) ? { refused: 'expired_credential' } : named;
-}
-
-/**
- * Whether a JWT counts for the user. Not if it is older than the user's word that all before do not; one that does not say how old it is
- * is. Nor if the user has another name: then it was renamed just now, and the name has yet to be heard of.
- */
-const countsFor = ({ name, issuedAtMs }: JwtClaims, user: UserFact): boolean =>
-  name === user.name && (user.jwtNotBeforeMs === null || (issuedAtMs !== null && issuedAtMs >= user.jwtNotBeforeMs));
-
-/** Decides, or says what is lacking, or which JWT must be verified first. */
-export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision | Unverified, FactTypes> {
+/** Decides, or says what is lacking, or what must be done first. */
+export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision | Undecided, FactTypes> {
   const lacks: FactRef<FactTypes>[] = [];
-  const get: Get = (subject, key) => {
+  const get: GetFact = (subject, key) => {
     const fact = facts.get(subject, key);
     if (fact === undefined) {
       lacks.push({ subject, key });
     }
     return fact;
   };
+  /** Whose it is; null if it is nobody's, or cannot be said before it is verified; undefined if a fact is lacking. */
+  const findHolder = (presented: PresentedCredential, appId: string | null): Holder | null | undefined => {
+    switch (presented.kind) {
+      case 'token':
+        return holderOfTokens(presented.hashes, appId, get, facts.serverTimeMs);
+      case 'jwt':
+        return holderOfJwt(presented, get, facts.serverTimeMs);
+      default:
+        return null;
+    }
+  };
   /** Asks already for what a route that is not public will need. */
   const prefetchIdentity = (appId: string | null): Outcome<never, FactTypes> => {
-    const presented = request.credential();
-    const holder =
-      presented.kind === 'token'
-        ? get('credential', [presented.hash])
-        : presented.kind === 'jwt'
-          ? holderOfJwt(presented, get, facts.serverTimeMs)
-          : null;
+    const holder = findHolder(request.credential(), appId);
     if (holder !== null && holder !== undefined && 'userId' in holder) {
       get('user', [holder.userId]);
       if (appId !== null) {
@@ -216,18 +183,18 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (presented.kind === 'unverified') {
     return { answer: { verify: presented.token }, strong: false };
   }
-  if (presented.kind === 'none' || presented.kind === 'bad') {
-    return answer(refuse(presented.kind === 'none' ? 'no_credential' : 'bad_credential', app));
-  }
-  const holder =
-    presented.kind === 'token'
-      ? holderOfToken(presented.hash, get, facts.serverTimeMs)
-      : holderOfJwt(presented, get, facts.serverTimeMs);
+  const holder = findHolder(presented, app.id);
   if (holder === undefined) {
     return { lacks };
   }
+  if (holder === null) {
+    return answer(refuse(presented.kind === 'none' ? 'no_credential' : 'bad_credential', app));
+  }
   if ('refused' in holder) {
     return answer(refuse(holder.refused, app));
+  }
+  if ('bind' in holder) {
+    return { answer: holder, strong: false };
   }
 
   const roles = route?.roles ?? [];
@@ -237,7 +204,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (user === undefined || grant === undefined) {
     return { lacks };
   }
-  if (user === null || (presented.kind === 'jwt' && !countsFor(presented, user))) {
+  if (user === null || (presented.kind === 'jwt' && !isIssuedInTime(presented, user))) {
     return answer(refuse('bad_credential', app));
   }
   if (!user.enabled) {

@@ -8,8 +8,9 @@ import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
+import type { BindIdentity } from '../store/identities.js';
 import { clientNetwork } from './client-address.js';
-import { createCredentialReader, withoutCredential } from './credential.js';
+import { createCredentialReader, withoutCredential, type PresentedCredential } from './credential.js';
 import {
   decide,
   outcomeOf,
@@ -17,7 +18,7 @@ import {
   type Decision,
   type DecisionOutcome,
   type Reason,
-  type Unverified,
+  type Undecided,
 } from './decide.js';
 import { ENVOY_PREFIX, envoyDialect } from './dialect-envoy.js';
 import { forwardDialect } from './dialect-forward.js';
@@ -57,6 +58,8 @@ export interface AuthOptions {
   readonly cookieName: string;
   /** Verifies JWTs; null: they are somebody else's bearers. */
   readonly jwt?: JwtVerifier | null;
+  /** Binds subjects of JWTs that are seen for the first time. Default: they mean nobody. */
+  readonly bindIdentity?: BindIdentity;
   /** Where browsers are sent to sign in; null: they get 401. */
   readonly loginUrl: string | null;
   /** The same, where it depends on what is wanted; wins over `loginUrl`. */
@@ -111,6 +114,7 @@ function wasInVain({ reason, app }: Decision): boolean {
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { reader, cookieName, loginUrl, trustedProxies, jwt = null, waitingMax = WAITING_MAX, observe } = options;
+  const { bindIdentity = () => Promise.resolve(null) } = options;
   const { proxySecret, unknownAppStatus = 403, stripCredentials = false, limiter = createSourceLimiter() } = options;
   const isTrusted = createProxyTrust(trustedProxies, proxySecret);
   const readCredential = createCredentialReader(cookieName, jwt);
@@ -142,23 +146,22 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     return admitted;
   };
 
-  /** Verifies the JWT that a decision waits for, and decides with what it says, from the start. */
-  const decideVerified = async (request: AuthRequest, token: string): Promise<Decision> => {
-    const credential = (await jwt?.verify(token)) ?? null;
-    if (credential === null) {
-      return refuse('unavailable');
-    }
-    const verified: AuthRequest = { ...request, credential: () => credential };
-    const settled = await reader.read(facts => decide(verified, facts));
-    if ('verify' in settled) {
-      throw new Error('a JWT that is verified was to be verified again');
-    }
-    return settled;
+  const decideWith = async (request: AuthRequest, credential: PresentedCredential): Promise<Decision> => {
+    const known: AuthRequest = { ...request, credential: () => credential };
+    return settle(known, await reader.read(facts => decide(known, facts)));
   };
 
-  const settle = async (request: AuthRequest, answered: Promise<Decision | Unverified>): Promise<Decision> => {
-    const outcome = await answered;
-    return 'verify' in outcome ? decideVerified(request, outcome.verify) : outcome;
+  /** Does what a decision waits for, and decides with what comes of it, from the start. */
+  const settle = async (request: AuthRequest, outcome: Decision | Undecided): Promise<Decision> => {
+    if ('verify' in outcome) {
+      const verdict = (await jwt?.verify(outcome.verify)) ?? null;
+      return verdict === null ? refuse('unavailable') : decideWith(request, verdict);
+    }
+    if ('bind' in outcome) {
+      const userId = await bindIdentity(outcome.bind);
+      return decideWith(request, userId === null ? { kind: 'bad' } : { ...outcome.bind, userId });
+    }
+    return outcome;
   };
 
   return (message, response, next) => {
@@ -219,17 +222,17 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       request = parsed;
       const answered = reader.read(facts => {
         const outcome = decide(parsed, facts);
-        if (question === undefined && ('lacks' in outcome || outcome.strong || 'verify' in outcome.answer)) {
+        if (question === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
           question = admit(dialect, own);
         }
         return outcome;
       });
       decision =
         answered instanceof Promise
-          ? settle(parsed, answered)
-          : 'verify' in answered
-            ? decideVerified(parsed, answered.verify)
-            : answered;
+          ? answered.then(outcome => settle(parsed, outcome))
+          : 'reason' in answered
+            ? answered
+            : settle(parsed, answered);
     } catch (error) {
       decision = fail(error);
     }

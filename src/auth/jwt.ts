@@ -17,8 +17,13 @@ import type { JwtAlgorithm, JwtKey } from './jwt-key.js';
 /** What a verified token says. Times in milliseconds since 1970. */
 export interface JwtClaims {
   readonly kind: 'jwt';
-  /** The name of a user. */
+  readonly issuer: string;
+  /** Whom it is about; the issuer promises that it stays the same person's or program's. */
+  readonly subject: string;
+  /** The name of a user; asked only when the subject is seen for the first time. */
   readonly name: string;
+  /** The user whom the subject was just bound to; null: the facts say which. */
+  readonly userId: string | null;
   /** Its id; null if it has none, so that it can be revoked only with all of its user's. */
   readonly jti: string | null;
   /** When it was issued at the earliest, as the issuer's clock may be ahead by the leeway; null if it does not say. */
@@ -94,6 +99,8 @@ const TYPES = new Set(['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
 /** As the checks of the tables say. */
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 const NAME_CHARACTERS_MAX = 200;
+/** OpenID Connect Core 1.0, 2: a subject is at most 255 characters. */
+const SUBJECT_CHARACTERS_MAX = 255;
 const JTI = /^[\x20-\x7e]{1,255}$/;
 const BAD: JwtVerdict = { kind: 'bad' };
 
@@ -114,13 +121,13 @@ function claimedIssuer(payload: string): unknown {
   }
 }
 
-/** A user's name, as the table has them; null if none can be so. */
-function parseName(value: unknown): string | null {
+/** One line of text, as the tables have names and subjects; null if it cannot be one. */
+function parseLabel(value: unknown, charactersMax: number): string | null {
   return typeof value === 'string' &&
     value !== '' &&
     !value.startsWith(' ') &&
     !value.endsWith(' ') &&
-    Array.from(value).length <= NAME_CHARACTERS_MAX &&
+    Array.from(value).length <= charactersMax &&
     !CONTROL.test(value) &&
     // No half of a surrogate pair.
     Buffer.from(value, 'utf8').toString('utf8') === value
@@ -185,19 +192,21 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
     algorithms: keys.source === 'key' ? [keys.key.algorithm] : [...keys.algorithms],
     issuer,
     audience: [...options.audiences],
-    requiredClaims: ['exp', claim],
+    requiredClaims: ['exp', 'sub', claim],
     clockTolerance: ANY_TIME,
   };
 
   /** What verified claims come to; null if they are not as they must be. */
   const readClaims = (payload: JWTPayload): JwtClaims | null => {
-    const name = parseName(payload[claim]);
+    const name = parseLabel(payload[claim], NAME_CHARACTERS_MAX);
+    const subject = parseLabel(payload.sub, SUBJECT_CHARACTERS_MAX);
     const jti: unknown = payload.jti ?? null;
     const expiresAtMs = parseTime(payload.exp);
     const notBeforeMs = parseTime(payload.nbf);
     const issuedAtMs = parseTime(payload.iat);
     if (
       name === null ||
+      subject === null ||
       // Of an email address it is believed only that the issuer has made sure of it: people can say of themselves what they like.
       (claim === 'email' && payload['email_verified'] !== true) ||
       expiresAtMs === null ||
@@ -211,7 +220,10 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
     }
     return {
       kind: 'jwt',
+      issuer,
+      subject,
       name,
+      userId: null,
       jti,
       issuedAtMs: issuedAtMs === null ? null : issuedAtMs - leewayMs,
       validFromMs: Math.max(notBeforeMs ?? -Infinity, issuedAtMs ?? -Infinity) - leewayMs,

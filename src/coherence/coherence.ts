@@ -65,6 +65,8 @@ export interface Coherence {
   readonly watchProblems: ReadonlyMap<string, string>;
   /** Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from memory. */
   readonly stalenessBoundMs: number | null;
+  /** The server that is listened to, as the view `gatebell.origin` names it: changes are sent there. Null while that is not proven. */
+  readonly listenedServer: string | null;
   readonly caches: readonly Cache<unknown>[];
   /** What audits have found so far, a cache each. */
   readonly audits: readonly AuditTotals[];
@@ -171,6 +173,9 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     },
     get stalenessBoundMs() {
       return lease.stalenessBoundMs();
+    },
+    get listenedServer() {
+      return lease.provenOrigin(clock.now());
     },
     caches,
     get audits() {

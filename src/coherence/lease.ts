@@ -34,6 +34,8 @@ export interface Freshness {
   serves(subject: string, now: Instant): boolean;
   /** Whether the proof is within the lease at this instant. */
   isFresh(now: Instant): boolean;
+  /** The server that changes may be sent to: the one that is listened to, and the pool read from it when a fence came back last; else null. */
+  provenOrigin(now: Instant): string | null;
 }
 
 /** See the head of the file. */
@@ -90,6 +92,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     trusts: subject => epoch !== null && trusted.has(subject),
     serves: (subject, now) => isFresh(now) && trusted.has(subject),
     isFresh,
+    provenOrigin: now => (isFresh(now) && !doubted ? origin : null),
     stalenessBoundMs() {
       const now = clock.now();
       return proof !== null && isFresh(now) ? Math.max(now.monoMs - proof.monoMs, now.wallMs - proof.wallMs) : null;

@@ -34,6 +34,7 @@ const POOLER =
 const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   ['use schema gatebell', `has_schema_privilege('gatebell', 'usage')`],
   ['read gatebell.users', `has_column_privilege('gatebell.users', 'name', 'select')`],
+  ['read gatebell.identities', `has_column_privilege('gatebell.identities', 'subject', 'select')`],
   ['read gatebell.revoked_jwts', `has_column_privilege('gatebell.revoked_jwts', 'jti', 'select')`],
   ['read gatebell.apps', `has_column_privilege('gatebell.apps', 'host', 'select')`],
   ['read gatebell.app_routes', `has_column_privilege('gatebell.app_routes', 'access', 'select')`],
@@ -45,8 +46,8 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
 
 /** What it must be able to do besides, where people sign in. */
 const SIGN_IN_RIGHTS: readonly string[] = [
-  `has_function_privilege('gatebell.sign_in(text, bytea, interval, text)', 'execute')`,
-  `has_function_privilege('gatebell.sign_out(bytea)', 'execute')`,
+  `has_function_privilege('gatebell.sign_in(text, text, text, text, bigint, bytea, interval, text, bytea[])', 'execute')`,
+  `has_function_privilege('gatebell.sign_out(text, bytea)', 'execute')`,
 ];
 
 /** LISTENs, sends a fence from the pool, and waits for it. */

@@ -20,7 +20,8 @@ const TYPES: pg.CustomTypesConfig = {
     oid === pg.types.builtins.INT8 ? Number : (pg.types.getTypeParser(oid, format) as (text: string) => unknown),
 };
 
-async function one(client: pg.Client, text: string, values: readonly unknown[], missing: string): Promise<Row> {
+/** Runs one statement and returns its row. @throws CommandError that says what is missing if there is none */
+export async function one(client: pg.Client, text: string, values: readonly unknown[], missing: string): Promise<Row> {
   const { rows } = await client.query<Row>({ text, values: [...values], types: TYPES });
   const [row] = rows;
   if (row === undefined) {
@@ -30,7 +31,7 @@ async function one(client: pg.Client, text: string, values: readonly unknown[], 
 }
 
 /** Runs one statement that returns rows, and prints them. */
-async function list(context: CommandContext, text: string, values: readonly unknown[] = []): Promise<void> {
+export async function list(context: CommandContext, text: string, values: readonly unknown[] = []): Promise<void> {
   const { rows, fields } = await withClient(context, client =>
     client.query<Row>({ text, values: [...values], types: TYPES }),
   );
@@ -52,7 +53,7 @@ export interface WaitOption {
 }
 
 /** Makes a change that takes rights away, and says so; with `wait`, when every replica denies. */
-async function takeAway(
+export async function takeAway(
   context: CommandContext,
   { wait = false }: WaitOption,
   change: (client: pg.Client) => Promise<Row>,

@@ -337,7 +337,7 @@ export const SETTINGS: Settings = {
   jwtClaim: {
     variable: 'GATEBELL_JWT_CLAIM',
     flag: 'jwt-claim',
-    help: 'claim that is the name of a user',
+    help: 'claim that is the name of a user, when a subject is seen for the first time',
     allowed: '1 to 200 printable ASCII characters without spaces',
     fallback: 'sub',
     parse: text => (/^[\x21-\x7e]{1,200}$/.test(text) ? text : undefined),

@@ -3,11 +3,11 @@ import { parseHost } from '../auth/request.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
 
-/** Whether the canonical host is that of an app that is enabled. Rejects when the facts cannot be had. */
-export type IsAppHost = (host: string) => Promise<boolean>;
+/** The id of the app of a canonical host, if it is enabled; else null. Rejects when the facts cannot be had. */
+export type FindApp = (host: string) => Promise<string | null>;
 
-/** Creates the check, over the same facts as decisions, and as they choose: exact before wildcard, the longest of those. */
-export function createAppHosts(reader: Reader<FactTypes>): IsAppHost {
+/** Creates the look-up, over the same facts as decisions, and as they choose: exact before wildcard, the longest of those. */
+export function createAppHosts(reader: Reader<FactTypes>): FindApp {
   return async host => {
     const candidates = [host, ...(parseHost(host)?.wildcards ?? [])];
     return reader.read(facts => {
@@ -17,10 +17,10 @@ export function createAppHosts(reader: Reader<FactTypes>): IsAppHost {
           return { lacks: candidates.map(one => ({ subject: 'app', key: [one] })) };
         }
         if (app !== null) {
-          return { answer: app.enabled && app.problem === null, strong: false };
+          return { answer: app.enabled && app.problem === null ? app.id : null, strong: false };
         }
       }
-      return { answer: false, strong: false };
+      return { answer: null, strong: false };
     });
   };
 }

@@ -15,7 +15,7 @@ import { isWellFormedToken } from '../auth/token.js';
 import type { IsTrusted } from '../auth/trusted-proxy.js';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Admission } from './admission.js';
-import type { IsAppHost } from './app-hosts.js';
+import type { FindApp } from './app-hosts.js';
 import { flowCookieName, removeCookie, setCookie, surplusFlows } from './cookies.js';
 import { FLOW_SECONDS, type Flow, type FlowSealer } from './flow.js';
 import { cookieHeaders, pageAnswer, redirectAnswer, type Answer } from './page.js';
@@ -39,7 +39,7 @@ export interface SignInOptions {
   readonly admission: Admission;
   /** Who may ask the provider and Postgres to begin a session. */
   readonly callbackAdmission: Admission;
-  readonly isAppHost: IsAppHost;
+  readonly findApp: FindApp;
   readonly provider: Provider;
   readonly sealer: FlowSealer;
   readonly sessions: Sessions;
@@ -101,7 +101,7 @@ export function createSignInEndpoints(
     isTrusted,
     admission,
     callbackAdmission,
-    isAppHost,
+    findApp,
     provider,
     sealer,
     sessions,
@@ -113,6 +113,8 @@ export function createSignInEndpoints(
   const cookieDomain = central?.cookieDomain ?? null;
   /** How often each flow was tried, by its state; those of long ago first. */
   const redemptions = new Map<string, number>();
+
+  const isAppHost = async (host: string): Promise<boolean> => (await findApp(host)) !== null;
 
   const readRequest = (message: IncomingMessage, query: string): SignInRequest => {
     const headers = singleHeaders(message.rawHeaders);
@@ -237,13 +239,12 @@ export function createSignInEndpoints(
   const finish = async (request: SignInRequest, flow: Flow): Promise<Answer> => {
     const { place, cookies, query } = request;
     const returnTo = flow.returnTo === null ? null : await requireReturnAddress(flow.returnTo, place);
-    const session = await sessions.begin(await provider.redeem(query, flow));
-    if (session === null) {
-      throw new SignInRefused('unknown_user');
-    }
-    // Whoever had a session before has a new one now: a token that somebody else has put there is of no use to them.
-    for (const token of sessionTokens(cookies)) {
-      await sessions.end(token);
+    const identity = await provider.redeem(query, flow);
+    // A cookie of one host is for its app alone. What the browser had before ends: a token that somebody else has put there is of no use.
+    const appId = central === null ? await findApp(place.host) : null;
+    const session = await sessions.begin(identity, appId, sessionTokens(cookies));
+    if ('problem' in session) {
+      throw new SignInRefused('unknown_user', session.problem);
     }
     observe({ event: 'sign_in', userId: session.userId, credentialId: session.credentialId });
     const set = [

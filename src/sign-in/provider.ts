@@ -26,6 +26,7 @@ import { backoffMs } from '../coherence/backoff.js';
 import { sleep, systemClock, systemRandom, type Clock, type Random } from '../coherence/clock.js';
 import type { Flow } from './flow.js';
 import { SignInRefused } from './refusal.js';
+import type { Identity } from './sessions.js';
 import { isLoopback } from './settings.js';
 
 /** What happens in here. */
@@ -38,11 +39,11 @@ export interface Provider {
   /** Where a browser signs in. @throws SignInRefused until its metadata has been read */
   authorizationUrl(flow: Flow): Promise<URL>;
   /**
-   * The name of the user whom the provider's answer tells of.
+   * Whom the provider's answer tells of.
    * @param query of the callback's URL
    * @throws SignInRefused
    */
-  redeem(query: string, flow: Flow): Promise<string>;
+  redeem(query: string, flow: Flow): Promise<Identity>;
   /** Where a browser signs out of the provider, too; null if it has no such page. */
   endSessionUrl(): URL | null;
   start(): void;
@@ -64,6 +65,8 @@ export interface ProviderOptions {
 const REQUEST_SECONDS = 10;
 const REFRESH_MS = 3_600_000;
 const ANSWER_BYTES_MAX = 1_048_576;
+/** OpenID Connect Core 1.0, 2. */
+const SUBJECT = /^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/;
 const USER_NAME = /^[^\x00-\x1f\x7f]{1,200}$/;
 /** Error codes are of this form; anything else is not worth a line in the log. */
 const ERROR_CODE = /^[a-z_]{1,40}$/;
@@ -210,7 +213,7 @@ export function createProvider(options: ProviderOptions): Provider {
     }
   };
 
-  const readUserName = async (query: string, flow: Flow): Promise<string> => {
+  const readIdentity = async (query: string, flow: Flow): Promise<Identity> => {
     const using = ready();
     const tokens = await authorizationCodeGrant(using, new URL(`${flow.redirectUri}?${query}`), {
       expectedState: flow.state,
@@ -222,6 +225,9 @@ export function createProvider(options: ProviderOptions): Provider {
     if (claims === undefined) {
       throw new SignInRefused('bad_provider_answer', 'there is no ID token');
     }
+    if (!SUBJECT.test(claims.sub)) {
+      throw new SignInRefused('bad_provider_answer', 'claim sub cannot be a subject');
+    }
     let name = userNameOf(claims, claim);
     // Many providers tell of the profile only when asked.
     if (name === undefined && using.serverMetadata().userinfo_endpoint !== undefined) {
@@ -230,7 +236,7 @@ export function createProvider(options: ProviderOptions): Provider {
     if (typeof name !== 'string') {
       throw new SignInRefused('no_user_name', `claim ${claim} is ${name === undefined ? 'missing' : 'of no use'}`);
     }
-    return name;
+    return { issuer: claims.iss, subject: claims.sub, name };
   };
 
   return {
@@ -247,7 +253,7 @@ export function createProvider(options: ProviderOptions): Provider {
     },
     async redeem(query, flow) {
       try {
-        return await readUserName(query, flow);
+        return await readIdentity(query, flow);
       } catch (error) {
         throw refusalOf(error);
       }

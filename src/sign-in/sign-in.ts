@@ -6,7 +6,7 @@ import type { SourceLimiter } from '../auth/source-limiter.js';
 import type { IsTrusted } from '../auth/trusted-proxy.js';
 import type { Reader } from '../coherence/reader.js';
 import type { FactTypes } from '../store/facts.js';
-import type { Database } from '../store/pool.js';
+import type { WriteListened } from '../store/listened-writes.js';
 import { createAdmission, type AdmissionLimits } from './admission.js';
 import { createAppHosts } from './app-hosts.js';
 import { createSignInEndpoints, createSignInPage, type SignInObservation } from './endpoints.js';
@@ -49,7 +49,7 @@ const CALLBACKS: AdmissionLimits = { visitsMax: 32, visitsOfSourceMax: 8 };
 /** What it needs of its surroundings. */
 export interface SignInDeps {
   readonly reader: Reader<FactTypes>;
-  readonly database: Pick<Database, 'query'>;
+  readonly write: WriteListened;
   readonly isTrusted: IsTrusted;
   readonly limiter: SourceLimiter;
   readonly observe: (observation: SignInObservation | ProviderObservation) => void;
@@ -58,7 +58,7 @@ export interface SignInDeps {
 /** Creates sign-in that does nothing yet; null if it is not configured. */
 export function createSignIn(
   config: SignInConfig,
-  { reader, database, isTrusted, limiter, observe }: SignInDeps,
+  { reader, write, isTrusted, limiter, observe }: SignInDeps,
 ): SignIn | null {
   const {
     oidcIssuer: issuer,
@@ -85,10 +85,10 @@ export function createSignIn(
       isTrusted,
       admission: createAdmission(limiter, config.trustedProxies, VISITS),
       callbackAdmission: createAdmission(limiter, config.trustedProxies, CALLBACKS),
-      isAppHost: createAppHosts(reader),
+      findApp: createAppHosts(reader),
       provider,
       sealer: createFlowSealer(clientSecret, `${issuer}\n${clientId}`),
-      sessions: createSessions(database, config.sessionHours),
+      sessions: createSessions(write, config.sessionHours),
       sessionCookie: config.cookie,
       sessionHours: config.sessionHours,
       central,

@@ -13,6 +13,8 @@ import { compileHeaders, TemplateError, type HeaderTemplate } from './header-tem
 /** `credential[hash]`: who presents it, and until when. */
 export interface CredentialFact {
   readonly userId: string;
+  /** The one app that it counts for; null: all apps. */
+  readonly appId: string | null;
   readonly revoked: boolean;
   /** Milliseconds since 1970 by Postgres' clock; null: never. */
   readonly expiresAtMs: number | null;
@@ -28,6 +30,12 @@ export interface UserFact {
   readonly enabled: boolean;
   /** JWTs issued before do not count; milliseconds since 1970 by Postgres' clock; null: all do. */
   readonly jwtNotBeforeMs: number | null;
+}
+
+/** `identity[issuer, subject]`: which user a subject of an issuer is. */
+export interface IdentityFact {
+  /** Null: a user who was deleted. */
+  readonly userId: string | null;
 }
 
 /** `user_name[name]`: who has that name. */
@@ -80,6 +88,7 @@ export interface GrantFact {
 export interface FactTypes {
   readonly credential: CredentialFact;
   readonly user: UserFact;
+  readonly identity: IdentityFact;
   readonly user_name: UserNameFact;
   readonly revoked_jwt: RevokedJwtFact;
   readonly app: AppFact;
@@ -156,13 +165,14 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
     credential: {
       subject: 'credential',
       load: {
-        text: `select encode(c.token_hash, 'hex') as hash, c.user_id::text, c.revoked_at is not null as revoked,
+        text: `select encode(c.token_hash, 'hex') as hash, c.user_id::text, c.app_id::text, c.revoked_at is not null as revoked,
                  ${epochMs('c.expires_at')} as expires_at_ms
                from gatebell.credentials c
                where c.token_hash = any (array(select decode(k, 'hex') from unnest($1::text[]) as k))`,
         key: row => [text(row, 'hash')],
         value: row => ({
           userId: text(row, 'user_id'),
+          appId: row['app_id'] === null ? null : share(text(row, 'app_id')),
           revoked: row['revoked'] === true,
           expiresAtMs: time(row, 'expires_at_ms'),
         }),
@@ -185,6 +195,16 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
           // `infinity` is a number too: no JWT counts, or all do.
           jwtNotBeforeMs: time(row, 'jwt_not_before_ms'),
         }),
+      },
+    },
+    identity: {
+      subject: 'identity',
+      load: {
+        text: `select i.issuer, i.subject, i.user_id::text
+               from unnest($1::text[], $2::text[]) as k (issuer, subject)
+               join gatebell.identities i on i.issuer = k.issuer and i.subject = k.subject`,
+        key: row => [text(row, 'issuer'), text(row, 'subject')],
+        value: row => ({ userId: row['user_id'] === null ? null : text(row, 'user_id') }),
       },
     },
     user_name: {
@@ -276,6 +296,7 @@ export function createFactReader(
   return coherence.reader({
     credential: coherence.coherentCache(facts.credential),
     user: coherence.coherentCache(facts.user),
+    identity: coherence.coherentCache(facts.identity),
     user_name: coherence.coherentCache(facts.user_name),
     revoked_jwt: coherence.coherentCache(facts.revoked_jwt),
     app: coherence.coherentCache(facts.app),

@@ -108,6 +108,7 @@ test('the facts of the gate are data that compares, and changes that are signall
       ['credential', ['00'.repeat(32)]],
       ...credentials.map(row => ['user', [String(row['user_id'])]] as const),
       ...['alice', 'bob', 'nobody'].map(name => ['user_name', [name]] as const),
+      ['identity', ['https://id.test', 'a']] as const,
       ...['jti-0', 'jti-1', 'jti-2'].map(jti => ['revoked_jwt', [jti]] as const),
       ...apps.flatMap(row => [
         ['app', [String(row['host'])]] as const,
@@ -135,7 +136,10 @@ test('the facts of the gate are data that compares, and changes that are signall
     await readAll();
   }
   expect(inside.coherence.audits.map(({ subject, stale }) => [subject, stale])).toEqual(
-    ['credential', 'user', 'user_name', 'revoked_jwt', 'app', 'route', 'grant'].map(subject => [subject, 0]),
+    ['credential', 'user', 'identity', 'user_name', 'revoked_jwt', 'app', 'route', 'grant'].map(subject => [
+      subject,
+      0,
+    ]),
   );
   for (const { subject, facts } of inside.coherence.audits) {
     expect(facts, subject).toBeGreaterThan(0);

@@ -16,6 +16,7 @@ const HASH = 'ab'.repeat(32);
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   credential: [HASH],
   user: ['1'],
+  identity: ['https://id.test', 'ada-1'],
   user_name: ['ada'],
   revoked_jwt: ['ab-1'],
   app: ['wiki.test'],
@@ -36,6 +37,7 @@ beforeAll(async () => {
     insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'granted');
     insert into gatebell.grants (user_id, app_id) values (1, 1);
     insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH}');
+    insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', 'ada-1', 1);
     insert into gatebell.revoked_jwts (jti) values ('ab-1')`);
   const url = new URL(database.url);
   url.username = LOGIN;
@@ -67,7 +69,10 @@ describe('it can', () => {
       queueUsage: expect.any(Number) as unknown,
     });
     expect(receipt.watches.map(watch => [watch.subject, watch.problem])).toEqual(
-      ['app', 'credential', 'grant', 'revoked_jwt', 'route', 'user', 'user_name'].map(subject => [subject, null]),
+      ['app', 'credential', 'grant', 'identity', 'revoked_jwt', 'route', 'user', 'user_name'].map(subject => [
+        subject,
+        null,
+      ]),
     );
   });
 
@@ -115,6 +120,14 @@ describe('it cannot', () => {
     `update gatebell.credentials set expires_at = 'infinity'`,
     `update gatebell.credentials set token_hash = decode(repeat('00', 32), 'hex')`,
     `delete from gatebell.credentials`,
+    `insert into gatebell.identities (issuer, subject, user_id) values ('i', 's', 1)`,
+    `update gatebell.identities set user_id = 1`,
+    `delete from gatebell.identities`,
+    `select created_at from gatebell.identities`,
+    `select * from gatebell.former_names`,
+    `delete from gatebell.former_names`,
+    `select gatebell.identify('i', 's', 'ada', now())`,
+    `select gatebell.bind_identity('x', 'i', 's', 'ada', now())`,
     `insert into gatebell.revoked_jwts (jti) values ('x')`,
     `update gatebell.revoked_jwts set jti = 'x'`,
     `delete from gatebell.revoked_jwts`,
@@ -143,8 +156,8 @@ describe('it cannot', () => {
     `delete from gatebell.fence_key`,
     `update gatebell.credentials set last_seen_at = now()`,
     `select gatebell.make_fence_key()`,
-    `select gatebell.sign_in('ada', decode(repeat('00', 32), 'hex'), '1 hour', null)`,
-    `select gatebell.sign_out('\\x${HASH}')`,
+    `select gatebell.sign_in('', 'i', 's', 'ada', null, decode(repeat('00', 32), 'hex'), '1 hour', null, '{}')`,
+    `select gatebell.sign_out('', '\\x${HASH}')`,
     `select gatebell.repair_privileges()`,
     `select setval('gatebell.fence_number', 1)`,
     `create table gatebell.mine (id integer)`,
@@ -263,7 +276,7 @@ describe('it cannot hold up a writer', () => {
         `update gatebell.grants set role = 'x'`,
         `update gatebell.apps set host = 'x.test'`,
         `insert into gatebell.revoked_jwts (jti) values ('ab-2')`,
-        `select gatebell.sign_in('eva', sha256('y'), '1 hour', null)`,
+        `select gatebell.sign_in((select origin from gatebell.origin), 'i', 's', 'ada', null, sha256('y'), '1 hour', null, '{}')`,
         `delete from gatebell.revoked_jwts`,
         `delete from gatebell.apps`,
         `delete from gatebell.users`,
@@ -307,6 +320,6 @@ test('the migration grants what a replica runs by name, also where functions are
       end loop;
     end $$`);
   await expect(client.query('select gatebell.is_label($1)', ['x'])).rejects.toMatchObject({ code: '42501' });
-  expect((await daemon.askFence(null, null)).watches).toHaveLength(7);
+  expect((await daemon.askFence(null, null)).watches).toHaveLength(8);
   requireCurrentSchema(await readMigrationStatus(client));
 });

@@ -7,7 +7,16 @@ import { createDatabase, type Database } from '../../src/store/pool.js';
 import { createSignalDatabase, sortedKeys, type SignalDatabase } from '../support/signals.js';
 
 type Subject = keyof FactTypes;
-const SUBJECTS: readonly Subject[] = ['user', 'user_name', 'revoked_jwt', 'app', 'route', 'grant', 'credential'];
+const SUBJECTS: readonly Subject[] = [
+  'user',
+  'identity',
+  'user_name',
+  'revoked_jwt',
+  'app',
+  'route',
+  'grant',
+  'credential',
+];
 
 const badRows: BadRow[] = [];
 const caches = factCaches(row => badRows.push(row));
@@ -33,8 +42,10 @@ beforeEach(async () => {
       (1, '/', 'granted', '{}', 'bounded', '{}'), (1, '/open', 'public', '{}', 'bounded', '{}'),
       (1, '/open/door', 'granted', '{admin,owner}', 'strong', '{"X-Role": "{{grant.role}}"}'), (1, '/else', 'authenticated', '{}', 'bounded', '{}');
     insert into gatebell.grants (user_id, app_id, role, expires_at) values (1, 1, 'admin', '2100-01-01 00:00:00.25+00'), (2, 1, 'user', null);
-    insert into gatebell.credentials (user_id, kind, token_hash, expires_at, revoked_at) values
-      (1, 'token', decode(repeat('00ff', 16), 'hex'), null, null), (2, 'session', decode(repeat('5c27', 16), 'hex'), null, now())`);
+    insert into gatebell.identities (issuer, subject, user_id) values
+      ('https://id.test', 'sub "1"', 1), ('https://id.test', 'gone', null), ('https://other.test', 'sub "1"', 2);
+    insert into gatebell.credentials (user_id, app_id, kind, token_hash, expires_at, revoked_at) values
+      (1, 2, 'token', decode(repeat('00ff', 16), 'hex'), null, null), (2, null, 'session', decode(repeat('5c27', 16), 'hex'), null, now())`);
 });
 
 afterAll(async () => {
@@ -76,6 +87,12 @@ describe('what is loaded', () => {
 
   test('who has a name', async () => {
     expect(await loadOne('user_name', 'ben')).toEqual({ userId: '2' });
+  });
+
+  test('which user a subject of an issuer is', async () => {
+    expect(await loadOne('identity', 'https://id.test', 'sub "1"')).toEqual({ userId: '1' });
+    expect(await loadOne('identity', 'https://other.test', 'sub "1"')).toEqual({ userId: '2' });
+    expect(await loadOne('identity', 'https://id.test', 'gone')).toEqual({ userId: null });
   });
 
   test('a revoked JWT', async () => {
@@ -133,13 +150,26 @@ describe('what is loaded', () => {
   });
 
   test('a credential', async () => {
-    expect(await loadOne('credential', '00ff'.repeat(16))).toEqual({ userId: '1', revoked: false, expiresAtMs: null });
-    expect(await loadOne('credential', '5c27'.repeat(16))).toEqual({ userId: '2', revoked: true, expiresAtMs: null });
+    expect(await loadOne('credential', '00ff'.repeat(16))).toEqual({
+      userId: '1',
+      appId: '2',
+      revoked: false,
+      expiresAtMs: null,
+    });
+    expect(await loadOne('credential', '5c27'.repeat(16))).toEqual({
+      userId: '2',
+      appId: null,
+      revoked: true,
+      expiresAtMs: null,
+    });
   });
 
   test.each<[subject: Subject, absent: Key]>([
     ['user', ['3']],
     ['user', ['-1']],
+    ['identity', ['https://id.test', 'sub "2"']],
+    ['identity', ['https://id.tes', 'sub "1"']],
+    ['identity', ['', '']],
     ['user_name', ['eve']],
     ['user_name', ['ADA']],
     ['user_name', ['']],
@@ -157,6 +187,7 @@ describe('what is loaded', () => {
   ])('%s %j is absent, and does not hide its neighbours', async (subject, absent) => {
     const present = {
       user: ['1'],
+      identity: ['https://id.test', 'sub "1"'],
       user_name: ['ada'],
       revoked_jwt: ['ab-1'],
       app: ['wiki.test'],
@@ -235,6 +266,7 @@ describe('a key that cannot be a key of the table', () => {
     ['credential', ['xyz']],
     ['credential', ['abc']],
     ['app', ['a\0b']],
+    ['identity', ['a', 'a\0b']],
     ['user_name', ['a\0b']],
     ['revoked_jwt', ['a\0b']],
   ])('%s %j is an error about the data, so that the others are tried one by one', async (subject, key) => {
@@ -252,6 +284,7 @@ test('the triggers name a key by the same text as its load', async () => {
     `
     insert into gatebell.users (id, name) values (9223372036854775807, 'last'), (-5, 'negative');
     insert into gatebell.revoked_jwts (jti) values ('x-1'), (' '), ('"');
+    insert into gatebell.identities (issuer, subject, user_id) values ('"', '\\ "🔔"', -5), ('x', '["y"]', null);
     insert into gatebell.apps (id, name, host) values (77, 'new', 'xn--bcher-kva.test'), (78, 'ip', '127.0.0.1');
     insert into gatebell.app_routes (app_id, path_prefix, access) values (77, '/', 'public');
     insert into gatebell.grants (user_id, app_id, expires_at) values (9223372036854775807, 77, 'infinity'), (-5, 78, now());
@@ -290,6 +323,7 @@ describe('a batch of 500 keys', () => {
   const hash = (number: number): string => createHash('sha256').update(String(number)).digest('hex');
   const KEYS: Readonly<Record<Subject, readonly Key[]>> = {
     user: numbers.map(number => [String(number)]),
+    identity: numbers.map(number => [`https://${number % 2}.test`, `sub${number}`]),
     user_name: numbers.map(number => [`user${number}`]),
     revoked_jwt: numbers.map(number => [`jti${number}`]),
     app: numbers.map(number => [`app${number}.test`]),
@@ -303,13 +337,14 @@ describe('a batch of 500 keys', () => {
       truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts cascade;
       insert into gatebell.revoked_jwts (jti) select 'jti' || g from generate_series(1, 2000) g;
       insert into gatebell.users (id, name) select g, 'user' || g from generate_series(1, 2000) g;
+      insert into gatebell.identities (issuer, subject, user_id) select 'https://' || g % 2 || '.test', 'sub' || g, g from generate_series(1, 2000) g;
       insert into gatebell.apps (id, name, host) select g, 'app' || g, 'app' || g || '.test' from generate_series(1, 2000) g;
       insert into gatebell.app_routes (app_id, path_prefix, access) select g, p, 'public' from generate_series(1, 2000) g, unnest('{/,/a,/b}'::text[]) p;
       insert into gatebell.grants (user_id, app_id) select g, 501 - g from generate_series(1, 500) g;
       insert into gatebell.grants (user_id, app_id) select g, g from generate_series(501, 2000) g;
       insert into gatebell.credentials (user_id, kind, token_hash) select g, 'token', sha256(g::text::bytea) from generate_series(1, 2000) g`);
     await signals.sql(
-      'analyze gatebell.revoked_jwts, gatebell.users, gatebell.apps, gatebell.app_routes, gatebell.grants, gatebell.credentials',
+      'analyze gatebell.revoked_jwts, gatebell.users, gatebell.identities, gatebell.apps, gatebell.app_routes, gatebell.grants, gatebell.credentials',
     );
   });
 

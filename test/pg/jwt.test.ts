@@ -1,4 +1,5 @@
 /** JWTs on a real replica, with a key set over HTTP: allowed from memory, and forgotten as soon as Postgres or the issuer says so. */
+import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -129,10 +130,16 @@ describe('what is committed is seen by the next request:', () => {
     ['the user disabled', 'update gatebell.users set enabled = false where name = $1', () => [user], 'disabled_user'],
     ['the user deleted', 'delete from gatebell.users where name = $1', () => [user], 'bad_credential'],
     [
-      'the user renamed',
-      `update gatebell.users set name = name || '-2' where name = $1`,
+      'the subject made nobody',
+      'update gatebell.identities set user_id = null where subject = $1',
       () => [user],
       'bad_credential',
+    ],
+    [
+      'the subject made somebody else',
+      `update gatebell.identities i set user_id = u.id from gatebell.users u where i.subject = $1 and u.name = 'carol'`,
+      () => [user],
+      'disabled_user',
     ],
     [
       'the user signed out everywhere',
@@ -154,15 +161,22 @@ describe('what is committed is seen by the next request:', () => {
     await replica.askUntil(reason, { token });
   });
 
-  test('a name that another user takes is the other user', async () => {
+  test('a user with another name is the same user, and who has the name now is not', async () => {
     const token = tokenOf();
     expect(await reasonOf(token)).toBe('granted');
     await database.sql(`update gatebell.users set name = name || '-old' where name = $1`, [user]);
-    expect(await reasonOf(token)).toBe('bad_credential');
     await database.sql(`insert into gatebell.users (name, email) values ($1, 'other@example.test')`, [user]);
-    expect(await reasonOf(token)).toBe('no_grant');
+    expect(await reasonOf(token)).toBe('granted');
     const answer = await replica.askUntil('authenticated', { token, host: 'wiki.test' });
-    expect(answer.headers['remote-email']).toBe('other@example.test');
+    expect(answer.headers).toMatchObject({ 'remote-user': `${user}-old`, 'remote-email': `${user}@example.test` });
+  });
+
+  test('a name that somebody else was given revives no JWT, seen before or not', async () => {
+    const [seen, unseen] = [tokenOf(), tokenOf(user, ONE, { sub: `other-${user}`, preferred_username: user })];
+    expect(await reasonOf(seen)).toBe('granted');
+    await database.sql('delete from gatebell.users where name = $1', [user]);
+    await database.sql('insert into gatebell.users (name) values ($1)', [user]);
+    expect([await reasonOf(seen), await reasonOf(unseen)]).toEqual(['bad_credential', 'bad_credential']);
   });
 
   test('an id that is taken off the list counts again, and so do JWTs issued after', async () => {
@@ -178,6 +192,75 @@ describe('what is committed is seen by the next request:', () => {
     const seconds = Math.floor(Date.now() / 1_000);
     expect(await reasonOf(tokenOf(user, ONE, { iat: seconds }))).toBe('bad_credential');
     expect(await reasonOf(tokenOf(user, ONE, { iat: seconds + 25 }))).toBe('granted');
+  });
+});
+
+describe('a subject', () => {
+  const identitiesOf = (subject: string): Promise<unknown[]> =>
+    database.sql(
+      'select i.issuer, u.name from gatebell.identities i left join gatebell.users u on u.id = i.user_id where i.subject = $1',
+      [subject],
+    );
+
+  test('is bound when it is seen first, and costs no query from then on', async () => {
+    const token = tokenOf();
+    expect(await reasonOf(token, '/')).toBe('granted');
+    expect(await identitiesOf(user)).toEqual([{ issuer: ISSUER, name: user }]);
+    await replica.askUntil('granted', { token });
+    const series = 'gatebell_db_queries_total{query="bind_identity"}';
+    const before = await replica.metric(series);
+    expect(before).toBeGreaterThan(0);
+    for (let turn = 0; turn < 20; turn++) {
+      expect(await reasonOf(token, '/')).toBe('granted');
+    }
+    expect(await replica.metric(series)).toBe(before);
+  });
+
+  test('is bound by no JWT that is refused', async () => {
+    for (const token of [
+      tokenOf(user, TWO),
+      tokenOf(user, ONE, { exp: 1_000 }),
+      tokenOf(user, ONE, { aud: 'others' }),
+    ]) {
+      expect(await reasonOf(token)).not.toBe('granted');
+    }
+    expect(await identitiesOf(user)).toEqual([]);
+  });
+
+  test('is nobody where the replica may not bind it, until somebody does; and all goes on', async () => {
+    const role = `reading_${randomBytes(6).toString('hex')}`;
+    await database.sql(`create role ${role} login password 'x' in role gatebell_daemon`);
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'x';
+    const reading = await startReplica(url.href, { env, name: 'reading' });
+    await hasNewKeys(reading, 0);
+    const token = tokenOf();
+    expect(await reasonOf(token, '/', reading)).toBe('bad_credential');
+    expect(await identitiesOf(user)).toEqual([]);
+    const bound = await gatebell(['user', 'bind', user, '--subject', user], database.url, env);
+    expect(bound).toMatchObject({ code: 0, stderr: '', stdout: `subject "${user}" is ${user} now\n` });
+    expect(await reasonOf(token, '/strong', reading)).toBe('granted');
+    expect((await gatebell(['user', 'identities', user], database.url)).stdout).toContain(ISSUER);
+
+    const unbound = await gatebell(['user', 'unbind', '--issuer', ISSUER, '--subject', user, '--wait'], database.url);
+    expect(unbound.stdout).toMatch(/is nobody until it is bound anew\n(?:.*\n)+denied on (\d+) of \1 replicas/);
+    expect([await reasonOf(token, '/', reading), await reasonOf(token, '/')]).toEqual([
+      'bad_credential',
+      'bad_credential',
+    ]);
+    await reading.stop();
+    await database.sql(`drop role ${role}`);
+  });
+
+  test.each([
+    [['user', 'bind', 'nobody', '--issuer', 'i', '--subject', 's'], 1, 'there is no user "nobody"'],
+    [['user', 'bind', 'alice', '--subject', 's'], 2, 'give --issuer'],
+    [['user', 'unbind', '--issuer', 'i', '--subject', 's'], 1, 'was never bound'],
+  ])('of %j: %i', async (words, code, says) => {
+    const said = await gatebell(words, database.url);
+    expect(said.stderr).toContain(says);
+    expect(said.code).toBe(code);
   });
 });
 

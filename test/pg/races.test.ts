@@ -61,7 +61,7 @@ const request = (token: string, host = 'photos.test'): AuthRequest => ({
   method: 'GET',
   uri: '/',
   readings: ['/'],
-  credential: () => ({ kind: 'token', hash: hashToken(token) }),
+  credential: () => ({ kind: 'token', hashes: [hashToken(token)] }),
   isNavigation: () => false,
   isPreflight: () => false,
 });
@@ -129,7 +129,7 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
 
 async function ask(reader: Reader<FactTypes>, token: string): Promise<Decision['reason']> {
   const decision = await reader.read(facts => decide(request(token), facts));
-  if ('verify' in decision) {
+  if (!('reason' in decision)) {
     throw new Error('a token is no JWT');
   }
   return decision.reason;

@@ -15,6 +15,7 @@ beforeEach(async () => {
     truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts restart identity cascade;
     insert into gatebell.revoked_jwts (jti) values ('ab-1'), ('ab-2');
     insert into gatebell.users (id, name) values (1, 'ada'), (2, 'ben'), (3, 'cyd');
+    insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', 'ben-1', 2);
     insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'mail', 'mail.test'), (3, 'chat', 'chat.test');
     insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'granted'), (1, '/open', 'public'), (2, '/', 'granted');
     insert into gatebell.grants (user_id, app_id) values (1, 1), (1, 2), (2, 1);
@@ -38,7 +39,21 @@ describe('signals the keys of the changed rows', () => {
     ],
     [`update gatebell.users set id = 9 where id = 3`, { user: [['3'], ['9']], user_name: [['cyd']] }],
     [`delete from gatebell.users where id = 3`, { user: [['3']], user_name: [['cyd']] }],
-    [`truncate gatebell.users cascade`, { user: 'all', user_name: 'all', grant: 'all', credential: 'all' }],
+    [
+      `insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', '"', 3), ('i', 'ben-1', 2)`,
+      {
+        identity: [
+          ['https://id.test', '"'],
+          ['i', 'ben-1'],
+        ],
+      },
+    ],
+    [`delete from gatebell.identities`, { identity: [['https://id.test', 'ben-1']] }],
+    [`truncate gatebell.identities`, { identity: 'all' }],
+    [
+      `truncate gatebell.users cascade`,
+      { user: 'all', user_name: 'all', identity: 'all', grant: 'all', credential: 'all' },
+    ],
 
     [`insert into gatebell.revoked_jwts (jti) values ('ab-3'), ('"')`, { revoked_jwt: [['"'], ['ab-3']] }],
     [`delete from gatebell.revoked_jwts where jti = 'ab-1'`, { revoked_jwt: [['ab-1']] }],
@@ -49,7 +64,7 @@ describe('signals the keys of the changed rows', () => {
     [`update gatebell.apps set host = 'talk.test' where id = 3`, { app: [['chat.test'], ['talk.test']] }],
     [`update gatebell.apps set id = 9 where id = 3`, { app: [['chat.test']] }],
     [`delete from gatebell.apps where id = 3`, { app: [['chat.test']] }],
-    [`truncate gatebell.apps cascade`, { app: 'all', route: 'all', grant: 'all' }],
+    [`truncate gatebell.apps cascade`, { app: 'all', route: 'all', grant: 'all', credential: 'all' }],
 
     [
       `insert into gatebell.app_routes (app_id, path_prefix, access) values (3, '/a', 'public'), (3, '/b', 'public')`,
@@ -122,6 +137,7 @@ describe('cascades to what hangs on the row', () => {
       {
         user: [['1'], ['2'], ['3']],
         user_name: [['ada'], ['ben'], ['cyd']],
+        identity: [['https://id.test', 'ben-1']],
         grant: [
           ['1', '1'],
           ['1', '2'],
@@ -155,6 +171,8 @@ const CHANGES: Readonly<Record<string, string>> = {
   'users.enabled': 'false',
   'users.created_at': `'2020-01-01'`,
   'users.jwt_not_before': `'2020-01-01'`,
+  'identities.user_id': '1',
+  'identities.created_at': `'2020-01-01'`,
   'apps.name': `'new'`,
   'apps.enabled': 'false',
   'apps.headers': `'{"X-A": "b"}'`,
@@ -170,6 +188,7 @@ const CHANGES: Readonly<Record<string, string>> = {
   'grants.role': `'admin'`,
   'grants.expires_at': `'infinity'`,
   'credentials.user_id': '3',
+  'credentials.app_id': '3',
   'credentials.expires_at': 'now()',
   'credentials.revoked_at': 'now()',
   'credentials.kind': `'session'`,
@@ -182,6 +201,7 @@ const CHANGES: Readonly<Record<string, string>> = {
 /** Rows that no foreign key keeps from changing. */
 const ROWS: Readonly<Record<string, readonly [where: string, heard: Heard]>> = {
   users: ['id = 3', { user: [['3']] }],
+  identities: [`subject = 'ben-1'`, { identity: [['https://id.test', 'ben-1']] }],
   apps: ['id = 3', { app: [['chat.test']] }],
   app_routes: [`app_id = 2`, { route: [['2']] }],
   revoked_jwts: [`jti = 'ab-1'`, { revoked_jwt: [['ab-1']] }],
@@ -192,6 +212,7 @@ const ROWS: Readonly<Record<string, readonly [where: string, heard: Heard]>> = {
 /** What no decision depends on. (A new `credentials.id` does signal: another primary key is another row.) */
 const UNWATCHED = [
   'users.created_at',
+  'identities.created_at',
   'revoked_jwts.revoked_at',
   'revoked_jwts.expires_at',
   'credentials.kind',
@@ -225,7 +246,7 @@ test.each(Object.entries(CHANGES))(
   },
 );
 
-test.each(['users', 'apps', 'app_routes', 'grants', 'credentials', 'revoked_jwts'])(
+test.each(['users', 'apps', 'app_routes', 'grants', 'credentials', 'identities', 'revoked_jwts'])(
   'writing nothing new to %s is silent',
   async table => {
     const columns = await database.sql(

@@ -47,7 +47,10 @@ describe('in the replica role', () => {
     ],
     [`update gatebell.credentials set last_seen_at = now()`, {}],
     [`delete from gatebell.users`, { user: [['7']], user_name: [['gus']] }],
-    [`truncate gatebell.users cascade`, { user: 'all', user_name: 'all', grant: 'all', credential: 'all' }],
+    [
+      `truncate gatebell.users cascade`,
+      { user: 'all', user_name: 'all', identity: 'all', grant: 'all', credential: 'all' },
+    ],
   ])('%s', async (statement, heard) => {
     expect(await database.heard(statement, writer)).toEqual(heard);
   });

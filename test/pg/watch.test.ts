@@ -268,7 +268,7 @@ describe('set_channel()', () => {
     });
 
     const heard = await database.heard(`select gatebell.set_channel('Other ''channel''')`);
-    const subjects = ['app', 'credential', 'grant', 'revoked_jwt', 'route', 't', 'user', 'user_name'];
+    const subjects = ['app', 'credential', 'grant', 'identity', 'revoked_jwt', 'route', 't', 'user', 'user_name'];
     expect(heard).toEqual(Object.fromEntries(subjects.map(subject => [subject, 'all'])));
     expect(await database.heard(`insert into s.t values (1, 'a', 'x')`)).toEqual({ t: [['a']] });
     expect(new Set(channels)).toEqual(new Set([`Other 'channel'`]));

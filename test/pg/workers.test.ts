@@ -75,7 +75,7 @@ afterEach(() => replica.stop());
 afterAll(() => database.drop());
 
 /** Facts that nobody asks for here. */
-const OF_JWTS = ['user_name', 'revoked_jwt'];
+const OF_JWTS = ['identity', 'user_name', 'revoked_jwt'];
 
 /** Every worker has the facts in memory. */
 async function warm(): Promise<void> {

@@ -98,7 +98,7 @@ function createBroken(): ReturnType<typeof useGate> {
     facts.set('route', ['21'], { problem: 'a bad header', routes: rules });
     facts.set('app', ['off.example.com'], { ...APP, id: '22', host: 'off.example.com', enabled: false });
     facts.set('route', ['22'], { problem: null, routes: rules });
-    facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, revoked: false, expiresAtMs: null });
+    facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: null });
     return facts;
   });
 }

@@ -113,7 +113,7 @@ describe.each(LOSSES)('disabled accounts (CVE-2025-53942): alice, who %s, is den
 describe.each(PROXY_DIALECTS)('a credential that is over is nobody on $name', dialect => {
   const ended = (fact: { revoked: boolean; expiresAtMs: number | null }) => () => {
     const facts = createWorld();
-    facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, ...fact });
+    facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, appId: null, ...fact });
     return facts;
   };
   const revoked = useGate({}, ended({ revoked: true, expiresAtMs: null }));

@@ -84,7 +84,7 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
     if ('lacks' in outcome) {
       return { lacks };
     }
-    if ('verify' in outcome.answer) {
+    if (!('reason' in outcome.answer)) {
       throw new Error('nobody presents a JWT here');
     }
     const isStrong = strong || outcome.strong;
@@ -103,7 +103,7 @@ const requestOf = ({ app, credential }: Asked): Parameters<typeof decide>[0] => 
   method: 'GET',
   uri: '/',
   readings: ['/'],
-  credential: () => ({ kind: 'token', hash: credential }),
+  credential: () => ({ kind: 'token', hashes: [credential] }),
   isNavigation: () => false,
   isPreflight: () => false,
 });
@@ -115,7 +115,7 @@ function disguise(
 ): Facts<FactTypes> {
   const app = (host: string): AppFact => ({ id: host, name: host, host, enabled: true, headers: [], problem: null });
   const shown: { readonly [S in Subject]: (fact: Fact) => FactTypes[S] } = {
-    credential: ({ home }) => ({ userId: home, revoked: false, expiresAtMs: null }),
+    credential: ({ home }) => ({ userId: home, appId: null, revoked: false, expiresAtMs: null }),
     user: ({ text }) => ({
       id: text,
       name: text,
@@ -138,7 +138,7 @@ function disguise(
         if (subject === 'app') {
           return app(key[0]!);
         }
-        if (subject === 'user_name' || subject === 'revoked_jwt') {
+        if (subject === 'identity' || subject === 'user_name' || subject === 'revoked_jwt') {
           throw new Error('nobody presents a JWT here');
         }
         // One of the simulated subjects, since it is none of these.

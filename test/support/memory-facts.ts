@@ -87,7 +87,7 @@ export function createWorld(): MemoryFacts {
     ],
   });
   facts.set('user', [ALICE.id], ALICE);
-  facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, revoked: false, expiresAtMs: null });
+  facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: null });
   facts.set('grant', [ALICE.id, APP.id], { role: 'user', expiresAtMs: null });
   return facts;
 }

@@ -66,7 +66,7 @@ export function createFuzzWorld(): MemoryFacts {
       groups: [name],
       enabled,
     });
-    facts.set('credential', [hashToken(token)], { userId: id, revoked: false, expiresAtMs: null });
+    facts.set('credential', [hashToken(token)], { userId: id, appId: null, revoked: false, expiresAtMs: null });
     for (const at of isGranted ? hosts.keys() : []) {
       facts.set('grant', [id, String(at)], { role: name, expiresAtMs: null });
     }
@@ -76,9 +76,10 @@ export function createFuzzWorld(): MemoryFacts {
   addUser('201', UNGRANTED_USER, UNGRANTED_TOKEN, true, false);
   facts.set('credential', [hashToken(EXPIRED_TOKEN)], {
     userId: '100',
+    appId: null,
     revoked: false,
     expiresAtMs: facts.serverTimeMs,
   });
-  facts.set('credential', [hashToken(REVOKED_TOKEN)], { userId: '100', revoked: true, expiresAtMs: null });
+  facts.set('credential', [hashToken(REVOKED_TOKEN)], { userId: '100', appId: null, revoked: true, expiresAtMs: null });
   return facts;
 }

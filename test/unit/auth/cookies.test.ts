@@ -119,7 +119,7 @@ test('ordinary cookies are read: quoted, with blanks, empty, without a name, wit
 
 test('a cookie of our name that is no token hides none that is', () => {
   const read = createCredentialReader(NAME);
-  const session = { kind: 'token', hash: hashToken(TOKEN) };
+  const session = { kind: 'token', hashes: [hashToken(TOKEN)] };
   for (const other of ['', 'x', '""', TOKEN.slice(0, -1), `${TOKEN}x`, `"${TOKEN}"`, TOKEN]) {
     for (const pairs of [`${NAME}=${other}; ${NAME}=${TOKEN}`, `${NAME}=${TOKEN}; a=b; ${NAME}=${other}`]) {
       expect(read(singleHeaders(['Cookie', pairs])), pairs).toEqual(session);

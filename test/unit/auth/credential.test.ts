@@ -10,6 +10,9 @@ const LATELY = 'eyJ.lately.x';
 const FOREIGN = 'eyJ.foreign.x';
 const CLAIMS = {
   kind: 'jwt',
+  issuer: 'issuer',
+  subject: 'a',
+  userId: null,
   name: 'alice',
   jti: null,
   issuedAtMs: null,
@@ -39,7 +42,7 @@ function read(authorization: string | null, cookie?: string): PresentedCredentia
   );
 }
 
-const session = { kind: 'token', hash: hashToken(SESSION) };
+const session = { kind: 'token', hashes: [hashToken(SESSION)] };
 
 test('a JWT of ours wins over the cookie, verified or not', () => {
   expect(read(`Bearer ${OURS}`, SESSION)).toEqual({ kind: 'unverified', token: OURS });
@@ -57,7 +60,7 @@ test("another issuer's JWT is the app's own business where there is a cookie, el
 });
 
 test('a token of our own form is no JWT, nor is what is in the cookie', () => {
-  expect(read(`Bearer ${TOKEN}`)).toEqual({ kind: 'token', hash: hashToken(TOKEN) });
+  expect(read(`Bearer ${TOKEN}`)).toEqual({ kind: 'token', hashes: [hashToken(TOKEN)] });
   expect(asked).toEqual([]);
   expect(read(null, SESSION)).toEqual(session);
   expect(read(null, OURS)).toEqual({ kind: 'bad' });

@@ -9,9 +9,13 @@ import type { FactTypes } from '../../../src/store/facts.js';
 import { ALICE, APP, createWorld, type MemoryFacts } from '../../support/memory-facts.js';
 
 const NOW = createWorld().serverTimeMs;
+const ISSUER = 'https://id.example.com';
 const CLAIMS: JwtClaims = {
   kind: 'jwt',
+  issuer: ISSUER,
+  subject: 'subject-of-alice',
   name: ALICE.name,
+  userId: null,
   jti: 'token-1',
   issuedAtMs: NOW - 60_000,
   validFromMs: NOW - 60_000,
@@ -20,7 +24,7 @@ const CLAIMS: JwtClaims = {
 
 function world(): MemoryFacts {
   const facts = createWorld();
-  facts.set('user_name', [ALICE.name], { userId: ALICE.id });
+  facts.set('identity', [ISSUER, CLAIMS.subject], { userId: ALICE.id });
   return facts;
 }
 
@@ -39,7 +43,7 @@ const ask = (presented: PresentedCredential, path = '/me'): AuthRequest => ({
 
 function reason(facts: MemoryFacts, claims: Partial<JwtClaims> = {}, path?: string): Reason {
   const outcome = decide(ask({ ...CLAIMS, ...claims }, path), facts);
-  if ('lacks' in outcome || 'verify' in outcome.answer) {
+  if ('lacks' in outcome || !('reason' in outcome.answer)) {
     throw new Error(`no decision: ${JSON.stringify(outcome)}`);
   }
   return outcome.answer.reason;
@@ -50,7 +54,7 @@ function lacks(facts: MemoryFacts, claims: Partial<JwtClaims> = {}): readonly (k
   return 'lacks' in outcome ? outcome.lacks.map(({ subject }) => subject) : [];
 }
 
-test('it is the user of that name, with the same grants and roles as with a token', () => {
+test('it is the user whom its subject is bound to, with the same grants and roles as with a token', () => {
   const outcome = decide(ask(CLAIMS, '/'), world());
   expect(outcome).toMatchObject({ answer: { reason: 'granted', user: ALICE, grant: { role: 'user' } } });
   expect(reason(world())).toBe('authenticated');
@@ -90,17 +94,14 @@ describe('does not count when', () => {
     expect(reason(facts, { jti: null })).toBe('authenticated');
   });
 
-  test('nobody has the name', () => {
-    expect(reason(world(), { name: 'eve' })).toBe('bad_credential');
+  test('its subject is of a user who was deleted, or not bound and nobody has the name', () => {
     const facts = world();
     facts.set('user', [ALICE.id], null);
     expect(reason(facts)).toBe('bad_credential');
-  });
-
-  test('the user has been renamed, and the old name is remembered yet', () => {
-    const facts = world();
-    facts.set('user', [ALICE.id], { ...ALICE, name: 'alicia' });
+    facts.set('identity', [ISSUER, CLAIMS.subject], { userId: null });
+    facts.set('user_name', [ALICE.name], { userId: ALICE.id });
     expect(reason(facts)).toBe('bad_credential');
+    expect(reason(world(), { subject: 'eve', name: 'eve' })).toBe('bad_credential');
   });
 
   test('the user is disabled', () => {
@@ -147,20 +148,105 @@ describe('asks for what it lacks', () => {
   test('all that it can name at once', () => {
     const facts = world();
     facts.forget('app');
-    facts.forget('user_name', 'revoked_jwt');
-    expect(lacks(facts)).toEqual(['app', 'revoked_jwt', 'user_name']);
+    facts.forget('identity', 'revoked_jwt');
+    expect(lacks(facts)).toEqual(['app', 'revoked_jwt', 'identity']);
     facts.set('app', [APP.host], APP);
-    expect(lacks(facts)).toEqual(['revoked_jwt', 'user_name']);
+    expect(lacks(facts)).toEqual(['revoked_jwt', 'identity']);
     facts.forget('route', 'user', 'grant');
-    expect(lacks(facts)).toEqual(['route', 'revoked_jwt', 'user_name']);
+    expect(lacks(facts)).toEqual(['route', 'revoked_jwt', 'identity']);
     facts.set('revoked_jwt', ['x'], null);
-    facts.set('user_name', [ALICE.name], { userId: ALICE.id });
+    facts.set('identity', [ISSUER, CLAIMS.subject], { userId: ALICE.id });
     expect(lacks(facts)).toEqual(['route', 'user', 'grant']);
   });
 
   test('not for a revocation, when it has no id', () => {
     const facts = world();
-    facts.forget('revoked_jwt', 'user_name');
-    expect(lacks(facts, { jti: null })).toEqual(['user_name']);
+    facts.forget('revoked_jwt', 'identity');
+    expect(lacks(facts, { jti: null })).toEqual(['identity']);
+  });
+
+  test('for the user of that name only when the subject is not bound', () => {
+    const facts = world();
+    facts.forget('user_name');
+    expect(lacks(facts)).toEqual([]);
+    expect(lacks(facts, { subject: 'new' })).toEqual(['user_name']);
+  });
+});
+
+describe('a subject that is not bound', () => {
+  function unbound(): MemoryFacts {
+    const facts = createWorld();
+    facts.set('user_name', [ALICE.name], { userId: ALICE.id });
+    return facts;
+  }
+
+  test('is to be bound to the user of that name before anything is decided, whatever the user may', () => {
+    const claims = { ...CLAIMS, subject: 'new' };
+    expect(decide(ask(claims), unbound())).toEqual({ answer: { bind: claims }, strong: false });
+    expect(decide(ask(claims, '/pub'), unbound())).toMatchObject({ answer: { reason: 'public' } });
+  });
+
+  test('is the user whom it was just bound to, also while that has not been heard of', () => {
+    expect(reason(unbound(), { userId: ALICE.id })).toBe('authenticated');
+    expect(reason(unbound(), { userId: '8' })).toBe('bad_credential');
+  });
+
+  test('is not bound by a JWT that does not count', () => {
+    const facts = unbound();
+    expect(reason(facts, { validUntilMs: NOW })).toBe('expired_credential');
+    expect(reason(facts, { validFromMs: NOW + 1 })).toBe('bad_credential');
+    facts.set('revoked_jwt', ['token-1'], { jti: 'token-1' });
+    expect(reason(facts)).toBe('bad_credential');
+  });
+});
+
+test('a bound subject is the same user whatever names there are: renamed, swapped, given to somebody else', () => {
+  const facts = world();
+  const reasons = (): Reason[] => [reason(facts), reason(facts, { name: 'bob' }), reason(facts, { name: 'nobody' })];
+  facts.set('user', [ALICE.id], { ...ALICE, name: 'alicia' });
+  facts.set('user_name', [ALICE.name], { userId: '8' });
+  facts.set('user_name', ['bob'], { userId: '9' });
+  expect(reasons()).toEqual(['authenticated', 'authenticated', 'authenticated']);
+  expect(facts.asked).not.toContain('user_name');
+});
+
+describe('a token of one app', () => {
+  const hash = 'ab'.repeat(32);
+  const reasonWith = (facts: MemoryFacts, ...hashes: readonly string[]): Reason => {
+    const outcome = decide(ask({ kind: 'token', hashes }), facts);
+    return 'answer' in outcome && 'reason' in outcome.answer ? outcome.answer.reason : 'unavailable';
+  };
+
+  test('counts for that app alone', () => {
+    const facts = createWorld();
+    const fact = { userId: ALICE.id, revoked: false, expiresAtMs: null };
+    for (const [appId, expected] of [
+      [APP.id, 'authenticated'],
+      [null, 'authenticated'],
+      ['13', 'bad_credential'],
+    ] as const) {
+      facts.set('credential', [hash], { ...fact, appId });
+      expect(reasonWith(facts, hash)).toBe(expected);
+    }
+  });
+
+  test('of several, those that do not count are ignored; two that count must be of one user', () => {
+    const facts = createWorld();
+    const others = ['00', '01', '02', '03', '04'].map(byte => byte.repeat(32));
+    const [revoked, expired, elsewhere, twin, foreign] = others as [string, string, string, string, string];
+    const fact = { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: null };
+    facts.set('credential', [hash], fact);
+    facts.set('credential', [revoked], { ...fact, userId: '8', revoked: true });
+    facts.set('credential', [expired], { ...fact, userId: '8', expiresAtMs: NOW });
+    facts.set('credential', [elsewhere], { ...fact, userId: '8', appId: '13' });
+    facts.set('credential', [twin], { ...fact, appId: APP.id });
+    facts.set('credential', [foreign], { ...fact, userId: '8' });
+    facts.set('user', ['8'], { ...ALICE, id: '8', name: 'mallory' });
+    expect(reasonWith(facts, revoked, expired, elsewhere, 'ff'.repeat(32), hash)).toBe('authenticated');
+    expect(reasonWith(facts, hash, twin)).toBe('authenticated');
+    expect(reasonWith(facts, hash, foreign)).toBe('bad_credential');
+    expect(reasonWith(facts, foreign, hash, twin)).toBe('bad_credential');
+    expect(reasonWith(facts, revoked, expired)).toBe('expired_credential');
+    expect(reasonWith(facts, revoked, elsewhere)).toBe('bad_credential');
   });
 });

@@ -9,7 +9,7 @@ import type { AppFact, CredentialFact, FactTypes, GrantFact, Route } from '../..
 import { ALICE, APP, createWorld, route, TOKEN, type MemoryFacts } from '../../support/memory-facts.js';
 
 const HASH = hashToken(TOKEN);
-const PRESENTED: PresentedCredential = { kind: 'token', hash: HASH };
+const PRESENTED: PresentedCredential = { kind: 'token', hashes: [HASH] };
 
 interface Asked extends AuthRequest {
   readonly looks: () => number;
@@ -52,8 +52,8 @@ function answer(facts: MemoryFacts, request: AuthRequest): Decision & { readonly
   if ('lacks' in outcome) {
     throw new Error('lacks ' + outcome.lacks.map(({ subject }) => subject).join());
   }
-  if ('verify' in outcome.answer) {
-    throw new Error('a JWT is to be verified');
+  if (!('reason' in outcome.answer)) {
+    throw new Error('something is to be done first');
   }
   return { ...outcome.answer, strong: outcome.strong };
 }
@@ -91,13 +91,13 @@ const CREDENTIALS: Readonly<Record<string, PresentedCredential | CredentialFact 
   none: { kind: 'none' },
   malformed: { kind: 'bad' },
   unknown: null,
-  revoked: { userId: ALICE.id, revoked: true, expiresAtMs: null },
-  'revoked and expired': { userId: ALICE.id, revoked: true, expiresAtMs: NOW - 1 },
-  expired: { userId: ALICE.id, revoked: false, expiresAtMs: NOW - 1 },
-  'expiring now': { userId: ALICE.id, revoked: false, expiresAtMs: NOW },
-  'expired before 1970': { userId: ALICE.id, revoked: false, expiresAtMs: 0 },
-  'valid for a moment': { userId: ALICE.id, revoked: false, expiresAtMs: NOW + 1 },
-  valid: { userId: ALICE.id, revoked: false, expiresAtMs: null },
+  revoked: { userId: ALICE.id, appId: null, revoked: true, expiresAtMs: null },
+  'revoked and expired': { userId: ALICE.id, appId: null, revoked: true, expiresAtMs: NOW - 1 },
+  expired: { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: NOW - 1 },
+  'expiring now': { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: NOW },
+  'expired before 1970': { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: 0 },
+  'valid for a moment': { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: NOW + 1 },
+  valid: { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: null },
 };
 const USERS = { gone: null, disabled: { ...ALICE, enabled: false }, enabled: ALICE };
 const GRANTS: Readonly<Record<string, GrantFact | null>> = {
@@ -157,7 +157,7 @@ describe('access, credential, user, grant and roles together', () => {
       facts.set('route', [APP.id], { problem: null, routes: [route('/', access, { roles })] });
       facts.set('user', [ALICE.id], USERS[user]);
       facts.set('grant', [ALICE.id, APP.id], GRANTS[grant] ?? null);
-      facts.set('credential', [HASH], presented !== null && 'userId' in presented ? presented : null);
+      facts.set('credential', [HASH], presented !== null && 'revoked' in presented ? presented : null);
       const request = ask('/x', presented !== null && 'kind' in presented ? presented : PRESENTED);
 
       const decision = answer(facts, request);
@@ -335,7 +335,7 @@ test('a public rule never looks at the credential, and needs no fact about the u
 test('expiry is compared with the time of Postgres, not of this machine', () => {
   const facts = createWorld();
   const inAnHour = Date.now() + 3_600_000;
-  facts.set('credential', [HASH], { userId: ALICE.id, revoked: false, expiresAtMs: inAnHour });
+  facts.set('credential', [HASH], { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: inAnHour });
   facts.serverTimeMs = inAnHour - 1;
   expect(answer(facts, ask('/me')).reason).toBe('authenticated');
   facts.serverTimeMs = inAnHour;
@@ -354,7 +354,7 @@ describe('what is lacking', () => {
     expect(subjects(facts, ask('/me'))).toEqual([`app ${APP.host}`, `credential ${HASH}`]);
 
     facts.set('app', [APP.host], APP);
-    facts.set('credential', [HASH], { userId: ALICE.id, revoked: false, expiresAtMs: null });
+    facts.set('credential', [HASH], { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: null });
     expect(subjects(facts, ask('/elsewhere'))).toEqual([
       `grant ${ALICE.id} ${APP.id}`,
       `route ${APP.id}`,
@@ -413,7 +413,7 @@ describe('what is lacking', () => {
   test('is nothing about a credential that is refused anyway', () => {
     const facts = createWorld();
     facts.forget('user', 'grant');
-    facts.set('credential', [HASH], { userId: ALICE.id, revoked: true, expiresAtMs: null });
+    facts.set('credential', [HASH], { userId: ALICE.id, appId: null, revoked: true, expiresAtMs: null });
     expect(answer(facts, ask('/me')).reason).toBe('bad_credential');
   });
 });

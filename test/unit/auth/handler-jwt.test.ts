@@ -1,9 +1,10 @@
 /** JWTs through the handler, on a real server: verified off the decision, bounded, never in what is observed. */
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { AuthOptions } from '../../../src/auth/handler.js';
 import { createJwtVerifier, type JwtVerifier } from '../../../src/auth/jwt.js';
 import { parseJwtKey } from '../../../src/auth/jwt-key.js';
 import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
+import { UnavailableError } from '../../../src/coherence/errors.js';
 import { systemClock, systemRandom } from '../../../src/coherence/clock.js';
 import { startAuthServer, type Answer, type AuthServer } from '../../support/auth-server.js';
 import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../../support/jwt-issuer.js';
@@ -26,10 +27,10 @@ async function start({
   ...more
 }: { readonly verifier?: JwtVerifier | null } & Pick<
   Partial<AuthOptions>,
-  'waitingMax' | 'limiter' | 'stripCredentials'
+  'waitingMax' | 'limiter' | 'stripCredentials' | 'bindIdentity'
 > = {}): Promise<Bench> {
   const facts = createWorld();
-  facts.set('user_name', [ALICE.name], { userId: ALICE.id });
+  facts.set('identity', [ISSUER, 'alice'], { userId: ALICE.id });
   const jwt = createJwtVerifier({
     issuer: ISSUER,
     audiences: [AUDIENCE],
@@ -162,4 +163,39 @@ test('no token is in what is observed', async () => {
   for (const part of TOKEN.split('.')) {
     expect(said).not.toContain(part);
   }
+});
+
+describe('a subject that is not bound', () => {
+  const unbound = async (bindIdentity?: AuthOptions['bindIdentity']): Promise<Bench> => {
+    const bench = await start(bindIdentity === undefined ? {} : { bindIdentity });
+    bench.facts.set('identity', [ISSUER, 'alice'], null);
+    bench.facts.set('user_name', [ALICE.name], { userId: ALICE.id });
+    return bench;
+  };
+
+  test('is bound, and then decided about as the user whom it is bound to', async () => {
+    const asked: unknown[] = [];
+    const bench = await unbound(claims => {
+      asked.push([claims.issuer, claims.subject, claims.name]);
+      return Promise.resolve(ALICE.id);
+    });
+    expect(reasonOf(await bench.ask(TOKEN))).toBe('200 granted');
+    expect(asked).toEqual([[ISSUER, 'alice', 'alice']]);
+    bench.facts.set('identity', [ISSUER, 'alice'], { userId: ALICE.id });
+    expect(reasonOf(await bench.ask(TOKEN))).toBe('200 granted');
+    expect(asked).toHaveLength(1);
+    expect(reasonOf(await bench.ask(TOKEN, '/pub')), 'nor on a public route').toBe('200 public');
+  });
+
+  test('means nobody where it may not be bound', async () => {
+    expect(reasonOf(await (await unbound()).ask(TOKEN))).toBe('401 bad_credential');
+    expect(reasonOf(await (await unbound(() => Promise.resolve(null))).ask(TOKEN))).toBe('401 bad_credential');
+  });
+
+  test('is unavailable while it cannot be bound', async () => {
+    const away = new UnavailableError('foreign_reading', 'the pool leads elsewhere');
+    const bench = await unbound(() => Promise.reject(away));
+    expect(reasonOf(await bench.ask(TOKEN))).toBe('503 unavailable');
+    expect(bench.server.observed.map(({ event }) => event)).not.toContain('decision_failed');
+  });
 });

@@ -126,7 +126,10 @@ describe('a genuine token', () => {
   test.each(ALL.map(key => [key.algorithm, key] as const))('of %s says whose it is', async (_, key) => {
     expect(await judge(withKey(key), issue(key, GOOD))).toEqual({
       kind: 'jwt',
+      issuer: ISSUER,
+      subject: 'alice',
       name: 'alice',
+      userId: null,
       jti: 'token-1',
       issuedAtMs: NOW_MS - 30_000,
       validFromMs: NOW_MS - 30_000,

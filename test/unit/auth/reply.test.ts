@@ -289,7 +289,7 @@ describe('who is not signed in', () => {
     facts.set(
       'credential',
       [hashToken(TOKEN)],
-      kind === 'bad' ? null : { userId: ALICE.id, revoked: false, expiresAtMs: 1 },
+      kind === 'bad' ? null : { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: 1 },
     );
     expect(await forward(withLogin, { more: [...HTML, ...BEARER] })).toMatchObject({
       status: 302,

@@ -15,11 +15,13 @@ import {
 } from '../../../src/sign-in/endpoints.js';
 import { createFlowSealer, type Flow } from '../../../src/sign-in/flow.js';
 import { SignInRefused } from '../../../src/sign-in/refusal.js';
+import type { Identity } from '../../../src/sign-in/sessions.js';
 import { bytesOf, exchange, readAnswer, type Answer, type Pairs } from '../../support/auth-server.js';
 
 const HOST = 'wiki.example.com';
 const CENTRAL = { host: 'auth.example.com', cookieDomain: 'example.com' };
 const APPS = new Set([HOST, 'photos.example.com', 'evil.example.org']);
+const ALICE: Identity = { issuer: 'https://id.test', subject: 'sub-1', name: 'alice' };
 const sealer = createFlowSealer('the secret of the client', 'test');
 
 const OPEN: Admission = { enter: () => ({ leave: () => undefined }) };
@@ -27,6 +29,7 @@ const servers: Server[] = [];
 let observed: SignInObservation[];
 let redeemed: Flow[];
 let begun: string[];
+let apps: (string | null)[];
 let ended: string[];
 
 interface Site {
@@ -40,12 +43,12 @@ async function start(options: Partial<SignInOptions> = {}, host: string = HOST):
     isTrusted: () => true,
     admission: OPEN,
     callbackAdmission: OPEN,
-    isAppHost: asked => Promise.resolve(APPS.has(asked)),
+    findApp: asked => Promise.resolve(APPS.has(asked) ? '3' : null),
     provider: {
       authorizationUrl: ({ state }) => Promise.resolve(new URL(`https://id.test/auth?state=${state}`)),
       redeem(_, flow) {
         redeemed.push(flow);
-        return Promise.resolve('alice');
+        return Promise.resolve(ALICE);
       },
       endSessionUrl: () => new URL('https://id.test/end?client_id=gate'),
       start: () => undefined,
@@ -53,8 +56,10 @@ async function start(options: Partial<SignInOptions> = {}, host: string = HOST):
     },
     sealer,
     sessions: {
-      begin(name) {
-        begun.push(name);
+      begin(identity, appId, ends) {
+        begun.push(identity.name);
+        ended.push(...ends);
+        apps.push(appId);
         return Promise.resolve({ token: createToken(), credentialId: '5', userId: '7' });
       },
       end(token) {
@@ -99,6 +104,7 @@ beforeEach(() => {
   observed = [];
   redeemed = [];
   begun = [];
+  apps = [];
   ended = [];
 });
 
@@ -217,7 +223,10 @@ describe('callback', () => {
 
   test('looks at the address again: an app that is gone meanwhile is not returned to', async () => {
     let isThere = true;
-    const site = await start({ isAppHost: host => Promise.resolve(host === HOST && isThere), central: null });
+    const site = await start({
+      findApp: host => Promise.resolve(host === HOST && isThere ? '3' : null),
+      central: null,
+    });
     const { cookie, callback } = await site.begin();
     isThere = false;
     const answer = await site.ask(callback, proxied(HOST, [['Cookie', cookie]]));
@@ -281,7 +290,7 @@ describe('callback', () => {
       sessions: { begin: () => Promise.reject(new Error('connection lost')), end: () => Promise.resolve(null) },
     });
     const waiting = await start({
-      isAppHost: () => Promise.reject(new UnavailableError('queue_full', 'too many wait')),
+      findApp: () => Promise.reject(new UnavailableError('queue_full', 'too many wait')),
     });
     for (const one of [away, failing, waiting]) {
       const answer = await one.ask(callback, proxied(HOST, [['Cookie', cookie]]));
@@ -325,7 +334,7 @@ describe('callback', () => {
         () =>
           new Promise(resolve => {
             waiting.push(() => {
-              resolve('alice');
+              resolve(ALICE);
             });
             if (waiting.length === 4) {
               isFull();
@@ -416,7 +425,7 @@ describe('logout', () => {
   });
 
   test('says so on a page where the provider has none for it', async () => {
-    const site = await start({ provider: providerThat(() => Promise.resolve('alice')) });
+    const site = await start({ provider: providerThat(() => Promise.resolve(ALICE)) });
     const answer = await site.ask('/_gatebell/logout', proxied(HOST, [['Sec-Fetch-Site', 'same-origin']]), 'POST');
     expect(answer.status).toBe(200);
     expect(answer.body).toContain('You are signed out.');

@@ -115,9 +115,9 @@ async function ready(more: object = {}): Promise<Provider> {
   return provider!;
 }
 
-async function refusalOf(redeeming: Promise<string>): Promise<SignInRefused> {
+async function refusalOf(redeeming: Promise<unknown>): Promise<SignInRefused> {
   return redeeming.then(
-    name => expect.fail(`it was accepted: ${name}`),
+    identity => expect.fail(`it was accepted: ${JSON.stringify(identity)}`),
     (error: unknown) => error as SignInRefused,
   );
 }
