@@ -2,7 +2,6 @@
  * What one process does to decide requests: a coherence, and the auth port. A replica is one of these and an ops port (`daemon.ts`), or
  * several in processes of their own (`workers/`).
  */
-import type { Server } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthHandler } from './auth/handler.js';
@@ -50,11 +49,10 @@ export interface Deciders {
 }
 
 /**
- * While draining, answers go on, each with `Connection: close`, until nobody has come anew for a while: by then proxies have
- * seen `/readyz` fail and go elsewhere. A connection that still waits to be accepted when a port is closed is reset.
+ * While draining, new connections are still accepted, and each answer ends its connection. That lasts until nobody has connected for a while,
+ * or for as long as is configured. (A connection that still waits to be accepted when a port is closed is reset.)
  */
 const QUIET_MS = 500;
-const DRAIN_MAX_MS = 5_000;
 
 function createVerifier(config: JwtConfig, observe: (observation: Observation) => void): JwtVerifier {
   const { keys } = config;
@@ -109,7 +107,6 @@ export function createGate(
     log,
   ];
 
-  let draining = false;
   const jwt = config.jwt === null ? null : createVerifier(config.jwt, observe);
   const isTrusted = createProxyTrust(config.trustedProxies, config.proxySecret);
   const limiter = createSourceLimiter();
@@ -129,10 +126,16 @@ export function createGate(
     limiter,
     observe,
   });
-  const server: Server = createHttpServer((request, response) => {
-    response.shouldKeepAlive &&= !draining;
-    auth(request, response, signIn === null ? undefined : () => signIn.handle(request, response));
-  });
+  const server = createHttpServer(
+    (request, response) => {
+      auth(request, response, signIn === null ? undefined : () => signIn.handle(request, response));
+    },
+    {
+      refused: refusal => {
+        observe({ event: 'request_refused', ...refusal });
+      },
+    },
+  );
   let newestConnectionMs = 0;
   server.on('connection', () => {
     newestConnectionMs = performance.now();
@@ -161,10 +164,10 @@ export function createGate(
       signIn?.start();
     },
     async drain() {
-      draining = true;
+      server.drain();
       const startedMs = performance.now();
       for (let now = startedMs; ; now = performance.now()) {
-        const waitMs = Math.min(Math.max(newestConnectionMs, startedMs) + QUIET_MS, startedMs + DRAIN_MAX_MS) - now;
+        const waitMs = Math.min(Math.max(newestConnectionMs, startedMs) + QUIET_MS, startedMs + config.drainMs) - now;
         if (waitMs <= 0) {
           break;
         }

@@ -122,6 +122,7 @@ export function readConfig(
     fenceIntervalMs: read('fenceIntervalMs') ?? Math.min(1_000, Math.floor(leaseMs / 3)),
     auditIntervalMs: read('auditIntervalMs'),
     poolMax: read('poolMax'),
+    drainMs: read('drainMs'),
     workers: read('workers'),
     channel: read('channel'),
     replica: read('replica'),

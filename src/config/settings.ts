@@ -22,6 +22,8 @@ export interface Config extends SignInConfig {
   /** 0: never. */
   readonly auditIntervalMs: number;
   readonly poolMax: number;
+  /** How long new connections are still accepted after the signal to stop, at most. */
+  readonly drainMs: number;
   /** Processes that decide; 1: this one alone. */
   readonly workers: number;
   readonly channel: string;
@@ -136,6 +138,14 @@ export const SETTINGS: Settings = {
     allowed: 'a whole number from 2 to 100',
     fallback: '4',
     parse: integer(2, 100),
+  },
+  drainMs: {
+    variable: 'GATEBELL_DRAIN_MS',
+    flag: 'drain-ms',
+    help: 'how long new connections are still accepted after the signal to stop, at most, in milliseconds',
+    allowed: 'a whole number from 0 to 60000',
+    fallback: '1000',
+    parse: integer(0, 60_000),
   },
   workers: {
     variable: 'GATEBELL_WORKERS',

@@ -38,6 +38,7 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'ops_failed',
   'shed',
   'limited',
+  'request_refused',
   'sign_in_refused',
   'sign_in_failed',
 ]);
@@ -155,6 +156,11 @@ function describe(observation: Observation): Line {
       };
     case 'bad_request':
       return { level: 'debug', message: `bad request (${observation.dialect}): ${observation.problem}` };
+    case 'request_refused':
+      return {
+        level: 'info',
+        message: `a request from ${observation.peer ?? 'a peer that has gone'} was answered ${observation.status}: ${observation.problem}`,
+      };
     case 'jwt_verified':
       return { level: 'debug', message: `a JWT was looked at: ${observation.result}` };
     case 'jwks_refreshed':

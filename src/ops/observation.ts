@@ -1,6 +1,7 @@
 /** Everything that can happen in a replica: what the log and the metrics are made from. */
 import type { AuthObservation } from '../auth/handler.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
+import type { RefusedRequest } from '../http/lingering.js';
 import type { SignInObservation } from '../sign-in/endpoints.js';
 import type { ProviderObservation } from '../sign-in/provider.js';
 import type { BadRow } from '../store/facts.js';
@@ -14,6 +15,8 @@ export type Observation =
   | ProviderObservation
   | ({ readonly event: 'bad_row' } & BadRow)
   | StoreObservation
+  /** A request was answered before anything could look at it: it was malformed, too large, too slow, or CONNECT. */
+  | ({ readonly event: 'request_refused' } & RefusedRequest)
   | { readonly event: 'listening'; readonly replica: string; readonly auth: string; readonly ops: string }
   /** A page of the ops listener could not be made. */
   | { readonly event: 'ops_failed'; readonly error: unknown }

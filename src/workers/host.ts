@@ -198,7 +198,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
       }
       await Promise.race([
         Promise.all([...workers.values()].map(({ ended }) => ended)),
-        sleep(STOP_MS, null, { ref: false }),
+        sleep(config.drainMs + STOP_MS, null, { ref: false }),
       ]);
     },
     async close() {

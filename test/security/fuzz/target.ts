@@ -39,7 +39,7 @@ const server = createHttpServer((request, response) => {
   // What the facts note of themselves would grow for ever.
   facts.asked.length = 0;
   handler(request, response);
-}, SENDING);
+}, { limits: SENDING });
 
 const say = (message: TargetMessage): void => void process.send?.(message);
 const connectionsOf = (): Promise<number> =>
