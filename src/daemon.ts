@@ -25,7 +25,7 @@ export interface Daemon {
 
 function createSingle(config: Config, log: (observation: Observation) => void): Deciders {
   const gate = createGate(config, log);
-  return { ...gate, status: () => Promise.resolve({ joint: gate.status(), workers: [] }) };
+  return { ...gate, status: async () => ({ joint: await gate.status(), workers: [] }) };
 }
 
 /** Creates a replica that does nothing yet. `log` receives every observation. */
@@ -39,7 +39,8 @@ export function createDaemon(config: Config, log: (observation: Observation) => 
     return {
       replica: config.replica,
       version: VERSION,
-      ready: joint.state === 'live' && stopping === null,
+      ready: joint.canDecide && stopping === null,
+      fromMemory: joint.state === 'live',
       ...joint,
       problem: stopping === null ? joint.problem : 'stopping',
       leaseMs: config.leaseMs,

@@ -2,6 +2,7 @@
  * What one process does to decide requests: a coherence, and the auth port. A replica is one of these and an ops port (`daemon.ts`), or
  * several in processes of their own (`workers/`).
  */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthHandler } from './auth/handler.js';
@@ -10,23 +11,25 @@ import { createJwtVerifier, type JwtVerifier } from './auth/jwt.js';
 import { systemClock, systemRandom } from './coherence/clock.js';
 import { createSourceLimiter } from './auth/source-limiter.js';
 import { createProxyTrust } from './auth/trusted-proxy.js';
+import type { Facts, Outcome } from './coherence/reader.js';
 import type { OpenSubscription } from './coherence/listener.js';
 import type { Config } from './config/config.js';
 import type { JwtConfig } from './config/jwt.js';
 import { close, createHttpServer, listen } from './http/server.js';
 import { createMetrics, type Metrics } from './ops/metrics.js';
 import type { Observation } from './ops/observation.js';
+import { createReadiness } from './ops/readiness.js';
 import type { GateStatus } from './ops/status.js';
 import { createSignIn } from './sign-in/sign-in.js';
 import { createPostgresCoherence } from './store/coherence.js';
-import { createFactReader } from './store/facts.js';
+import { createFactReader, type FactTypes } from './store/facts.js';
 import { createIdentityBinder } from './store/identities.js';
 import { createListenedWrites } from './store/listened-writes.js';
 
 /** See the head of the file. */
 export interface Gate {
   readonly metrics: Metrics;
-  status(): GateStatus;
+  status(): Promise<GateStatus>;
   /** Resolves with its URL when the auth port accepts connections. Rejects when it is taken. */
   listen(): Promise<string>;
   /** Begins to listen to Postgres. Until the first fence was heard, decisions are read from there. */
@@ -53,6 +56,16 @@ export interface Deciders {
  * or for as long as is configured. (A connection that still waits to be accepted when a port is closed is reset.)
  */
 const QUIET_MS = 500;
+
+/** Asked by proxies whose health checks reach no other port than the one they use. It tells the same as `/readyz` of the ops port. */
+const READINESS_PATH = '/readyz';
+/** No app has this host: whether a fact can be had does not depend on which rows there are. */
+const PROBE_HOST = 'readyz.invalid';
+
+function probeFacts(facts: Facts<FactTypes>): Outcome<true, FactTypes> {
+  const key = [PROBE_HOST];
+  return facts.get('app', key) === undefined ? { lacks: [{ subject: 'app', key }] } : { answer: true, strong: false };
+}
 
 function createVerifier(config: JwtConfig, observe: (observation: Observation) => void): JwtVerifier {
   const { keys } = config;
@@ -126,9 +139,33 @@ export function createGate(
     limiter,
     observe,
   });
+  const canDecide = createReadiness({
+    state: () => coherence.state,
+    probe: () => reader.read(probeFacts),
+    nowMs: () => performance.now(),
+    sleep: ms => sleep(ms, undefined, { ref: false }),
+  });
+  const answerReadiness = (response: ServerResponse): void => {
+    void canDecide().then(ready => {
+      const isTaken = ready && !isDraining;
+      response.writeHead(isTaken ? 200 : 503, { 'Cache-Control': 'no-store', 'Content-Length': 0 }).end();
+    });
+  };
+  const answerOther = (request: IncomingMessage, response: ServerResponse): void => {
+    if (request.url === READINESS_PATH) {
+      answerReadiness(response);
+    } else if (signIn === null) {
+      response.writeHead(404, { 'Content-Length': 0 }).end();
+    } else {
+      signIn.handle(request, response);
+    }
+  };
+  let isDraining = false;
   const server = createHttpServer(
     (request, response) => {
-      auth(request, response, signIn === null ? undefined : () => signIn.handle(request, response));
+      auth(request, response, () => {
+        answerOther(request, response);
+      });
     },
     {
       refused: refusal => {
@@ -143,7 +180,8 @@ export function createGate(
 
   return {
     metrics,
-    status: () => ({
+    status: async () => ({
+      canDecide: await canDecide(),
       state: coherence.state,
       problem: coherence.problem,
       watchProblems: Object.fromEntries(coherence.watchProblems),
@@ -164,6 +202,7 @@ export function createGate(
       signIn?.start();
     },
     async drain() {
+      isDraining = true;
       server.drain();
       const startedMs = performance.now();
       for (let now = startedMs; ; now = performance.now()) {

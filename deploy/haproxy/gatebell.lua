@@ -10,7 +10,10 @@ local PASSED = {
 local COPIED = { 'remote-user', 'remote-name', 'remote-email', 'remote-groups', 'x-gatebell-app', 'x-gatebell-role', 'cookie', 'authorization' }
 -- Headers of a refusal that the client gets.
 local TOLD = { 'x-gatebell-reason', 'www-authenticate', 'location', 'retry-after' }
-local REFUSALS = { [302] = true, [400] = true, [401] = true, [403] = true, [404] = true, [503] = true }
+local REFUSALS = {
+    [302] = true, [400] = true, [401] = true, [403] = true, [404] = true, [405] = true, [408] = true, [413] = true, [414] = true,
+    [431] = true, [503] = true,
+}
 -- Only the path says something: where it goes is the address that the action is given.
 local ASKED = 'http://gatebell/auth/haproxy'
 local TIMEOUT_MS = 12000

@@ -1,6 +1,6 @@
 /** HTTP servers with the limits that proxies need, and how they begin and end. */
 import { once } from 'node:events';
-import { Server, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { Server, type IncomingMessage, type RequestListener } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import {

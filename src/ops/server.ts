@@ -1,6 +1,6 @@
 /**
  * The ops listener, on a port of its own, for people, probes and Prometheus: `/livez` says that the process answers, `/readyz` that it
- * answers from proven memory. Nothing here tells a user, a token or a connection string.
+ * can decide. Nothing here tells a user, a token or a connection string.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { createSecretCheck } from '../auth/secret.js';
@@ -19,7 +19,7 @@ export interface OpsOptions {
 const INDEX = `Gatebell, ops listener
 
 /livez    this process answers
-/readyz   it answers from proven memory: LISTEN in place, and a fence within the lease
+/readyz   it can decide; whether from memory or from Postgres is in the body
 /status   the same and more, as JSON
 /metrics  for Prometheus
 `;
@@ -65,8 +65,8 @@ export function createOpsListener({ status, metrics, token, failed }: OpsOptions
     [
       '/readyz',
       async () => {
-        const { ready, state, problem, watchProblems } = await status();
-        const body = JSON.stringify({ ready, state, problem, watchProblems });
+        const { ready, fromMemory, state, problem, watchProblems } = await status();
+        const body = JSON.stringify({ ready, fromMemory, state, problem, watchProblems });
         return { status: ready ? 200 : 503, type: JSON_TYPE, body };
       },
     ],

@@ -12,6 +12,8 @@ export interface CacheStatus extends CacheStats {
 
 /** How one process is, or several together. */
 export interface GateStatus {
+  /** Whether it can answer requests now, from memory or from Postgres. */
+  readonly canDecide: boolean;
   readonly state: ListenerState;
   readonly problem: string | null;
   /** Subjects whose triggers are not in place, and what is wrong. */
@@ -26,7 +28,10 @@ export interface GateStatus {
 export interface Status extends GateStatus {
   readonly replica: string;
   readonly version: string;
+  /** Whether proxies should ask it: it can decide, and does not stop. */
   readonly ready: boolean;
+  /** Whether it answers from memory; if not, it reads Postgres for every decision. */
+  readonly fromMemory: boolean;
   readonly leaseMs: number;
   readonly uptimeSeconds: number;
   /** One for each worker that is up, in the order of their numbers; none if there are no workers. */
@@ -45,6 +50,7 @@ export function joinStatus(all: readonly GateStatus[]): GateStatus {
   const subjects = [...new Set(all.flatMap(one => one.caches.map(({ subject }) => subject)))];
   const audited = [...new Set(all.flatMap(one => one.audits.map(({ subject }) => subject)))];
   return {
+    canDecide: all.length > 0 && all.every(one => one.canDecide),
     state: worst,
     problem: all.find(one => one.problem !== null)?.problem ?? (all.length === 0 ? 'no worker is up' : null),
     watchProblems: Object.assign({}, ...all.map(one => one.watchProblems)) as Record<string, string>,

@@ -28,7 +28,7 @@ export function runWorker(config: Config, log: (observation: Observation) => voi
 
   const answer = async (what: 'status' | 'metrics', question: number): Promise<void> => {
     if (what === 'status') {
-      port.send({ type: 'status', question, status: gate.status() });
+      port.send({ type: 'status', question, status: await gate.status() });
     } else {
       const metrics = await gate.metrics.collect();
       port.send({ type: 'metrics', question, metrics });

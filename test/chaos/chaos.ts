@@ -59,14 +59,14 @@ const LOG_AFTER_MS = 500;
 /** The default of a replica. */
 const POOL_MAX = 4;
 
-/** Resolves when the replica says that it is ready and answers about everybody. */
+/** Resolves when the replica says that it answers from memory and answers about everybody. */
 async function recovered(member: Member, agent: Agent, deadlineMs: number, signal: AbortSignal): Promise<void> {
   let problem = '';
   while (performance.now() < deadlineMs) {
     try {
       const ready = await member.process.get('/readyz');
       const answers =
-        ready.status === 200
+        ready.status === 200 && ready.body.includes('"fromMemory":true')
           ? await Promise.all(
               PEOPLE.flatMap(person =>
                 (Object.keys(ROUTES) as Route[]).map(route => ask(member, person, route, agent)),

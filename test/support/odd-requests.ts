@@ -144,7 +144,7 @@ export function oddRequests({ target, host, lines = '' }: OrdinaryRequest): OddR
     'Cookie: \x01',
     'Authorization: Bearer \x02',
   ]) {
-    add(`header line ${JSON.stringify(line)}`, head('GET', `${close}${line}\r\n`));
+    add(`header line ${JSON.stringify(line)}`, head('GET', `${close}${line}\r\n`), { ends: true });
   }
   add('line feeds alone', head('GET').replaceAll('\r\n', '\n'));
   add('carriage returns alone', head('GET').replaceAll('\r\n', '\r'), { ends: true });

@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: [],
   auth: ['http', 'store', 'coherence'],
   'sign-in': ['auth', 'http', 'store', 'coherence'],
-  ops: ['sign-in', 'auth', 'store', 'coherence'],
+  ops: ['sign-in', 'auth', 'http', 'store', 'coherence'],
   dev: ['auth'],
   workers: ['coherence', 'config', 'gate.ts', 'ops', 'store'],
   commands: ['auth', 'coherence', 'config', 'daemon.ts', 'dev', 'errors.ts', 'ops', 'store', 'workers'],

@@ -11,6 +11,7 @@ import { nginxDialect } from '../../src/auth/dialect-nginx.js';
 import { forwardDialect } from '../../src/auth/dialect-forward.js';
 import { createReplySender } from '../../src/auth/reply.js';
 import { CONFIG_VARIABLES, readConfig } from '../../src/config/config.js';
+import { HEADERS_BYTES_MAX } from '../../src/http/server.js';
 
 interface Service {
   readonly image?: string;
@@ -762,5 +763,51 @@ describe('Prometheus', () => {
     'gatebell_fence_rtt_seconds_bucket',
   ])('an alert watches %s', name => {
     expect(rules.some(rule => seriesNames(rule.expr).includes(name))).toBe(true);
+  });
+});
+
+describe('no request of a client can take a replica away', () => {
+  /** A file without its comments. */
+  const settings = (name: string): string =>
+    readFileSync(fileURLToPath(new URL(`../../deploy/${name}`, import.meta.url)), 'utf8')
+      .replaceAll(/^\s*#.*$/gm, '')
+      .replaceAll(/\s#\s.*$/gm, '');
+
+  test.each([
+    ['caddy/Caddyfile', /fail_duration|max_fails|unhealthy_|health_port/],
+    ['haproxy/haproxy.cfg', /observe|on-error|error-limit|mark-down/],
+    ['nginx/gatebell.conf', /proxy_next_upstream .*(?:http_|invalid_header|non_idempotent)/],
+    ['traefik/dynamic.yml', /passiveHealthCheck|circuitBreaker/],
+    ['envoy/envoy.yaml', /enforcing_\w+: [1-9]|consecutive_(?:5xx|gateway_failure): [1-9]/],
+  ])('%s counts no statuses and no broken requests against one', (name, counting) => {
+    expect(settings(name)).not.toMatch(counting);
+  });
+
+  test.each([
+    ['caddy/Caddyfile', /health_uri \/readyz/g, 2],
+    ['haproxy/haproxy.cfg', /httpchk GET \/readyz/g, 1],
+    ['traefik/dynamic.yml', /path: \/readyz/g, 2],
+    ['envoy/envoy.yaml', /path: \/readyz/g, 1],
+  ])('%s checks whether it is ready instead', (name, check, times) => {
+    expect(settings(name).match(check)).toHaveLength(times);
+  });
+
+  test('the gate takes more than a proxy accepts: the question repeats the URL and adds headers', () => {
+    const KB = 1_024;
+    const numberIn = (name: string, pattern: RegExp): number => Number(pattern.exec(settings(name))?.[1]);
+    const nginxLines = /large_client_header_buffers (\d+) (\d+)k/.exec(settings('nginx/gatebell.conf'));
+    const lineBytes = Number(nginxLines?.[2]) * KB;
+    const limits = {
+      nginx: Number(nginxLines?.[1]) * lineBytes + lineBytes,
+      HAProxy:
+        numberIn('haproxy/haproxy.cfg', /req\.hdrs,length gt (\d+)/) +
+        numberIn('haproxy/haproxy.cfg', /url,length gt (\d+)/),
+      Envoy: numberIn('envoy/envoy.yaml', /max_request_headers_kb: (\d+)/) * KB,
+    };
+    const ROOM = 4 * KB;
+    for (const [name, bytes] of Object.entries(limits)) {
+      expect(bytes + ROOM, name).toBeLessThanOrEqual(HEADERS_BYTES_MAX);
+    }
+    expect(numberIn('haproxy/haproxy.cfg', /tune\.bufsize (\d+)/)).toBeGreaterThanOrEqual(limits.HAProxy + ROOM);
   });
 });

@@ -3,6 +3,7 @@
  * another says how it went, in a word or a status; that goes into the table, and CI fails when it changes.
  */
 import { FAULTS } from './faults.js';
+import { ODD_CLIENTS_BEHAVIOURS } from './odd-clients.js';
 import { OPEN_CONNECTIONS } from './open-connections.js';
 import { REQUESTS } from './requests.js';
 import { SPOOFS } from './spoofs.js';
@@ -22,5 +23,6 @@ export const BEHAVIOURS: readonly Behaviour[] = [
   ...SPOOFS,
   ...UPGRADES,
   ...OPEN_CONNECTIONS,
+  ...ODD_CLIENTS_BEHAVIOURS,
   ...FAULTS,
 ];

@@ -34,12 +34,15 @@ const handler = createAuthHandler({
     }
   },
 });
-const server = createHttpServer((request, response) => {
-  requests += 1;
-  // What the facts note of themselves would grow for ever.
-  facts.asked.length = 0;
-  handler(request, response);
-}, { limits: SENDING });
+const server = createHttpServer(
+  (request, response) => {
+    requests += 1;
+    // What the facts note of themselves would grow for ever.
+    facts.asked.length = 0;
+    handler(request, response);
+  },
+  { limits: SENDING },
+);
 
 const say = (message: TargetMessage): void => void process.send?.(message);
 const connectionsOf = (): Promise<number> =>

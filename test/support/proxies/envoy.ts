@@ -57,6 +57,7 @@ interface ConnectionManager {
   readonly merge_slashes: boolean;
   readonly path_with_escaped_slashes_action: string;
   readonly common_http_protocol_options: { readonly headers_with_underscores_action: string };
+  readonly max_request_headers_kb: number;
   readonly upgrade_configs: readonly { readonly upgrade_type: string }[];
   readonly http_filters: readonly { readonly name: string; readonly typed_config: unknown }[];
 }
@@ -77,8 +78,6 @@ interface Bootstrap {
 }
 
 const STATUS_CODES: Readonly<Record<string, number>> = { Forbidden: 403, ServiceUnavailable: 503 };
-/** Kilobytes of headers that Envoy takes by default. */
-const HEADERS_KIB = 60;
 
 const nameMatcher = ({ patterns }: Patterns, defaults: readonly string[] = []): ((name: string) => boolean) => {
   const names = new Set([...patterns.map(({ exact }) => exact), ...defaults]);
@@ -295,7 +294,7 @@ export const envoy: TestProxy = {
       return null;
     };
 
-    return startPlainServer(0, { maxHeaderSize: HEADERS_KIB * 1_024 }, async exchange => {
+    return startPlainServer(0, { maxHeaderSize: manager.max_request_headers_kb * 1_024 }, async exchange => {
       const { message } = exchange;
       const decoded = decode(message, message.socket.remoteAddress ?? '', manager);
       if (typeof decoded === 'number') {

@@ -9,7 +9,14 @@ let url: string;
 let status: () => Promise<Status>;
 let failures: unknown[];
 
-const READY = { ready: true, state: 'live', problem: null, watchProblems: {}, replica: 'test' } as unknown as Status;
+const READY = {
+  ready: true,
+  fromMemory: true,
+  state: 'live',
+  problem: null,
+  watchProblems: {},
+  replica: 'test',
+} as unknown as Status;
 
 async function start(token: string | null): Promise<void> {
   const listener = createOpsListener({
@@ -45,7 +52,7 @@ describe('pages', () => {
     [
       '/readyz',
       'application/json; charset=utf-8',
-      /^\{"ready":true,"state":"live","problem":null,"watchProblems":\{\}\}$/,
+      /^\{"ready":true,"fromMemory":true,"state":"live","problem":null,"watchProblems":\{\}\}$/,
     ],
     ['/status', 'application/json; charset=utf-8', /"replica":"test"/],
     ['/metrics', 'text/plain; version=0.0.4', /^# été\n$/],

@@ -5,6 +5,7 @@ import { joinStatus, type GateStatus } from '../../../src/ops/status.js';
 const CACHE = { subject: 'user', entries: 2, absences: 1, hits: 10, absentHits: 3, misses: 4, unproven: 5 };
 const AUDIT = { subject: 'user', facts: 7, stale: 0, staleAgeMs: 0 };
 const LIVE: GateStatus = {
+  canDecide: true,
   state: 'live',
   problem: null,
   watchProblems: {},
@@ -16,6 +17,7 @@ const LIVE: GateStatus = {
 
 test('nobody is down, and serves nothing', () => {
   expect(joinStatus([])).toEqual({
+    canDecide: false,
     state: 'down',
     problem: 'no worker is up',
     watchProblems: {},
@@ -38,6 +40,7 @@ test('of several the worst state and the greatest staleness are told, and the su
     audits: [{ ...AUDIT, stale: 1, staleAgeMs: 50 }],
   };
   expect(joinStatus([LIVE, other])).toEqual({
+    canDecide: true,
     state: 'live',
     problem: null,
     watchProblems: { grant: 'the table was dropped' },
@@ -48,4 +51,5 @@ test('of several the worst state and the greatest staleness are told, and the su
   });
   const unproven: GateStatus = { ...LIVE, state: 'unproven', problem: 'late', stalenessBoundMs: null };
   expect(joinStatus([LIVE, unproven])).toMatchObject({ state: 'unproven', problem: 'late', stalenessBoundMs: null });
+  expect(joinStatus([LIVE, { ...LIVE, canDecide: false }]).canDecide).toBe(false);
 });
