@@ -17,7 +17,7 @@ export const haproxy: TestProxy = {
   async start({ gates, app, ...switches }) {
     const port = await freePort();
     const addresses = REPLICAS.map((number, index) => {
-      const { auth, ops } = gates[index % gates.length]!;
+      const { auth, ops } = gates[Math.min(index, gates.length - 1)]!;
       return { [`GATE_${number}`]: auth, [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
     });
     return startProxy(port, async scratch => {
