@@ -394,6 +394,32 @@ begin atomic
   select relation from tree;
 end;
 
+-- Which rows of the catalogs say how values of these types are printed: those of the types, and of all that they are made of.
+create function gatebell.types_fingerprint(types regtype[]) returns text
+  language sql stable
+begin atomic
+  with recursive used (type) as (
+    select s.type::oid from pg_catalog.unnest(types) as s (type) where s.type::oid >= 16384
+    union
+    select part.type
+    from used u
+    join pg_catalog.pg_type t on t.oid = u.type
+    cross join lateral (
+      values (t.typbasetype), (t.typelem)
+      union all select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      union all select r.rngsubtype from pg_catalog.pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+    ) as part (type)
+    where part.type >= 16384
+  )
+  select pg_catalog.string_agg(pg_catalog.concat_ws(':', t.oid, t.xmin,
+    (select pg_catalog.string_agg(e.oid || '.' || e.xmin::text, ';' order by e.oid) from pg_catalog.pg_enum e where e.enumtypid = t.oid),
+    (select pg_catalog.string_agg(a.attnum || '.' || a.xmin::text, ';' order by a.attnum) from pg_catalog.pg_attribute a
+      where a.attrelid = t.typrelid and a.attnum > 0),
+    (select pg_catalog.concat_ws('.', k.oid, k.xmin, f.xmin) from pg_catalog.pg_cast k left join pg_catalog.pg_proc f on f.oid = k.castfunc
+      where k.castsource = t.oid and k.casttarget = 'text'::pg_catalog.regtype)), ',' order by t.oid)
+  from used u join pg_catalog.pg_type t on t.oid = u.type;
+end;
+
 -- What a table is called, with its schema, whatever the search_path.
 create function gatebell.qualified_name(relation oid) returns text
   language sql stable
@@ -439,6 +465,7 @@ declare
   kind "char";
   missing text;
   virtual text;
+  renaming text;
   repeated text;
   relative regclass;
   watch_id bigint;
@@ -482,6 +509,14 @@ begin
   if virtual is not null then
     raise exception 'gatebell.watch: column % of % is generated and virtual', virtual, target
       using errcode = 'feature_not_supported', hint = 'Watch the columns that it is computed from, or make it STORED.';
+  end if;
+  select string_agg(quote_literal(s.name), ', ') into renaming
+  from gatebell.key_types(target, key_columns || watched_columns) s
+  join pg_type t on t.oid = s.type
+  where t.typnamespace = 'pg_catalog'::regnamespace and t.typname ~ '^_?(reg|aclitem)';
+  if renaming is not null then
+    raise exception 'gatebell.watch: column % of % holds names of other objects', renaming, target
+      using errcode = 'feature_not_supported', hint = 'Its text changes when such an object is renamed, and no trigger tells. Keep an oid or the text.';
   end if;
   select c.name into repeated from unnest(key_columns) as c (name) group by c.name having count(*) > 1 limit 1;
   if repeated is not null then
@@ -579,7 +614,7 @@ comment on function gatebell.watch(regclass, text, text[], text[]) is
   'Signals the subject whenever a row''s key columns or watched columns change, by whatever means. Calling it again replaces the triggers: do so after a partition was added or a column renamed.';
 
 -- Read with every fence, so its cost counts: one pass over the relations of each table. Each LIMIT 1 makes a look-up by an index,
--- however many tables and functions the database has.
+-- however many tables and functions the database has. What is seldom there (types of one's own, row level security) is read where it is there.
 create view gatebell.watched as
 select
   w.target,
@@ -590,19 +625,26 @@ select
     when c.oid is null then 'the table was dropped'
     when pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) <> w.target_name
       then 'the table was renamed or moved, it was ' || w.target_name
+    when c.relkind not in ('r', 'p') then 'it is not a table any more'
     when p.oid is null then 'the trigger function is missing'
     when pg_catalog.md5(p.prosrc || p.proconfig::text) is distinct from w.function_md5 then 'the trigger function is not current'
     when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0 then 'the triggers signal on another channel'
     when columns.found <> pg_catalog.cardinality(w.source_columns)
       then 'a watched column was dropped or renamed, or has another type'
+    when columns.with_virtual then 'a watched column is generated and virtual: triggers do not see its value'
+    when policies.deciding then 'row level security applies to this role, and what its policies read is not signalled'
     when relations.with_foreign then 'a foreign table was added to it'
     else relations.problem
   end as problem,
-  -- Changes whenever a trigger, its function, the table, a partition or a watched column was replaced, dropped, disabled, enabled,
-  -- renamed, attached, detached or rewritten, even and again within a second: whatever may change facts without a signal.
-  pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin, n.xmin, columns.fingerprint, relations.fingerprint)) as fingerprint
+  -- Changes whenever something was touched that may change facts without a signal: a trigger, its function, the table, its schema, a
+  -- partition, a watched column, the labels or attributes of its type, a policy; even when all is as before in the end, and again
+  -- within a second. For each change of a row of a catalog leaves the number of its transaction in xmin.
+  pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin, n.xmin, columns.fingerprint, types.fingerprint, policies.fingerprint,
+    relations.fingerprint)) as fingerprint
 from gatebell.watches w
-left join lateral (select c.oid, c.relname, c.relnamespace from pg_catalog.pg_class c where c.oid = w.target limit 1) as c on true
+left join lateral (
+  select c.oid, c.relname, c.relnamespace, c.relkind, c.relrowsecurity from pg_catalog.pg_class c where c.oid = w.target limit 1
+) as c on true
 left join lateral (select n.nspname, n.xmin from pg_catalog.pg_namespace n where n.oid = c.relnamespace limit 1) as n on true
 left join lateral (
   select p.oid, p.xmin, p.prosrc, p.proconfig
@@ -612,11 +654,31 @@ left join lateral (
   limit 1
 ) as p on true
 cross join lateral (
-  select pg_catalog.count(*) as found, pg_catalog.string_agg(a.attname || ':' || a.xmin::text, ',' order by a.attnum) as fingerprint
+  select pg_catalog.count(*) as found, pg_catalog.bool_or(a.attgenerated = 'v') as with_virtual,
+    pg_catalog.string_agg(a.attname || ':' || a.xmin::text, ',' order by a.attnum) as fingerprint
   from rows from (pg_catalog.unnest(w.source_columns), pg_catalog.unnest(w.source_types)) as s (name, type)
   join pg_catalog.pg_attribute a
     on a.attrelid = w.target and a.attname = s.name::pg_catalog.name and a.atttypid = s.type and a.attnum > 0 and not a.attisdropped
 ) as columns
+-- A label of an enum that is renamed, or an attribute that a row type gains, changes the text of values that no statement has written.
+-- Types below 16384 are Postgres' own.
+cross join lateral (
+  select case when exists (select from pg_catalog.unnest(w.source_types) as s (type) where s.type::oid >= 16384)
+    then gatebell.types_fingerprint(w.source_types) end as fingerprint
+) as types
+-- Policies show and hide rows. One that is not constant reads what nobody watches: other columns, other tables, settings of the session.
+cross join lateral (
+  select
+    c.relrowsecurity and (
+      select pg_catalog.row_security_active(c.oid) and pg_catalog.bool_or(pg_catalog.pg_get_expr(y.polqual, y.polrelid) <> 'true')
+      from pg_catalog.pg_policy y where y.polrelid = c.oid and y.polcmd in ('r', '*')
+    ) as deciding,
+    case when c.relrowsecurity then (
+      select pg_catalog.concat_ws(',', pg_catalog.row_security_active(c.oid), pg_catalog.string_agg(pg_catalog.concat_ws(':', y.oid, y.xmin,
+        (select pg_catalog.bool_or(role = 0 or pg_catalog.pg_has_role(role, 'usage')) from pg_catalog.unnest(y.polroles) as role)), ',' order by y.oid))
+      from pg_catalog.pg_policy y where y.polrelid = c.oid
+    ) end as fingerprint
+) as policies
 cross join lateral (
   select
     pg_catalog.bool_or(r.relkind = 'f') as with_foreign,
@@ -625,9 +687,14 @@ cross join lateral (
       when t.tgenabled::text <> e.enabled then 'not enabled as it must be'
       when t.tgtype <> e.type or t.tgqual is not null or t.tgattr::text <> '' then 'not current'
     end) as problem,
-    pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.xmin, t.oid, t.xmin, t.tgenabled), ',' order by r.oid, t.oid) as fingerprint
+    pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.xmin, r.parents, t.oid, t.xmin, t.tgenabled), ',' order by r.oid, t.oid) as fingerprint
   from gatebell.relation_tree(w.target) as tree (relation)
-  cross join lateral (select c.oid, c.relkind, c.xmin from pg_catalog.pg_class c where c.oid = tree.relation limit 1) as r
+  cross join lateral (
+    select c.oid, c.relkind, c.xmin,
+      -- Also says that DETACH ... CONCURRENTLY has begun: from then on its rows are not seen through the parent, finished or not.
+      (select pg_catalog.string_agg(i.xmin::text, ';' order by i.inhparent) from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as parents
+    from pg_catalog.pg_class c where c.oid = tree.relation limit 1
+  ) as r
   -- tgtype: the row's 1, insert 4, delete 8, update 16, truncate 32; all of them AFTER.
   left join lateral (
     select ('gatebell_' || w.subject || '_' || v.event)::pg_catalog.name as name, v.enabled, v.type
@@ -638,6 +705,49 @@ cross join lateral (
 ) as relations;
 
 comment on view gatebell.watched is 'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
+
+-- A fingerprint tells that the triggers are as they should be, and when they were touched. It does not tell what a transaction did that had
+-- begun to write before: CREATE OR REPLACE FUNCTION waits for nobody, so one that wrote while another function was there may commit later,
+-- and nothing signals it. So a replica trusts a table whose fingerprint is new to it once the transactions have ended that this function
+-- names, and loads everything after that. Those that come later do not matter: a backend that locks a table first
+-- learns what was changed in the catalogs. A lock that it has already teaches it nothing, and that one is listed here. So are prepared
+-- transactions; they keep their name.
+--
+-- The backend that changed a catalog tells the others only after its commit can be seen, and before it gives its locks up, that of its own
+-- transaction number included. While any transaction is in between, nobody knows yet what writers see: null, ask again.
+--
+-- seen: the snapshot in which the fingerprint was read.
+create function gatebell.open_writers(target regclass, seen pg_snapshot) returns text[]
+  language plpgsql volatile
+  set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  next constant bigint := pg_snapshot_xmax(seen)::text::bigint & 4294967295;
+  running constant bigint[] := array(select x::text::bigint & 4294967295 from pg_snapshot_xip(seen) as x);
+begin
+  -- Numbers of transactions go round at 2^32. Numbers of subtransactions are in no snapshot, but whoever holds one holds that of the whole.
+  if exists (
+    select from pg_locks l
+    where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
+    group by l.virtualtransaction
+    having bool_and(((next - l.transactionid::text::bigint) & 4294967295) between 1 and 2147483647
+      and l.transactionid::text::bigint <> all (running)))
+  then
+    return null;
+  end if;
+  -- A statement of its own: it looks after the first has.
+  return array(
+    select distinct l.virtualtransaction
+    from pg_locks l
+    join pg_database d on d.oid = l.database
+    where d.datname = current_database() and l.locktype = 'relation' and l.granted
+      and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      and l.relation in (select gatebell.relation_tree(target)));
+end
+$function$;
+
+comment on function gatebell.open_writers(regclass, pg_snapshot) is
+  'The open transactions that may have written to the table, or a partition of it, by their virtualtransaction in pg_locks; null: not known at this moment.';
 
 create function gatebell.set_channel(name text) returns void
   language plpgsql

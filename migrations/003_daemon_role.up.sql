@@ -25,6 +25,8 @@ begin atomic
     ('gatebell_daemon', 'function', 'schema_version', null, '{EXECUTE}'),
     ('gatebell_daemon', 'function', 'channel', null, '{EXECUTE}'),
     ('gatebell_daemon', 'function', 'relation_tree', null, '{EXECUTE}'),
+    ('gatebell_daemon', 'function', 'types_fingerprint', null, '{EXECUTE}'),
+    ('gatebell_daemon', 'function', 'open_writers', null, '{EXECUTE}'),
     ('gatebell_daemon', 'function', 'fence', null, '{EXECUTE}'),
     ('gatebell_daemon', 'table', 'fence_key', null, '{SELECT}'),
     ('gatebell_daemon', 'sequence', 'fence_number', null, '{SELECT,USAGE}'),

@@ -95,9 +95,14 @@ export interface FenceReceipt {
 
 /**
  * Asks from the pool for the newest fence, and has one sent, unless there is a newer one than `unlessAfter` already; null: in any case.
- * Looks for a backend on the way; null: a fence has come back on this connection, so it is known. Rejects when it cannot, within bounded time.
+ * Looks for a backend on the way; null: a fence has come back on this connection, so it is known. Reads the open writers of the tables whose
+ * fingerprints are not among `trusted` (default: of all). Rejects when it cannot, within bounded time.
  */
-export type AskFence = (unlessAfter: number | null, listener: ListeningBackend | null) => Promise<FenceReceipt>;
+export type AskFence = (
+  unlessAfter: number | null,
+  listener: ListeningBackend | null,
+  trusted?: readonly string[],
+) => Promise<FenceReceipt>;
 
 /** A proven fence; null if it proved nothing. */
 export type FenceOutcome = { readonly sentAt: number; readonly epoch: number } | null;
@@ -442,7 +447,11 @@ export function createListener(deps: ListenerDeps): Listener {
     fence.askedMs = clock.now().monoMs;
     fence.againMs = fence.askedMs + pauseMs();
     try {
-      const receipt = await deps.askFence(unlessAfter, sender.proven ? null : (sender.subscription?.backend ?? null));
+      const receipt = await deps.askFence(
+        unlessAfter,
+        sender.proven ? null : (sender.subscription?.backend ?? null),
+        watches.trusted,
+      );
       sender.heard.learnKey(receipt.key);
       fence.receipt ??= receipt;
       fence.newest = receipt.newest;
@@ -524,7 +533,8 @@ export function createListener(deps: ListenerDeps): Listener {
   const proveOnAndOn = async (sender: Attempt): Promise<void> => {
     let hasFailed = false;
     while (sender.ended === null) {
-      const fence = waiting ?? createFence(hasFailed || !lease.isFresh(clock.now()));
+      const fence =
+        waiting ?? createFence(hasFailed || watches.againMs < times.fenceIntervalMs || !lease.isFresh(clock.now()));
       waiting = null;
       hasFailed = await awaitFence(sender, fence);
       if (sender.ended !== null) {
@@ -533,8 +543,8 @@ export function createListener(deps: ListenerDeps): Listener {
       if (hasFailed) {
         await sleep(clock, FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
       } else if (waiting === null) {
-        const dueInMs = fence.sent.monoMs + times.fenceIntervalMs - clock.now().monoMs;
-        pause = nap(clock, Math.max(0, dueInMs));
+        const dueMs = fence.sent.monoMs + Math.min(times.fenceIntervalMs, watches.againMs);
+        pause = nap(clock, Math.max(0, dueMs - clock.now().monoMs));
         await pause.over;
       }
       noteState();

@@ -121,7 +121,9 @@ const FENCE = `
     case when $2::integer is null then 'seen' else coalesce((
       select case when position($3::text in a.query) > 0 then 'seen' else 'unsure' end from pg_stat_get_activity($2) a
     ), 'absent') end as listener,
-    (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint)
+    (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint,
+       'writers', case when w.problem is not null or w.fingerprint = any ($4::text[]) then '{}'
+         else gatebell.open_writers(w.target, pg_current_snapshot()) end)
        order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
   from gatebell.origin o, gatebell.fence($1) f`;
 
@@ -293,8 +295,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       },
       isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
     },
-    async askFence(unlessAfter, listener) {
-      const values = [unlessAfter, listener?.processId ?? null, listener?.mark ?? null];
+    async askFence(unlessAfter, listener, trusted = []) {
+      const values = [unlessAfter, listener?.processId ?? null, listener?.mark ?? null, trusted];
       const prepared = isDirect && listener === null ? PREPARED_FENCE : null;
       const [row] = await onConnection(run => run<FenceRow>('fence', FENCE, values, prepared));
       if (row === undefined) {

@@ -308,9 +308,11 @@ test('the migration grants what a replica runs by name, also where functions are
   expect(functions.map(row => row['name'] as unknown)).toEqual([
     'gatebell.channel()',
     'gatebell.fence(bigint)',
+    'gatebell.open_writers(regclass,pg_snapshot)',
     'gatebell.privileges()',
     'gatebell.relation_tree(regclass)',
     'gatebell.schema_version()',
+    'gatebell.types_fingerprint(regtype[])',
   ]);
 
   await database.sql(`

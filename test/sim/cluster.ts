@@ -84,6 +84,8 @@ export class Cluster {
   readonly #triggers = new Map<Subject, { enabled: boolean; watched: boolean; fingerprint: number }>(
     SUBJECTS.map(subject => [subject, { enabled: true, watched: true, fingerprint: 1 }]),
   );
+  /** Transactions that have begun to write and have not ended, by name. */
+  readonly #writers = new Map<string, Subject>();
   readonly #commits: Commit[] = [];
   #servers = 0;
   #versions = 0;
@@ -201,6 +203,18 @@ export class Cluster {
     }
   }
 
+  /** Begins to write. Returns how it ends: whether it still can commit, for its server may be gone. */
+  openWriter(subject: Subject): () => boolean {
+    const server = this.primary;
+    const name = `writer ${this.nextVersion()}`;
+    this.#writers.set(name, subject);
+    this.#trace(() => `${name} begins to write ${subject}`);
+    return () => {
+      this.#writers.delete(name);
+      return server !== null && server === this.primary;
+    };
+  }
+
   /** A standby as of now, which falls behind from now on. */
   standby(): Server | null {
     return this.primary === null
@@ -284,7 +298,10 @@ export class Cluster {
 
   #watch(subject: Subject): WatchState[] {
     const { enabled, watched, fingerprint } = this.#triggers.get(subject)!;
-    return watched ? [{ subject, problem: enabled ? null : 'disabled', fingerprint: String(fingerprint) }] : [];
+    const writers = [...this.#writers].flatMap(([name, writes]) => (writes === subject ? [name] : []));
+    return watched
+      ? [{ subject, problem: enabled ? null : 'disabled', fingerprint: String(fingerprint), writers }]
+      : [];
   }
 
   #fact(server: Server, subject: Subject, key: Key): Fact | null {

@@ -360,6 +360,23 @@ export const slips = {
   },
 } satisfies Faults;
 
+/** A trigger function is replaced and put back; who wrote in between commits later, and nothing tells of it. */
+export const openWriters = {
+  writeUnsignalled: ({ timeline, dice, cluster, write }) => {
+    const subject = dice.pick(SUBJECTS);
+    cluster.disableTriggers(subject);
+    const end = cluster.openWriter(subject);
+    timeline.after(dice.between(0, dice.pick([5, 1_500])), () => {
+      cluster.repairTriggers(subject);
+      timeline.after(dice.between(0, 4_000), () => {
+        if (end()) {
+          write(subject, true);
+        }
+      });
+    });
+  },
+} satisfies Faults;
+
 /**
  * The wall clock is set back while the first fence of a connection is in flight, and soon after the machine is suspended for as long: a
  * proof from before the step would look fresh after it.

@@ -47,8 +47,8 @@ const wires = patch('test/sim/wires.ts');
 
 /** The first fence of an epoch forgets everything that was loaded before it, which hides most mistakes about epochs. */
 const FIRST_FENCE_KEEPS_LOADS = watches(
-  'filter(subject => !lease.trusts(subject))',
-  'filter(subject => fingerprints.size > 0 && !lease.trusts(subject))',
+  'filter(subject => !lease.trusts(subject) ||',
+  'filter(subject => before.size > 0 && !lease.trusts(subject) ||',
 );
 /** A subject has one batch in flight, so that there is one flight of a key. */
 const MANY_BATCHES = slots('inFlight ? null : depart();', 'depart();');
@@ -670,16 +670,48 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'touched-trigger',
     mistake: 'a trigger that was disabled and enabled goes unnoticed',
-    patches: [watches('unheard.has(subject) || before !== fingerprint', 'unheard.has(subject)')],
+    patches: [watches('!lease.trusts(subject) || wasTouched(subject)', '!lease.trusts(subject)')],
     profile: 'ddl',
     seed: 2,
     seeds: 20,
     expects: STALE,
   },
   {
+    name: 'open-writers',
+    mistake: 'triggers that were put back are trusted at once, though who wrote before has not committed',
+    patches: [watches('      if (left?.size === 0) {', '      if (left !== undefined) {')],
+    profile: 'writers',
+    seed: 1,
+    seeds: 20,
+    expects: STALE,
+  },
+  {
+    name: 'trusted-before-forgotten',
+    mistake: 'subjects are trusted again before all of them are forgotten',
+    patches: [watches('[...trusted].filter(subject => !unheard.includes(subject))', 'trusted')],
+    profile: 'writers',
+    seed: 47,
+    seeds: 150,
+    expects: STALE,
+  },
+  {
+    name: 'open-writers-of-an-epoch',
+    mistake: 'an epoch begins with trust in triggers, whoever has begun to write before',
+    patches: [
+      watches(
+        'before?.fingerprint === fingerprint ? remaining(before.left, writers) : writers;',
+        'before === undefined ? new Set<string>() : before.fingerprint === fingerprint ? remaining(before.left, writers) : writers;',
+      ),
+    ],
+    profile: 'writers',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
     name: 'disabled-trigger',
     mistake: 'a disabled trigger is trusted',
-    patches: [watches('        if (problem === null) {', '        if (problem !== undefined) {')],
+    patches: [watches('      if (problem !== null) {', '      if (problem === undefined) {')],
     profile: 'ddl',
     seed: 1,
     seeds: 20,

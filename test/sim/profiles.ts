@@ -7,6 +7,7 @@ import {
   lateEchoes,
   leftBehind,
   network,
+  openWriters,
   pauses,
   servers,
   slips,
@@ -116,6 +117,15 @@ export const PROFILES = {
   ddl: { ...usual, faults: [otherDdl], isUnbroken: true, isAvailable: true },
   /** Triggers are touched at the worst moment. */
   flickers: { ...usual, faults: [{ flickerWhileConnecting }], faultMeansMs: [800], writeMeansMs: [200, 800] },
+  /** Transactions that began to write while the triggers were others. */
+  writers: {
+    ...usual,
+    faults: [openWriters, { ...openWriters, cut, poolFails }],
+    faultMeansMs: [1_000, 3_000],
+    writeMeansMs: [200, 800],
+    // A transaction that nothing signals writes to one table.
+    rows: [1],
+  },
   hostile: { ...usual, faults: [hostile], isUnbroken: true },
   chaos: {
     ...usual,

@@ -11,6 +11,8 @@ export interface AskedFence {
   readonly message: object;
   /** The backend that was asked for. */
   readonly listener: ListeningBackend | null;
+  /** Fingerprints whose writers were not asked about. */
+  readonly trusted: readonly string[];
   /** The statement that asked for it returns. */
   confirm(receipt?: Partial<FenceReceipt>): void;
   fail(error: unknown): void;
@@ -51,7 +53,7 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
       channel: CHANNEL,
       queueUsage: 0,
       listener: 'seen',
-      watches: subjects.map(subject => ({ subject, problem: null, fingerprint: '1' })),
+      watches: subjects.map(subject => ({ subject, problem: null, fingerprint: '1', writers: [] })),
     },
     get newest() {
       const newest = asked.at(-1);
@@ -61,7 +63,7 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
       return newest;
     },
     sendElsewhere: () => fenceMessage(++number),
-    ask: (unlessAfter, listener) =>
+    ask: (unlessAfter, listener, trusted = []) =>
       new Promise((resolve, reject) => {
         const newest = number;
         const sent = unlessAfter === null || newest <= unlessAfter;
@@ -72,6 +74,7 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
           number,
           message: fenceMessage(number),
           listener,
+          trusted,
           confirm(receipt = {}) {
             resolve({ ...fences.receipt, newest, sent, ...receipt });
           },

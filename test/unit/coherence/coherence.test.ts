@@ -273,7 +273,7 @@ describe('what an operator sees', () => {
   test('is what is wrong with a watch, in the words of the database', async () => {
     fences.receipt = {
       ...fences.receipt,
-      watches: [{ subject: 'grant', problem: 'trigger is missing', fingerprint: '1' }],
+      watches: [{ subject: 'grant', problem: 'trigger is missing', fingerprint: '1', writers: [] }],
     };
     await goLive();
     expect([...coherence.watchProblems]).toEqual([['grant', 'trigger is missing']]);

@@ -1,5 +1,5 @@
 /** Trust in the triggers, which every fence reads again (P11). */
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { WatchState } from '../../../src/coherence/watches.js';
 import type { Signal } from '../../../src/coherence/signal.js';
 import { createListenerBench, RETRY_MS, type ListenerBench } from '../../support/listener-bench.js';
@@ -11,11 +11,12 @@ beforeEach(async () => {
   await bench.goLive();
 });
 
-const watch = (subject: string, fingerprint = '1', problem: string | null = null): WatchState => ({
-  subject,
-  fingerprint,
-  problem,
-});
+const watch = (
+  subject: string,
+  fingerprint = '1',
+  problem: string | null = null,
+  writers: readonly string[] | null = [],
+): WatchState => ({ subject, fingerprint, problem, writers });
 const serves = (subject: string): boolean => bench.lease.serves(subject, bench.clock.now());
 const everythingOf = (subject: string): Signal => ({ type: 'change', subject, keys: null });
 
@@ -124,4 +125,112 @@ test('reads nothing from a fence that proves nothing', async () => {
   await bench.prove({ watches: [] });
   expect(serves('grant')).toBe(true);
   expect(bench.listener.watchProblems.size).toBe(0);
+});
+
+describe('open writers', () => {
+  const waits = (): readonly string[] => [...bench.listener.watchProblems.values()];
+
+  test('a subject whose triggers were touched is trusted when those have ended that were writing then, and no later ones', async () => {
+    await bench.proveNext([watch('grant', '2', null, ['3/1', '4/1']), watch('user')]);
+    expect(['grant', 'user'].map(serves)).toEqual([false, true]);
+    expect(waits()).toEqual([
+      expect.stringMatching(/^waiting for writers: .*2; pg_locks.virtualtransaction 3\/1, 4\/1/),
+    ]);
+    await bench.proveNext([watch('grant', '2', null, ['4/1', '5/9']), watch('user')]);
+    expect(serves('grant')).toBe(false);
+    expect(await forgottenAt([watch('grant', '2', null, ['5/9', '6/1']), watch('user')])).toEqual([
+      everythingOf('grant'),
+    ]);
+    expect(serves('grant')).toBe(true);
+    expect(waits()).toEqual([]);
+  });
+
+  test('so is one that is seen for the first time in an epoch', async () => {
+    bench = createListenerBench();
+    bench.fences.receipt = { ...bench.fences.receipt, watches: [watch('grant', '1', null, ['3/1'])] };
+    await bench.goLive();
+    expect(serves('grant')).toBe(false);
+    await bench.proveNext([watch('grant')]);
+    expect(serves('grant')).toBe(true);
+  });
+
+  test('when it cannot be known who writes, the next fence asks again, and counts those whom it finds', async () => {
+    await bench.proveNext([watch('grant', '2', null, null), watch('user')]);
+    expect(serves('grant')).toBe(false);
+    await bench.proveNext([watch('grant', '2', null, ['3/1']), watch('user')]);
+    await bench.proveNext([watch('grant', '2', null, null), watch('user')]);
+    expect(serves('grant')).toBe(false);
+    await bench.proveNext([watch('grant', '2', null, ['4/1']), watch('user')]);
+    expect(serves('grant')).toBe(true);
+  });
+
+  test('triggers that are touched again while it waits are waited for anew', async () => {
+    await bench.proveNext([watch('grant', '2', null, ['3/1']), watch('user')]);
+    await bench.proveNext([watch('grant', '3', null, ['4/1']), watch('user')]);
+    expect(serves('grant')).toBe(false);
+    await bench.proveNext([watch('grant', '3', null, ['3/1']), watch('user')]);
+    expect(serves('grant')).toBe(true);
+  });
+
+  test('the writers of all tables of a subject count', async () => {
+    await bench.proveNext([watch('grant', '2', null, []), watch('grant', '2', null, ['3/1']), watch('user')]);
+    expect(serves('grant')).toBe(false);
+    await bench.proveNext([watch('grant', '2', null, null), watch('grant', '2', null, []), watch('user')]);
+    expect(serves('grant')).toBe(false);
+    await bench.proveNext([watch('grant', '2'), watch('grant', '2'), watch('user')]);
+    expect(serves('grant')).toBe(true);
+  });
+
+  test('are asked about only for tables that are not trusted', async () => {
+    await bench.proveNext([watch('grant', '2', null, ['3/1']), watch('user', '5')]);
+    await bench.proveNext([watch('grant', '2', null, ['3/1']), watch('user', '5')]);
+    expect(bench.fences.newest.trusted).toEqual(['5']);
+    await bench.proveNext([watch('grant', '2'), watch('user', '5')]);
+    await bench.proveNext([watch('grant', '2'), watch('user', '5')]);
+    expect(bench.fences.newest.trusted).toEqual(['2', '5']);
+  });
+
+  test('are told of only when they take long, and once', async () => {
+    for (let fence = 0; fence < 4; fence++) {
+      await bench.proveNext([watch('grant', '2', null, ['3/1', '4/1']), watch('user')]);
+      expect(waits()).toHaveLength(1);
+    }
+    expect(bench.log.of('watch_changed')).toEqual([]);
+    await bench.proveNext([watch('grant', '2', null, ['3/1', '4/1']), watch('user')]);
+    await bench.proveNext([watch('grant', '2', null, ['4/1']), watch('user')]);
+    await bench.proveNext([watch('grant', '2'), watch('user')]);
+    expect(bench.log.of('watch_changed').map(({ problem }) => problem)).toEqual([
+      expect.stringContaining('waiting for writers'),
+      null,
+    ]);
+  });
+
+  test('of a watch that was broken leave no gap in which it is said to be well', async () => {
+    await bench.proveNext([watch('grant', '2', 'trigger is missing'), watch('user')]);
+    await bench.proveNext([watch('grant', '3', null, ['3/1']), watch('user')]);
+    await bench.proveNext([watch('grant', '3'), watch('user')]);
+    expect(bench.log.of('watch_changed').map(({ problem }) => problem)).toEqual([
+      'trigger is missing',
+      expect.stringContaining('waiting for writers'),
+      null,
+    ]);
+  });
+
+  test('make the next fences come sooner, and then no sooner than usual', async () => {
+    const askedAfter = async (ms: number): Promise<number> => {
+      const before = bench.fences.asked.length;
+      await bench.clock.advance(ms);
+      return bench.fences.asked.length - before;
+    };
+    const waiting = { watches: [watch('grant', '2', null, ['3/1']), watch('user')] };
+    await bench.proveNext(waiting.watches);
+    for (const ms of [25, 50, 100, 200, 400, 800]) {
+      expect(await askedAfter(ms - 1)).toBe(0);
+      expect(await askedAfter(1)).toBe(1);
+      expect(bench.fences.newest.unlessAfter).toBeNull();
+      await bench.prove(waiting);
+    }
+    expect(await askedAfter(999)).toBe(0);
+    expect(await askedAfter(1)).toBe(1);
+  });
 });

@@ -1,0 +1,324 @@
+/**
+ * A transaction that began to write before the triggers were as they are now may commit without a signal. Until all of those have ended a
+ * replica answers from Postgres (P11). There are no audits here.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type pg from 'pg';
+import type { CoherentCache } from '../../src/coherence/coherence.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { createInsideCoherence, type InsideCoherence } from '../support/inside.js';
+
+let database: TestDatabase;
+let inside: InsideCoherence;
+let cache: CoherentCache<string>;
+let writer: pg.Client;
+let other: pg.Client;
+
+function createReplica(): void {
+  inside = createInsideCoherence({
+    connectionString: database.url,
+    leaseMs: 2_000,
+    fenceIntervalMs: 50,
+    auditIntervalMs: 0,
+  });
+  cache = inside.coherence.coherentCache({
+    subject: 't',
+    load: {
+      text: 'select t.id::text, t.v from s.t where t.id = any ($1::text[]::integer[])',
+      key: row => [String(row['id'])],
+      value: row => String(row['v']),
+    },
+  });
+}
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  writer = await database.connect();
+  other = await database.connect();
+});
+
+afterAll(() => database.drop());
+
+beforeEach(async () => {
+  await database.sql(`
+    drop schema if exists s cascade; create schema s;
+    delete from gatebell.watches where not target::text like 'gatebell.%';
+    create table s.t (id integer, v text) partition by range (id);
+    create table s.low partition of s.t for values from (0) to (10);
+    create table s.unwatched (id integer);
+    insert into s.t values (1, 'old'), (2, 'two');
+    select gatebell.watch('s.t', 't', '{id}', '{v}')`);
+  createReplica();
+});
+
+afterEach(async () => {
+  await writer.query('rollback');
+  await other.query('rollback');
+  await inside.coherence.stop();
+});
+
+const fenced = (): Promise<unknown> => inside.seen('fence_proven', 2);
+const waits = (): boolean => inside.coherence.watchProblems.get('t')?.startsWith('waiting for writers') === true;
+
+/** The value, and whether it came from memory. */
+async function serve(): Promise<{ readonly value: string | null; readonly fromMemory: boolean }> {
+  const before = inside.queries('load_t');
+  const value = await cache.get(['1']);
+  return { value, fromMemory: inside.queries('load_t') === before };
+}
+
+async function start(): Promise<void> {
+  const live = inside.seen('fence_proven');
+  inside.coherence.start();
+  await live;
+}
+
+async function warm(value: string): Promise<void> {
+  while (inside.coherence.watchProblems.size > 0) {
+    await inside.seen('fence_proven');
+  }
+  await cache.get(['1']);
+  expect(await serve()).toEqual({ value, fromMemory: true });
+}
+
+/** Runs `during` while the trigger function does nothing. */
+async function withoutSignals(during: () => Promise<unknown>): Promise<void> {
+  const [row] = await database.sql(`
+    select p.proname::text as name, pg_get_functiondef(p.oid) as definition
+    from gatebell.watches w join pg_proc p on p.proname = 'signal_' || w.id where w.subject = 't'`);
+  await database.sql(
+    `create or replace function gatebell.${String(row!['name'])}() returns trigger language plpgsql as 'begin return null; end'`,
+  );
+  await during();
+  await database.sql(String(row!['definition']));
+  // The text of it is what it was, so its digest is, too.
+  await expect(database.sql(`select problem from gatebell.watched where subject = 't'`)).resolves.toEqual([
+    { problem: null },
+  ]);
+}
+
+const WRITES = [
+  { by: 'an update', write: `update s.t set v = 'new' where id = 1` },
+  { by: 'an update of the partition alone', write: `update s.low set v = 'new' where id = 1` },
+  { by: 'a subtransaction', write: `savepoint a; update s.t set v = 'new' where id = 1; release a` },
+  { by: 'a delete and an insert', write: `delete from s.t where id = 1; insert into s.t values (1, 'new')` },
+];
+
+describe.each(WRITES)('what $by wrote while another trigger function was there', ({ write }) => {
+  test('is served when it commits, and not what it replaced', async () => {
+    await start();
+    await warm('old');
+    await withoutSignals(() => writer.query(`begin; ${write}`));
+    await fenced();
+    await serve();
+    expect(await serve()).toEqual({ value: 'old', fromMemory: false });
+    expect(waits()).toBe(true);
+    await writer.query('commit');
+    await warm('new');
+  });
+
+  test('is served by a replica that was started before it committed', async () => {
+    await withoutSignals(() => writer.query(`begin; ${write}`));
+    await start();
+    await serve();
+    expect(await serve()).toEqual({ value: 'old', fromMemory: false });
+    expect(waits()).toBe(true);
+    await writer.query('commit');
+    await warm('new');
+  });
+
+  test('is served when it was prepared meanwhile, and is committed by somebody else', async () => {
+    await withoutSignals(() => writer.query(`begin; ${write}`));
+    await start();
+    await writer.query(`prepare transaction 'a'`);
+    await fenced();
+    expect(await serve()).toEqual({ value: 'old', fromMemory: false });
+    expect(waits()).toBe(true);
+    await database.sql(`commit prepared 'a'`);
+    await warm('new');
+  });
+
+  test('is served when it had been prepared before', async () => {
+    await withoutSignals(() => writer.query(`begin; ${write}; prepare transaction 'a'`));
+    await start();
+    expect(await serve()).toEqual({ value: 'old', fromMemory: false });
+    await database.sql(`commit prepared 'a'`);
+    await warm('new');
+  });
+
+  test('does not count when it is rolled back', async () => {
+    await withoutSignals(() => writer.query(`begin; ${write}`));
+    await start();
+    expect(waits()).toBe(true);
+    await writer.query('rollback');
+    await warm('old');
+  });
+});
+
+test('a writer that began before the function was replaced uses the one that it knows, and is waited for as well', async () => {
+  await start();
+  await warm('old');
+  await withoutSignals(async () => {
+    await writer.query(`begin; update s.t set v = 'x' where id = 2`);
+  });
+  // It has its lock, so it learns nothing of what was put back.
+  await writer.query(`update s.t set v = 'new' where id = 1`);
+  await fenced();
+  await serve();
+  expect(await serve()).toEqual({ value: 'old', fromMemory: false });
+  await writer.query('commit');
+  await warm('new');
+});
+
+test('an enum label that is renamed while somebody writes: the signal names the old label, the load the new one', async () => {
+  await database.sql(`
+    create type s.mood as enum ('low', 'high');
+    create table s.m (mood s.mood primary key, v text);
+    insert into s.m values ('low', 'old');
+    select gatebell.watch('s.m', 'm', '{mood}', '{v}')`);
+  const moods = inside.coherence.coherentCache({
+    subject: 'm',
+    load: {
+      text: 'select m.mood::text, m.v from s.m where m.mood::text = any ($1::text[])',
+      key: row => [String(row['mood'])],
+      value: row => String(row['v']),
+    },
+  });
+  await start();
+  await fenced();
+  await writer.query(`begin; update s.m set v = 'new' where mood = 'low'`);
+  await database.sql(`alter type s.mood rename value 'low' to 'down'`);
+  await fenced();
+  expect(await moods.get(['down'])).toBe('old');
+  await writer.query('commit');
+  await fenced();
+  expect(await moods.get(['down'])).toBe('new');
+});
+
+describe('do not hold a replica up:', () => {
+  test('writers who begin when it has seen the triggers', async () => {
+    await start();
+    await warm('old');
+    await writer.query(`begin; update s.t set v = 'new' where id = 1`);
+    await fenced();
+    expect(await serve()).toEqual({ value: 'old', fromMemory: true });
+    await writer.query('commit');
+    await fenced();
+    expect((await serve()).value).toBe('new');
+  });
+
+  test('those who begin while it waits for others', async () => {
+    await writer.query(`begin; update s.t set v = 'new' where id = 1`);
+    await start();
+    expect(waits()).toBe(true);
+    await other.query(`begin; update s.t set v = 'other' where id = 2`);
+    await fenced();
+    await writer.query('commit');
+    await warm('new');
+  });
+
+  test('writers of other tables, readers, and those who lock rows', async () => {
+    await writer.query('begin; insert into s.unwatched values (1); select from s.t');
+    await other.query('begin; select from s.t for update');
+    await start();
+    expect(inside.coherence.watchProblems.size).toBe(0);
+  });
+
+  test('VACUUM and ANALYZE, and what comes and goes as temporary tables', async () => {
+    await writer.query('begin; create temp table mine (id integer) on commit drop; insert into mine values (1)');
+    await other.query('begin; analyze s.low');
+    await start();
+    expect(inside.coherence.watchProblems.size).toBe(0);
+  });
+});
+
+test('a start beside a stream of ordinary short writers takes a few fences, and nobody is told', async () => {
+  let writing = true;
+  const stream = async (client: pg.Client, id: number): Promise<void> => {
+    for (let n = 0; writing; n++) {
+      await client.query(`update s.t set v = '${n}' where id = ${id}`);
+    }
+  };
+  const streams = [stream(writer, 1), stream(other, 2)];
+  try {
+    const before = inside.queries('fence');
+    await start();
+    while (inside.coherence.watchProblems.size > 0) {
+      await inside.seen('fence_proven');
+    }
+    expect(inside.queries('fence') - before).toBeLessThanOrEqual(6);
+    expect(inside.observations.filter(({ event }) => event === 'watch_changed')).toEqual([]);
+  } finally {
+    writing = false;
+    await Promise.all(streams);
+  }
+});
+
+describe('gatebell.open_writers', () => {
+  const open = async (seen = 'pg_current_snapshot()'): Promise<unknown> => {
+    const [row] = await database.sql(`select gatebell.open_writers('s.t', ${seen}) as writers`);
+    return row!['writers'];
+  };
+  const numberOf = async (client: pg.Client): Promise<bigint> => {
+    const { rows } = await client.query<{ xid: string }>('select pg_current_xact_id()::text as xid');
+    return BigInt(rows[0]!.xid);
+  };
+
+  test('names whoever holds a lock that lets it write, once', async () => {
+    expect(await open()).toEqual([]);
+    await writer.query('begin; lock table s.t in row exclusive mode; lock table s.low in exclusive mode');
+    expect(await open()).toHaveLength(1);
+  });
+
+  test.each(['row exclusive', 'share row exclusive', 'exclusive', 'access exclusive'])('counts %s mode', async mode => {
+    await writer.query(`begin; lock table s.low in ${mode} mode`);
+    expect(await open()).toHaveLength(1);
+  });
+
+  test.each(['access share', 'row share', 'share update exclusive', 'share'])('does not count %s mode', async mode => {
+    await writer.query(`begin; lock table s.low in ${mode} mode`);
+    expect(await open()).toEqual([]);
+  });
+
+  test('does not count who waits for a lock, for it learns what has changed when it gets it', async () => {
+    await writer.query('begin; lock table s.t in share mode');
+    const waiting = other.query(`begin; update s.t set v = 'x'`);
+    for (;;) {
+      const rows = await database.sql(`select from pg_locks where not granted and relation = 's.t'::regclass`);
+      if (rows.length > 0) {
+        break;
+      }
+    }
+    expect(await open()).toEqual([]);
+    await writer.query('rollback');
+    await waiting;
+    expect(await open()).toHaveLength(1);
+  });
+
+  test('knows nothing while a transaction that the snapshot sees ended still holds its locks', async () => {
+    await writer.query('begin');
+    const xid = await numberOf(writer);
+    const after = `'${xid + 1n}:${xid + 1n}:'::pg_snapshot`;
+    expect(await open(after)).toBeNull();
+    // Seen as running, or not begun.
+    expect(await open(`'${xid}:${xid + 1n}:${xid}'::pg_snapshot`)).toEqual([]);
+    expect(await open(`'${xid}:${xid}:'::pg_snapshot`)).toEqual([]);
+    await writer.query('commit');
+    expect(await open(after)).toEqual([]);
+  });
+
+  test('compares numbers beyond 2^32 as they are in pg_locks, without their upper half', async () => {
+    await writer.query('begin');
+    const xid = (await numberOf(writer)) + (7n << 32n);
+    expect(await open(`'${xid + 1n}:${xid + 1n}:'::pg_snapshot`)).toBeNull();
+    expect(await open(`'${xid}:${xid + 1n}:${xid}'::pg_snapshot`)).toEqual([]);
+  });
+
+  test('is not taken in by numbers of subtransactions, which are in no snapshot', async () => {
+    await writer.query(
+      `begin; savepoint a; update s.t set v = 'x' where id = 1; savepoint b; update s.t set v = 'y' where id = 2`,
+    );
+    await other.query('begin; select pg_current_xact_id()');
+    expect(await open()).toHaveLength(1);
+  });
+});
