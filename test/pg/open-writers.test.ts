@@ -233,9 +233,9 @@ describe('do not hold a replica up:', () => {
 });
 
 test('a start beside a stream of ordinary short writers takes a few fences, and nobody is told', async () => {
-  let writing = true;
+  const ended = new AbortController();
   const stream = async (client: pg.Client, id: number): Promise<void> => {
-    for (let n = 0; writing; n++) {
+    for (let n = 0; !ended.signal.aborted; n++) {
       await client.query(`update s.t set v = '${n}' where id = ${id}`);
     }
   };
@@ -249,7 +249,7 @@ test('a start beside a stream of ordinary short writers takes a few fences, and 
     expect(inside.queries('fence') - before).toBeLessThanOrEqual(6);
     expect(inside.observations.filter(({ event }) => event === 'watch_changed')).toEqual([]);
   } finally {
-    writing = false;
+    ended.abort();
     await Promise.all(streams);
   }
 });
