@@ -30,6 +30,10 @@ create function gatebell.note_former_names() returns trigger
   set search_path = pg_catalog, pg_temp
 as $function$
 begin
+  -- Whoever may execute it can make it a trigger of a table of their own.
+  if tg_relid <> 'gatebell.users'::regclass then
+    raise exception 'gatebell.note_former_names: not for table %', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if tg_op = 'TRUNCATE' then
     insert into gatebell.former_names select u.name, clock_timestamp() from gatebell.users u
     on conflict (name) do update set until = excluded.until;

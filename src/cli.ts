@@ -107,7 +107,11 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
         .default(4280)
         .argParser(wholeNumber(0, 65_000)),
     );
-  define(program, 'doctor', 'check everything that a replica rests on', doctor);
+  define(program, 'doctor', 'check everything that a replica rests on', doctor).option(
+    '--allow-role <role>',
+    'a role of yours that has rights on the tables on purpose; may be repeated',
+    collect,
+  );
   define(
     program,
     'barrier',

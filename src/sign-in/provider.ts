@@ -77,7 +77,7 @@ const errorCode = (code: string): string => (ERROR_CODE.test(code) ? code : 'an 
 const NO_ANSWER = new Set(['OAUTH_TIMEOUT', 'OAUTH_ABORT', 'OAUTH_RESPONSE_IS_NOT_CONFORM']);
 
 /** What went wrong, without a word of what was sent. */
-function problemText(error: unknown): string {
+export function problemText(error: unknown): string {
   if (error instanceof ResponseBodyError) {
     return `the provider answered ${error.status} ${errorCode(error.error)}`;
   }
@@ -131,7 +131,7 @@ const clientAuth =
   };
 
 /** Fetches over TLS, or on this machine, and no more than is reasonable. */
-function createFetch(stopping: AbortSignal): CustomFetch {
+export function createFetch(stopping: AbortSignal): CustomFetch {
   return async (address, { body, signal, ...options }) => {
     const url = new URL(address);
     if (url.protocol !== 'https:' && !isLoopback(url)) {

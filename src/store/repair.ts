@@ -37,8 +37,9 @@ const BROKEN = `
   select l.target_name as target, l.subject, l.key_columns::text as "keyColumns", l.watched_columns::text as "watchedColumns"
   from gatebell.lost_watches l where to_regclass(l.target_name) is not null
   union
-  select c.oid::regclass::text, w.subject, w.key_columns::text, w.watched_columns::text
-  from gatebell.watched w join pg_class c on c.oid = w.target where w.problem is not null
+  select format('%I.%I', n.nspname, c.relname), w.subject, w.key_columns::text, w.watched_columns::text
+  from gatebell.watched w join pg_class c on c.oid = w.target join pg_namespace n on n.oid = c.relnamespace
+  where w.problem is not null
   order by 1, 2`;
 
 /** The calls of `gatebell.watch()` that are needed: of tables whose watch is broken, and of own tables that are not watched. */
@@ -93,4 +94,47 @@ async function watchAgain(client: pg.ClientBase, call: WatchCall): Promise<strin
     );
     return [];
   }
+}
+
+/** Watched tables that no statement can watch again as they were. */
+const UNREPAIRABLE = `
+  select format('select gatebell.unwatch(%L, %L);', w.target::oid::text, w.subject) as unwatch, w.subject, c.oid is null as dropped,
+    array(select k from unnest(w.key_columns || w.watched_columns) k where not exists (
+      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped)) as missing,
+    coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.relname), '') as target, w.key_columns::text as "keyColumns",
+    array(select k from unnest(w.watched_columns) k where exists (
+      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped))::text
+      as "watchedColumns",
+    not exists (select from unnest(w.key_columns) k where not exists (
+      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped)) as "hasKey"
+  from gatebell.watched w left join pg_class c on c.oid = w.target left join pg_namespace n on n.oid = c.relnamespace
+  where w.problem is not null`;
+
+interface UnrepairableRow extends WatchCall {
+  readonly unwatch: string;
+  readonly dropped: boolean;
+  readonly missing: readonly string[];
+  readonly hasKey: boolean;
+  readonly [column: string]: unknown;
+}
+
+/** Statements that put the watched tables right, each as it can be run; where people must decide, a comment says what. */
+export async function watchRemedies(
+  query: <R extends pg.QueryResultRow>(text: string) => Promise<R[]>,
+  own: readonly WatchCall[],
+): Promise<string[]> {
+  const odd = (await query<UnrepairableRow>(UNREPAIRABLE)).filter(row => row.dropped || row.missing.length > 0);
+  const isOdd = ({ target, subject }: WatchCall): boolean =>
+    odd.some(row => row.target === target && row.subject === subject);
+  const calls = (await missingWatches(query, own)).filter(call => !isOdd(call));
+  return [
+    ...calls.map(watchStatement),
+    ...odd.map(row => {
+      if (row.dropped || !row.hasKey) {
+        return row.unwatch;
+      }
+      const gone = row.missing.join(', ');
+      return `${watchStatement(row)} /* without ${gone}, which is gone: if it was renamed, add its new name to the last argument */`;
+    }),
+  ];
 }

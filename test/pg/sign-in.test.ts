@@ -419,6 +419,15 @@ describe('role gatebell_sign_in', () => {
     expect((await gatebell(['doctor'], urlOf(REPLICA))).code).toBe(0);
     const there = await gatebell(['doctor'], urlOf(SIGNING), env);
     expect(there.stdout).toContain('ok      rights to sign people in');
-    expect(there.code).toBe(0);
+    // Nobody has this name.
+    expect(there.stdout.match(/^FAILED .*$/gm)).toEqual([expect.stringContaining('OpenID provider')]);
+  });
+
+  test('doctor says when it is given without need: nobody signs in there', async () => {
+    const { code, stdout } = await gatebell(['doctor'], urlOf(SIGNING));
+    expect(code).toBe(1);
+    expect(stdout.match(/^FAILED .*$/gm)).toEqual([
+      expect.stringContaining(`GATEBELL_OIDC_ISSUER is not set: REVOKE gatebell_sign_in FROM ${SIGNING}`),
+    ]);
   });
 });

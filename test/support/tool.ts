@@ -13,10 +13,12 @@ const PACKAGES = {
   'docker-compose': 'docker-compose',
   haproxy: 'haproxy',
   nginx: 'nginx',
+  openssl: 'openssl',
   pgbouncer: 'pgbouncer',
   promtool: 'prometheus',
   psql: 'postgresql-client',
   'redis-server': 'redis-server',
+  script: 'bsdutils',
   wrk: 'wrk',
 } as const;
 

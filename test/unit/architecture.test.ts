@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ops: ['sign-in', 'auth', 'http', 'store', 'coherence'],
   dev: ['auth'],
   workers: ['coherence', 'config', 'gate.ts', 'ops', 'store'],
-  commands: ['auth', 'coherence', 'config', 'daemon.ts', 'dev', 'errors.ts', 'ops', 'store', 'workers'],
+  commands: ['auth', 'coherence', 'config', 'daemon.ts', 'dev', 'errors.ts', 'ops', 'sign-in', 'store', 'workers'],
   config: ['auth', 'sign-in', 'store'],
   'daemon.ts': ['config', 'gate.ts', 'http', 'ops', 'version.ts', 'workers'],
   'gate.ts': ['auth', 'coherence', 'config', 'http', 'ops', 'sign-in', 'store'],

@@ -1,0 +1,53 @@
+/** Whether signals are sure to come: the triggers, and the key of the fences. */
+import { factCaches } from '../../store/facts.js';
+import type { FenceReceipt } from '../../coherence/listener.js';
+import { ownWatches } from '../../store/migrate.js';
+import { watchRemedies } from '../../store/repair.js';
+import type { Database } from '../../store/pool.js';
+import type { Check } from './check.js';
+
+/** Looks at the triggers, and names the statements that put them right. */
+export async function checkTriggers(database: Database, { watches }: FenceReceipt): Promise<Check> {
+  const subjects = Object.keys(factCaches(() => undefined));
+  const lost = await database.query<{ target_name: string; subject: string }>(
+    'doctor',
+    'select target_name, subject from gatebell.lost_watches order by subject, target_name',
+  );
+  const problems = [
+    ...subjects
+      .filter(subject => !watches.some(watch => watch.subject === subject))
+      .map(subject => `${subject}: not watched`),
+    ...lost
+      .filter(({ subject }) => !subjects.includes(subject))
+      .map(
+        ({ target_name: table, subject }) => `${subject}: ${table} is not watched any more, its triggers are left over`,
+      ),
+    ...watches.filter(({ problem }) => problem !== null).map(({ subject, problem }) => `${subject}: ${problem}`),
+  ];
+  const name = 'triggers present, enabled and current';
+  if (problems.length === 0) {
+    return { name, ok: true, detail: watches.map(({ subject }) => subject).join(', ') };
+  }
+  const query = <R extends Record<string, unknown>>(text: string): Promise<R[]> => database.query<R>('doctor', text);
+  const remedies = await watchRemedies(query, await ownWatches());
+  return {
+    name,
+    ok: false,
+    detail: `${problems.join('; ')}; this puts them back, run by the owner ("gatebell repair" does it, too): ${remedies.join(' ')}`,
+  };
+}
+
+/** Looks for the key that fences are signed with. */
+export async function checkFenceKey(database: Database): Promise<Check> {
+  const [row] = await database.query<{ keys: number }>(
+    'doctor',
+    'select count(*)::integer as keys from gatebell.fence_key',
+  );
+  return row?.keys === 1
+    ? { name: 'fence key', ok: true, detail: 'fences are signed' }
+    : {
+        name: 'fence key',
+        ok: false,
+        detail: 'it is missing, so no fence is believed: run "gatebell repair" as the owner',
+      };
+}
