@@ -310,6 +310,28 @@ describe('a function with its owner’s rights', () => {
     }
   });
 
+  // Whoever may execute a trigger function can make it a trigger of a table of their own, and say what the rows are.
+  test('if it is a trigger’s, serves its own tables alone', async () => {
+    const functions = await database.sql(
+      `select p.oid::regproc::text as name from pg_proc p
+       where p.pronamespace = 'gatebell'::regnamespace and p.prosecdef and p.prorettype = 'trigger'::regtype`,
+    );
+    expect(functions.length).toBeGreaterThan(0);
+    for (const { name } of functions) {
+      await database.sql(`
+        grant execute on function ${String(name)} to ${STRANGER};
+        create schema authorization ${STRANGER};
+        set local role ${STRANGER};
+        create table ${STRANGER}.bait (id bigint, name text);
+        create trigger bait after delete on ${STRANGER}.bait referencing old table as old_rows
+          for each statement execute function ${String(name)}();
+        insert into ${STRANGER}.bait values (1, 'ada');
+        savepoint call`);
+      await expect(database.sql(`delete from ${STRANGER}.bait`)).rejects.toMatchObject(REFUSED);
+      await database.sql(`rollback to savepoint call; reset role; drop schema ${STRANGER} cascade`);
+    }
+  });
+
   test('refuses a role to which its execution was granted, and who is in neither role', async () => {
     await database.sql(`grant execute on all functions in schema gatebell to ${STRANGER}`);
     await expect(as(STRANGER, signIn)).rejects.toMatchObject({
