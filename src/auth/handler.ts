@@ -47,7 +47,14 @@ export type AuthObservation =
   | { readonly event: 'shed' }
   /** A request was not let ask Postgres, because its source has asked in vain too often. */
   | { readonly event: 'limited'; readonly dialect: Dialect['name'] }
-  | { readonly event: 'bad_request'; readonly dialect: Dialect['name']; readonly problem: string }
+  | {
+      readonly event: 'bad_request';
+      readonly dialect: Dialect['name'];
+      readonly problem: string;
+      readonly peer: string | null;
+    }
+  /** A peer asked that is not among the trusted proxies, or did not show the secret. */
+  | { readonly event: 'untrusted_proxy'; readonly dialect: Dialect['name']; readonly peer: string | null }
   | { readonly event: 'decision_failed'; readonly error: unknown }
   | JwtObservation;
 
@@ -208,6 +215,11 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     let decision: Decision | Promise<Decision>;
     try {
       if (!isTrusted(message)) {
+        observe({
+          event: 'untrusted_proxy',
+          dialect: dialect.name,
+          peer: message.socket.remoteAddress ?? null,
+        });
         reply(refuse('untrusted_proxy'), null, null);
         return;
       }
@@ -215,7 +227,12 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       headers = own;
       const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential);
       if ('problem' in parsed) {
-        observe({ event: 'bad_request', dialect: dialect.name, problem: parsed.problem });
+        observe({
+          event: 'bad_request',
+          dialect: dialect.name,
+          problem: parsed.problem,
+          peer: message.socket.remoteAddress ?? null,
+        });
         reply(refuse('bad_request'), null, own);
         return;
       }

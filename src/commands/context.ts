@@ -1,4 +1,5 @@
 /** What every command is given: its configuration, a connection, and how to print for people or as JSON. */
+import cluster from 'node:cluster';
 import pg from 'pg';
 import { namesDatabase, readConfig, type Config, type SettingKey } from '../config/config.js';
 import { UsageError } from '../errors.js';
@@ -30,7 +31,12 @@ const NO_DATABASE = `no database is named: Gatebell keeps its facts in Postgres.
 export function createContext(flags: GlobalFlags, env: NodeJS.ProcessEnv): CommandContext {
   const { json = false, ...texts } = flags;
   return {
-    config: readConfig(texts, env),
+    config: readConfig(texts, env, undefined, message => {
+      // Workers have the same environment as the process that has said it.
+      if (cluster.isPrimary) {
+        process.stderr.write(`gatebell: ${message}\n`);
+      }
+    }),
     json,
     env,
     print(result, lines) {

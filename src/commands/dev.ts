@@ -158,7 +158,7 @@ function revokeCommand(databaseUrl: string): string {
     "delete from gatebell.grants using gatebell.users u, gatebell.apps a where user_id = u.id and app_id = a.id and u.name = 'alice' and a.name = 'photos'";
   return isInstalled('psql')
     ? `psql '${databaseUrl}' -c "${statement}"`
-    : `node ${CLI} sql --database-url '${databaseUrl}' "${statement}"`;
+    : `DATABASE_URL='${databaseUrl}' node ${CLI} sql "${statement}"`;
 }
 
 function printGuide(server: PostgresServer, version: string, replicas: readonly Replica[], sample: Sample): void {

@@ -13,6 +13,7 @@ import {
   type ReadText,
   type Refuse,
 } from './secret.js';
+import { hasPassword, libpqProblems } from './libpq.js';
 import { SETTINGS, type Config, type Setting, type SettingKey, type Values } from './settings.js';
 
 export type { Config, SettingKey } from './settings.js';
@@ -31,8 +32,21 @@ export class ConfigError extends Error {
   }
 }
 
-const variablesOf = ({ variable, secret }: Pick<Setting<unknown>, 'variable' | 'secret'>): readonly string[] =>
-  secret === true ? secretVariables(variable) : [variable];
+const variablesOf = ({
+  variable,
+  secret,
+  connection,
+}: Pick<Setting<unknown>, 'variable' | 'secret' | 'connection'>): readonly string[] =>
+  secret === true || connection === true ? secretVariables(variable) : [variable];
+
+/**
+ * What Kubernetes and Docker set for a service of this name: for a service `gatebell` GATEBELL_PORT is tcp://10.96.12.34:4280, for one named
+ * `gatebell-ops` GATEBELL_OPS_PORT. Nobody has meant it as a setting.
+ */
+const SERVICE_LINK = /^(?:tcp|udp|sctp):\/\//;
+
+const withReason = (allowed: string, reason: string | null = null): string =>
+  reason === null ? allowed : `${allowed}; ${reason}`;
 
 /** Every environment variable that is read, libpq's aside. */
 export const CONFIG_VARIABLES: readonly string[] = Object.values(SETTINGS).flatMap(variablesOf);
@@ -63,12 +77,14 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = (Object.keys(SETTINGS) as Set
  * Reads the configuration. Flags win over environment variables; an empty variable is as good as none.
  *
  * @param flags texts of the flags that were given, by their keys; of a secret, the path of its file
+ * @param warn told of variables that are ignored
  * @throws ConfigError
  */
 export function readConfig(
   flags: Readonly<Partial<Record<SettingKey, string>>>,
   env: NodeJS.ProcessEnv,
   readText: ReadText = readTextFile,
+  warn: (message: string) => void = () => undefined,
 ): Config {
   const problems: ConfigProblem[] = [];
   const refuse: Refuse = problem => {
@@ -82,9 +98,20 @@ export function readConfig(
     if (setting.secret === true) {
       return findSecret(setting, flagged, env, readText, refuse);
     }
-    const text = flagged ?? (env[variable] === '' ? undefined : env[variable]) ?? fallback;
+    if (setting.connection === true && flagged === undefined) {
+      return findSecret(setting, undefined, env, readText, refuse);
+    }
+    const set = env[variable] === '' ? undefined : env[variable];
+    const isLink = set !== undefined && variable.endsWith('_PORT') && SERVICE_LINK.test(set);
+    if (isLink && flagged === undefined) {
+      warn(
+        `${variable} is ${JSON.stringify(set)}, as Kubernetes sets it for a service of this name: it is ignored` +
+          ' (enableServiceLinks: false in the pod keeps such variables away)',
+      );
+    }
+    const text = flagged ?? (isLink ? undefined : set) ?? fallback;
     const show = (value: string): string => {
-      if (key === 'databaseUrl' || key === 'listenUrl') {
+      if (setting.connection === true) {
         // A password may stand anywhere in it: what is refused is of no known form.
         return '***';
       }
@@ -96,7 +123,7 @@ export function readConfig(
   const present = new Set<SettingKey>();
   const refused = new Set<SettingKey>();
   const read = <K extends SettingKey>(key: K): Values[K] => {
-    const { allowed, parse } = SETTINGS[key];
+    const { allowed, parse, explain, connection } = SETTINGS[key];
     const given = find(key);
     if (given !== null) {
       present.add(key);
@@ -106,7 +133,14 @@ export function readConfig(
       refused.add(key);
     }
     if (parsed === undefined) {
-      problems.push({ name: given!.name, value: given!.shown, allowed });
+      problems.push({ name: given!.name, value: given!.shown, allowed: withReason(allowed, explain?.(given!.text)) });
+    } else if (connection === true && flags[key] !== undefined && hasPassword(flags[key])) {
+      const variables = variablesOf(SETTINGS[key]).join(', ');
+      problems.push({
+        name: given!.name,
+        value: given!.shown,
+        allowed: `a connection string without a password: everybody on the machine can read a command line; use ${variables} or PGPASSWORD`,
+      });
     }
     // Settings without a default are nullable. What was refused is never used: in the end this function throws.
     return (parsed ?? null) as Values[K];
@@ -190,6 +224,7 @@ export function readConfig(
     signInHost: unlessRefused('signInHost'),
     cookieDomain: unlessRefused('cookieDomain'),
   };
+  problems.push(...libpqProblems(env));
   problems.push(...signInProblems(signInSettings, key => SETTINGS[key].variable));
   if (problems.length > 0) {
     throw new ConfigError(problems);
@@ -200,7 +235,6 @@ export function readConfig(
 /** Whether anything says where Postgres is. */
 export function namesDatabase(config: Pick<Config, 'databaseUrl'>, env: NodeJS.ProcessEnv): boolean {
   return (
-    config.databaseUrl !== null ||
-    ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGUSER', 'PGPORT'].some(name => (env[name] ?? '') !== '')
+    config.databaseUrl !== null || ['PGHOST', 'PGDATABASE', 'PGUSER', 'PGPORT'].some(name => (env[name] ?? '') !== '')
   );
 }

@@ -5,7 +5,17 @@ import type { SignInConfig } from '../sign-in/sign-in.js';
 import { canonicalHost, issuerUrl, oidcScopes, parentDomain } from '../sign-in/settings.js';
 import { defaultReplica, isReplicaName } from '../store/replica-name.js';
 import { parseAlgorithms, parseAudiences, parseIssuer, type JwtConfig, type JwtValues } from './jwt.js';
-import { addressRanges, headerSecret, httpUrl, integer, oneOf, postgresUrl, secureUrl } from './texts.js';
+import { readPostgresUrl } from './libpq.js';
+import {
+  addressProblem,
+  addressRanges,
+  headerSecret,
+  httpUrl,
+  integer,
+  oneOf,
+  postgresUrl,
+  secureUrl,
+} from './texts.js';
 
 /** What a replica runs with. Times in milliseconds. */
 export interface Config extends SignInConfig {
@@ -54,8 +64,12 @@ export interface Setting<T> {
   readonly allowed: string;
   readonly fallback: string | null;
   readonly parse: (text: string) => T | undefined;
+  /** What exactly is wrong with a text that is not allowed, if that can be said; else `allowed` has to do. */
+  readonly explain?: (text: string) => string | null;
   /** Never shown, and may be read from a file; see `secret.ts`. */
   readonly secret?: true;
+  /** A connection string: never shown, may be read from a file, and must not have a password as a flag. */
+  readonly connection?: true;
 }
 
 type Settings = { readonly [K in SettingKey]: Setting<Values[K]> };
@@ -73,6 +87,8 @@ export const SETTINGS: Settings = {
     allowed: CONNECTION_STRING,
     fallback: null,
     parse: postgresUrl,
+    explain: text => readPostgresUrl(text)?.problem ?? null,
+    connection: true,
   },
   listenUrl: {
     variable: 'GATEBELL_LISTEN_URL',
@@ -81,6 +97,8 @@ export const SETTINGS: Settings = {
     allowed: CONNECTION_STRING,
     fallback: null,
     parse: postgresUrl,
+    explain: text => readPostgresUrl(text)?.problem ?? null,
+    connection: true,
   },
   host: {
     variable: 'GATEBELL_HOST',
@@ -260,6 +278,7 @@ export const SETTINGS: Settings = {
     allowed: 'IP addresses and CIDR ranges, separated by commas',
     fallback: '127.0.0.0/8,::1',
     parse: addressRanges,
+    explain: addressProblem,
   },
   proxySecret: {
     variable: 'GATEBELL_PROXY_SECRET',

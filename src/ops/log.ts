@@ -39,6 +39,8 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'shed',
   'limited',
   'request_refused',
+  'bad_request',
+  'untrusted_proxy',
   'sign_in_refused',
   'sign_in_failed',
 ]);
@@ -50,6 +52,8 @@ export function errorText(error: unknown): string {
   }
   return error instanceof Error ? error.message : String(error);
 }
+
+const peerText = (peer: string | null): string => peer ?? 'a peer that has gone';
 
 function describe(observation: Observation): Line {
   switch (observation.event) {
@@ -82,7 +86,8 @@ function describe(observation: Observation): Line {
       };
     case 'fence_failed':
       return {
-        level: 'warn',
+        // The end of the epoch has a line of its own, which says why; at an orderly stop it is no problem at all.
+        level: observation.cause === 'epoch_ended' ? 'debug' : 'warn',
         message: `fence failed: ${observation.cause}${observation.error === null ? '' : ` (${errorText(observation.error)})`}`,
       };
     case 'fence_slow':
@@ -155,11 +160,19 @@ function describe(observation: Observation): Line {
         message: `a source has asked for what does not exist too often: what memory cannot answer it gets 503 (${observation.dialect})`,
       };
     case 'bad_request':
-      return { level: 'debug', message: `bad request (${observation.dialect}): ${observation.problem}` };
+      return {
+        level: 'info',
+        message: `bad request (${observation.dialect}) from ${peerText(observation.peer)}: ${observation.problem}`,
+      };
+    case 'untrusted_proxy':
+      return {
+        level: 'info',
+        message: `${peerText(observation.peer)} asked (${observation.dialect}), and is not trusted: it is not in GATEBELL_TRUSTED_PROXIES, or did not show GATEBELL_PROXY_SECRET`,
+      };
     case 'request_refused':
       return {
         level: 'info',
-        message: `a request from ${observation.peer ?? 'a peer that has gone'} was answered ${observation.status}: ${observation.problem}`,
+        message: `a request from ${peerText(observation.peer)} was answered ${observation.status}: ${observation.problem}`,
       };
     case 'jwt_verified':
       return { level: 'debug', message: `a JWT was looked at: ${observation.result}` };

@@ -133,7 +133,9 @@ test('SIGINT stops everything and leaves nothing behind', async () => {
 /** Where the Postgres of a running `dev` keeps its data. */
 async function dataDirectory(printed: string): Promise<string> {
   const url = /postgres:\/\/\S+/.exec(printed)?.[0] ?? '';
-  const { stdout } = await run(process.execPath, [CLI, 'sql', '--json', '--database-url', url, 'show data_directory']);
+  const { stdout } = await run(process.execPath, [CLI, 'sql', '--json', 'show data_directory'], {
+    DATABASE_URL: url,
+  });
   const [result] = JSON.parse(stdout) as [{ rows: [{ data_directory: string }] }];
   return result.rows[0].data_directory;
 }

@@ -175,6 +175,7 @@ test('SIGTERM: not ready, what is under way is finished, exit code 0', async () 
   const answer = await replica.ask({ token: world.alice });
   expect(answer).toMatchObject({ status: 200, headers: { connection: 'close' } });
   expect(await replica.exited).toBe(0);
+  expect(replica.lines.slice(since).filter(line => ['warn', 'error'].includes(String(line['level'])))).toEqual([]);
   await expect(
     database.sql(
       `select from pg_stat_activity where application_name like 'gatebell/test%' and datname = current_database()`,

@@ -209,6 +209,7 @@ describe('a request that cannot be understood', () => {
     expect(server.observed).toContainEqual({
       event: 'bad_request',
       dialect: 'forward',
+      peer: '127.0.0.1',
       problem: `header ${missing.toLowerCase()} is missing`,
     });
   });

@@ -108,3 +108,36 @@ test('what an audit has found is an error, and what it does is for debug', () =>
     },
   ]);
 });
+
+test.each([
+  [
+    { event: 'bad_request', dialect: 'nginx', problem: 'header x is missing', peer: '10.0.0.7' },
+    /bad request \(nginx\) from 10\.0\.0\.7: header x/,
+  ],
+  [
+    { event: 'untrusted_proxy', dialect: 'forward', peer: '10.0.0.7' },
+    /10\.0\.0\.7 .* is not trusted: .*GATEBELL_TRUSTED_PROXIES/,
+  ],
+  [
+    { event: 'request_refused', status: 405, problem: 'CONNECT', peer: '10.0.0.7' },
+    /10\.0\.0\.7 was answered 405: CONNECT/,
+  ],
+  [{ event: 'request_refused', status: 431, problem: 'HPE_HEADER_OVERFLOW', peer: null }, /gone was answered 431/],
+] as const)('%o is told at level info, once a second however often it happens', (observation, says) => {
+  const observe = log();
+  for (let i = 0; i < 1_000; i++) {
+    observe(observation);
+  }
+  expect(lines).toEqual([expect.stringMatching(says)]);
+  expect(lines[0]).toContain(' info ');
+  nowMs += 1_000;
+  observe(observation);
+  expect(lines).toHaveLength(2);
+});
+
+test('a fence that ended with its epoch is no warning: the end of the epoch has a line of its own', () => {
+  log()({ event: 'fence_failed', cause: 'epoch_ended', error: null });
+  expect(lines).toEqual([]);
+  log()({ event: 'fence_failed', cause: 'overdue', error: null });
+  expect(lines[0]).toContain(' warn ');
+});
