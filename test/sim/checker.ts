@@ -84,13 +84,23 @@ export function judgeHeard({ facts, floorOrders }: Answered, history: History): 
 
 /** Whether somebody was let in (G4) without the facts that let in, or although the grant had expired when the request arrived. */
 export function judgeAdmission(
-  { decision, facts, arrivedMs }: Answered,
+  { asked, boundTo, decision, facts, arrivedMs }: Answered,
   clockMs: (atMs: number) => number,
 ): string | null {
   if (decision?.status !== 200) {
     return null;
   }
-  for (const needed of ['credential', 'user', 'grant']) {
+  const { jwt } = asked;
+  const revoked = facts.find(({ subject }) => subject === 'revoked_jwt');
+  if (jwt !== undefined && (revoked?.text !== ABSENT || revoked.key[0] !== jwt.jti)) {
+    return `G4: allowed by a JWT that is revoked, or of which that was not asked`;
+  }
+  const user = facts.find(({ subject }) => subject === 'user');
+  if (jwt !== undefined && boundTo !== null && user?.key[0] !== boundTo) {
+    return `G4: allowed as ${user?.name} by a JWT whose subject was bound to ${boundTo}`;
+  }
+  const named = jwt === undefined ? ['credential'] : boundTo === null ? ['identity'] : [];
+  for (const needed of [...named, 'user', 'grant']) {
     const fact = facts.find(({ subject }) => subject === needed);
     if (fact === undefined || fact.text === ABSENT) {
       return `G4: allowed without a ${needed}`;

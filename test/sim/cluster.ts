@@ -14,7 +14,10 @@ import type { Timeline } from './timeline.js';
 
 /** `credential` names a user: a fact that leads to others. `route` is the table of children: many rows make one fact. */
 export const SUBJECTS = ['credential', 'user', 'grant', 'route'] as const;
-export type Subject = (typeof SUBJECTS)[number];
+/** What only JWTs need: `identity` and `user_name` name a user, as a credential does; `revoked_jwt` is there if one is revoked. */
+export const SUBJECTS_OF_JWTS = ['identity', 'user_name', 'revoked_jwt'] as const;
+export type Subject = (typeof SUBJECTS)[number] | (typeof SUBJECTS_OF_JWTS)[number];
+const ALL_SUBJECTS: readonly Subject[] = [...SUBJECTS, ...SUBJECTS_OF_JWTS];
 
 /** One row. Its fact is named by `key`, the row itself by `id`. */
 export interface StoredRow {
@@ -23,7 +26,7 @@ export interface StoredRow {
   readonly key: Key;
   /** No two commits write the same. */
   readonly version: number;
-  /** The user of a credential; empty for others. */
+  /** The user of a credential, an identity or a name; empty for others. */
   readonly home: string;
   readonly expiresAtMs: number | null;
   readonly strong: boolean;
@@ -82,7 +85,7 @@ export class Cluster {
   readonly #history: History;
   readonly #trace: (line: () => string) => void;
   readonly #triggers = new Map<Subject, { enabled: boolean; watched: boolean; fingerprint: number }>(
-    SUBJECTS.map(subject => [subject, { enabled: true, watched: true, fingerprint: 1 }]),
+    ALL_SUBJECTS.map(subject => [subject, { enabled: true, watched: true, fingerprint: 1 }]),
   );
   /** Transactions that have begun to write and have not ended, by name. */
   readonly #writers = new Map<string, Subject>();
@@ -132,7 +135,7 @@ export class Cluster {
     this.#commits.push({ before });
     this.#noteTruth(server, [...touched.values()]);
     this.#trace(() => `${server.name} commits ${[...touched.keys()].join(' ')}`);
-    for (const subject of SUBJECTS) {
+    for (const subject of ALL_SUBJECTS) {
       const keys = [...touched.values()].filter(fact => fact.subject === subject).map(fact => fact.key);
       const triggers = this.#triggers.get(subject)!;
       if (keys.length > 0 && triggers.enabled && triggers.watched && tells !== 'untold') {
@@ -178,7 +181,7 @@ export class Cluster {
       serverTimeMs: this.clockMs,
       channel: CHANNEL,
       queueUsage: 0,
-      watches: SUBJECTS.flatMap(subject => this.#watch(subject)),
+      watches: ALL_SUBJECTS.flatMap(subject => this.#watch(subject)),
     };
   }
 

@@ -11,6 +11,10 @@ export interface FaultTargets {
   readonly replicas: readonly Replica[];
   /** Commits something to facts of this subject, now; `untold`: past the triggers. */
   write(subject: Subject, untold?: boolean): void;
+  /** Ends the replica's process; another one takes its place after a while. */
+  kill(replica: Replica): void;
+  /** Stops the replica; another one takes its place after a while. */
+  stop(replica: Replica): void;
 }
 
 export type Fault = (targets: FaultTargets, replica: Replica) => void;
@@ -350,6 +354,55 @@ export const floods = {
     for (let made = dice.pick([20, 60, 120]); made > 0; made--) {
       replica.request({ app: dice.pick(['a1', 'a2']), credential: `made up ${dice.integer(1e6)}`, strong: false });
     }
+  },
+} satisfies Faults;
+
+/** More than may wait for a worker that stands still. */
+const MESSAGES_MANY = 60;
+
+/** Processes end, or stand still, while requests are under way in them. */
+export const processes = {
+  kill: ({ kill }, replica) => {
+    askAgain(replica);
+    kill(replica);
+  },
+  stop: ({ timeline, dice, stop }, replica) => {
+    if (dice.chance(0.5)) {
+      replica.wires.weather.loadsSlowUntilMs = timeline.nowMs + 500;
+    }
+    askAgain(replica);
+    stop(replica);
+    // Some come late.
+    timeline.after(dice.between(0, 500), () => {
+      askAgain(replica);
+    });
+  },
+  stopWhileConnecting: ({ timeline, dice, stop }, replica) => {
+    replica.wires.listening?.cut();
+    timeline.after(dice.between(0, 1_500), () => {
+      stop(replica);
+    });
+  },
+  /** It stands still while more comes than may wait for it; then barriers are passed. */
+  fallBehind: ({ timeline, dice, cluster, write }, replica) => {
+    replica.machine.pause(dice.between(300, 1_200));
+    askAgain(replica);
+    for (let sent = 0; sent < MESSAGES_MANY; sent++) {
+      shout(cluster, JSON.stringify({ v: 1, s: 'user', k: [['nobody']] }));
+    }
+    timeline.after(dice.between(20, 100), () => {
+      for (const subject of SUBJECTS) {
+        write(subject);
+      }
+      shout(cluster, JSON.stringify({ v: 1, b: `b${dice.integer(1e9)}` }));
+    });
+  },
+  pauseHost: ({ dice }, { host }) => {
+    host?.machine.pause(dice.between(10, dice.pick([100, 2_500])));
+  },
+  pauseWorker: ({ dice }, replica) => {
+    replica.machine.pause(dice.between(10, dice.pick([100, 2_500])));
+    askAgain(replica);
   },
 } satisfies Faults;
 

@@ -34,6 +34,7 @@ export class Machine {
   #wakeAtMs = Infinity;
   #turning = false;
   #blockMs = 0;
+  #dead = false;
 
   /** @param onCrash called with what a callback throws: it would have ended the process */
   constructor(timeline: Timeline, dice: Dice, onCrash: (error: unknown) => void) {
@@ -102,12 +103,20 @@ export class Machine {
     }
   }
 
+  /** The process ends: nothing of it runs any more. */
+  kill(): void {
+    this.#dead = true;
+    this.#timers.clear();
+    this.#readable = [];
+    this.#deferred = [];
+  }
+
   stepWall(ms: number): void {
     this.#wallOffsetMs += ms;
   }
 
   #plan(): void {
-    if (this.#turning) {
+    if (this.#turning || this.#dead) {
       return;
     }
     const { nowMs } = this.#timeline;
@@ -131,7 +140,7 @@ export class Machine {
 
   #wake(): void {
     this.#wakeAtMs = Infinity;
-    if (this.isFrozen) {
+    if (this.isFrozen || this.#dead) {
       this.#plan();
     } else {
       this.#turn();

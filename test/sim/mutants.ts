@@ -41,6 +41,10 @@ const reader = patch('src/coherence/reader.ts');
 const slots = patch('src/coherence/slots.ts');
 const watches = patch('src/coherence/watches.ts');
 const decide = patch('src/auth/decide.ts');
+const holder = patch('src/auth/holder.ts');
+const coherence = patch('src/coherence/coherence.ts');
+const feed = patch('src/workers/feed.ts');
+const hub = patch('src/workers/hub.ts');
 const cluster = patch('test/sim/cluster.ts');
 const replica = patch('test/sim/replica.ts');
 const wires = patch('test/sim/wires.ts');
@@ -919,5 +923,143 @@ export const MUTANTS: readonly Mutant[] = [
     seed: 2,
     seeds: 200,
     expects: ['G1'],
+  },
+  {
+    name: 'feed: never leaves',
+    mistake: 'a worker that stops gives the shared connection up as one that is broken',
+    patches: [feed('      leaving = true;', '')],
+    profile: 'workers',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest'],
+  },
+  {
+    name: 'hub: some answer',
+    mistake: 'a barrier is answered when those workers have answered that listen',
+    patches: [hub('[...members].every', "membersIn('in').every")],
+    profile: 'workers',
+    seed: 1,
+    seeds: 60,
+    expects: ['G2'],
+  },
+  {
+    name: 'hub: first answers',
+    mistake: 'a barrier is answered when the first worker has answered',
+    patches: [hub('[...members].every', '[...members].some')],
+    profile: 'workers',
+    seed: 1,
+    seeds: 60,
+    expects: ['G2'],
+  },
+  {
+    name: 'hub: keeps unused',
+    mistake: 'the connection stays when no worker needs it',
+    patches: [
+      hub(
+        "if (connection !== null && membersIn('in', 'waiting').length === 0) {",
+        'if (connection !== null && members.size > 9) {',
+      ),
+    ],
+    profile: 'workers',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest'],
+  },
+  {
+    name: 'hub: forgets the dead',
+    mistake: 'the end of a worker is not noticed',
+    patches: [hub('          members.delete(member);\n          closeUnused();\n          answerBarriers();\n', '')],
+    profile: 'workers',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest'],
+  },
+  {
+    name: 'host: drops',
+    mistake: 'what a worker that has fallen behind would hear is dropped, and nobody is told',
+    patches: [
+      patch('test/sim/host.ts')('return toWorker.waiting <= BACKLOG_MAX;', 'return true;'),
+      patch('test/sim/host.ts')(
+        '      toWorker.send({',
+        '      if (toWorker.waiting > BACKLOG_MAX) return true;\n      toWorker.send({',
+      ),
+    ],
+    profile: 'workers',
+    seed: 1,
+    seeds: 60,
+    expects: ['G1', 'G2', 'G3', 'rest'],
+  },
+  {
+    name: 'jwt: not asked',
+    mistake: 'a JWT counts before it is known whether it is revoked',
+    patches: [
+      holder(
+        "claims.jti === null ? null : get('revoked_jwt', [claims.jti])",
+        "claims.jti === null ? null : (get('revoked_jwt', [claims.jti]) ?? null)",
+      ),
+    ],
+    profile: 'jwts',
+    seed: 1,
+    seeds: 60,
+    expects: ['G4'],
+  },
+  {
+    name: 'jwt: revoked',
+    mistake: 'a JWT that is revoked counts',
+    patches: [holder('if (revoked !== null || claims', 'if (claims')],
+    profile: 'jwts',
+    seed: 1,
+    seeds: 60,
+    expects: ['G4'],
+  },
+  {
+    name: 'jwt: name',
+    mistake: 'who has the name counts although the subject is bound to a user',
+    patches: [
+      holder(
+        "claims.userId === null ? get('identity', [claims.issuer, claims.subject]) : claims;",
+        "claims.userId === null ? get('user_name', [claims.name]) : claims;",
+      ),
+    ],
+    profile: 'jwts',
+    seed: 1,
+    seeds: 60,
+    expects: ['G4'],
+  },
+  {
+    name: 'stop: fence hangs',
+    mistake: 'the fence in flight is not settled when the listener stops',
+    patches: [listener('      inFlight.settle(null);\n', '')],
+    profile: 'restarts',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest', 'rates'],
+  },
+  {
+    name: 'stop: waiting hangs',
+    mistake: 'fences that wait are not settled when the connection ends',
+    patches: [listener('    waiting?.settle(null);\n', '')],
+    profile: 'restarts',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest', 'rates', 'G5'],
+  },
+  {
+    name: 'stop: goes on',
+    mistake: 'the listener connects anew after it was stopped',
+    patches: [listener('      stopped?.abort();\n', '')],
+    profile: 'restarts',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest'],
+  },
+  {
+    name: 'stop: audits',
+    mistake: 'audits go on after the stop',
+    patches: [coherence('Promise.all([auditor.stop(), listener.stop()])', 'Promise.all([listener.stop()])')],
+    profile: 'restarts',
+    seed: 1,
+    seeds: 60,
+    expects: ['rest'],
   },
 ];

@@ -9,6 +9,7 @@ import {
   network,
   openWriters,
   pauses,
+  processes,
   servers,
   slips,
   steppedFences,
@@ -50,6 +51,10 @@ export interface Profile {
   readonly hidesSleep: boolean;
   /** A server that is no longer the one may go on answering. */
   readonly isLeftBehind: boolean;
+  /** Replicas consist of several workers behind one listening connection. */
+  readonly hasWorkers: boolean;
+  /** Share of the requests that present JWTs. */
+  readonly jwtShare: number;
   /** Facts change past the triggers: only their age bounds how stale they are served, also to strong requests. */
   readonly slips: boolean;
 }
@@ -72,6 +77,8 @@ const usual: Profile = {
   isOnTime: true,
   hidesSleep: false,
   isLeftBehind: false,
+  hasWorkers: false,
+  jwtShare: 0,
   slips: false,
 };
 
@@ -199,6 +206,31 @@ export const PROFILES = {
   },
   /** Little is heard, and late. */
   stalls: { ...usual, faults: [{ stall, stallAndCut, stallAndFade, slow }] },
+  /** Replicas are stopped, and others started, in the middle of everything. */
+  restarts: {
+    ...usual,
+    faults: [processes, { ...processes, ...network }],
+    faultMeansMs: [300, 1_000],
+    writeMeansMs: [20, 60],
+  },
+  /** Workers behind a shared connection; workers end and are replaced, stand still and fall behind. */
+  workers: {
+    ...usual,
+    faults: [
+      processes,
+      { ...processes, ...network, slowLoads, malformed },
+      { ...pauses, slow, cut, kill: processes.kill },
+    ],
+    faultMeansMs: [200, 600, 2_000],
+    hasWorkers: true,
+  },
+  /** Many requests present JWTs, which are revoked, and whose users change. */
+  jwts: {
+    ...usual,
+    faults: [{}, { slow, cut, slowLoads, stall }, { ...processes, slow }],
+    jwtShare: 0.6,
+    strongShare: 0.3,
+  },
   /** Facts whose age alone bounds how stale they are. */
   slips: { ...usual, faults: [slips], maxAgeMs: 900, isUnbroken: true, isAvailable: true, slips: true },
   /** Clocks that are stepped at the worst moment. */

@@ -2,7 +2,9 @@
  * What is asked of a replica: the gate's own decision, made by the real code over simulated facts, or one fact alone. It notes which facts
  * the answer rests on, for the checker.
  */
-import { decide, type Decision } from '../../src/auth/decide.js';
+import type { PresentedCredential } from '../../src/auth/credential.js';
+import { decide, type Decision, type Undecided } from '../../src/auth/decide.js';
+import type { JwtClaims } from '../../src/auth/jwt.js';
 import type { FactRef, Facts, Question } from '../../src/coherence/reader.js';
 import type { AppFact, FactTypes } from '../../src/store/facts.js';
 import type { Key } from '../../src/coherence/signal.js';
@@ -16,6 +18,8 @@ export interface Asked {
   readonly app: string;
   readonly credential: string;
   readonly strong: boolean;
+  /** What a JWT says that is presented instead of the credential. */
+  readonly jwt?: { readonly subject: string; readonly name: string; readonly jti: string };
   /** One fact alone, instead of a decision. */
   readonly only?: Subject;
 }
@@ -48,8 +52,20 @@ export interface Asking {
   readonly sent: Set<string>;
 }
 
-/** The question for a reader; `asking` is kept up to date while it is asked. */
-export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTypes> {
+/** The name of a user, by its id. */
+export function nameOf(userId: string): string {
+  return `name of ${userId}`;
+}
+
+/**
+ * The question for a reader; `asking` is kept up to date while it is asked. The answer may be what must be done before anything is decided.
+ * @param presented what the client presents, as far as it is known
+ */
+export function ask(
+  asked: Asked,
+  asking: Asking,
+  presented: PresentedCredential,
+): Question<Verdict | Undecided, SimulatedTypes> {
   return facts => {
     asking.passes += 1;
     const used: UsedFact[] = [];
@@ -80,12 +96,12 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
         ? { lacks }
         : { answer: { facts: used, isStrong: strong, decision: null, expiry: null }, strong };
     }
-    const outcome = decide(requestOf(asked), disguise(get, facts.serverTimeMs));
+    const outcome = decide(requestOf(asked, presented), disguise(get, facts.serverTimeMs));
     if ('lacks' in outcome) {
       return { lacks };
     }
     if (!('reason' in outcome.answer)) {
-      throw new Error('nobody presents a JWT here');
+      return { answer: outcome.answer, strong: false };
     }
     const isStrong = strong || outcome.strong;
     asking.isStrong ||= isStrong;
@@ -95,7 +111,30 @@ export function ask(asked: Asked, asking: Asking): Question<Verdict, SimulatedTy
   };
 }
 
-const requestOf = ({ app, credential }: Asked): Parameters<typeof decide>[0] => ({
+/** The issuer of all JWTs. */
+export const ISSUER = 'https://issuer.test';
+
+/** What the client presents, before anything was verified. */
+export function present({ credential, jwt }: Asked): PresentedCredential {
+  return jwt === undefined
+    ? { kind: 'token', hashes: [credential] }
+    : { kind: 'unverified', token: `${jwt.subject} ${jwt.jti}` };
+}
+
+/** What a JWT says, once it is verified. */
+export function claimsOf(jwt: NonNullable<Asked['jwt']>): JwtClaims {
+  return {
+    kind: 'jwt',
+    issuer: ISSUER,
+    userId: null,
+    ...jwt,
+    issuedAtMs: 0,
+    validFromMs: -Infinity,
+    validUntilMs: Infinity,
+  };
+}
+
+const requestOf = ({ app }: Asked, presented: PresentedCredential): Parameters<typeof decide>[0] => ({
   host: app,
   wildcards: [],
   port: '',
@@ -103,7 +142,7 @@ const requestOf = ({ app, credential }: Asked): Parameters<typeof decide>[0] => 
   method: 'GET',
   uri: '/',
   readings: ['/'],
-  credential: () => ({ kind: 'token', hashes: [credential] }),
+  credential: () => presented,
   isNavigation: () => false,
   isPreflight: () => false,
 });
@@ -114,17 +153,20 @@ function disguise(
   serverTimeMs: number,
 ): Facts<FactTypes> {
   const app = (host: string): AppFact => ({ id: host, name: host, host, enabled: true, headers: [], problem: null });
-  const shown: { readonly [S in Subject]: (fact: Fact) => FactTypes[S] } = {
+  const shown: { readonly [S in Subject]: (fact: Fact, key: Key) => FactTypes[S] } = {
     credential: ({ home }) => ({ userId: home, appId: null, revoked: false, expiresAtMs: null }),
-    user: ({ text }) => ({
+    user: ({ text }, [id = '']) => ({
       id: text,
-      name: text,
+      name: nameOf(id),
       email: '',
       displayName: '',
       groups: [],
       enabled: true,
       jwtNotBeforeMs: null,
     }),
+    identity: ({ home }) => ({ userId: home }),
+    user_name: ({ home }) => ({ userId: home }),
+    revoked_jwt: (_, [jti = '']) => ({ jti }),
     grant: ({ expiresAtMs }) => ({ role: 'user', expiresAtMs }),
     route: ({ strong }) => ({
       routes: [{ pathPrefix: '/', access: 'granted', roles: [], strong, preflight: false, headers: [] }],
@@ -138,13 +180,10 @@ function disguise(
         if (subject === 'app') {
           return app(key[0]!);
         }
-        if (subject === 'identity' || subject === 'user_name' || subject === 'revoked_jwt') {
-          throw new Error('nobody presents a JWT here');
-        }
         // One of the simulated subjects, since it is none of these.
         const simulated: Subject = subject;
         const fact = get(simulated, key);
-        return fact === undefined || fact === null ? fact : shown[simulated](fact);
+        return fact === undefined || fact === null ? fact : shown[simulated](fact, key);
       };
       // Each subject is shown as the gate's fact of the same name.
       return show() as FactTypes[S] | null | undefined;

@@ -2,17 +2,20 @@
  * One replica: the real coherence library on a simulated machine, and the requests that it answers. Each answer goes to the
  * checker together with what the replica had been told when the request arrived.
  */
+import type { PresentedCredential } from '../../src/auth/credential.js';
+import type { Undecided } from '../../src/auth/decide.js';
 import { createCoherence, type Coherence, type CoherentCache } from '../../src/coherence/coherence.js';
 import { UnavailableError } from '../../src/coherence/errors.js';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
 import type { Reader } from '../../src/coherence/reader.js';
 import { keyText, parseMessage, type Key } from '../../src/coherence/signal.js';
-import { SUBJECTS, type Cluster, type Fact, type Subject } from './cluster.js';
+import type { Cluster, Fact, Subject } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { ViolationKind } from './checker.js';
 import { ABSENT, factName, type Held, type History } from './history.js';
+import type { Host, Seat } from './host.js';
 import { Machine } from './machine.js';
-import { ask, type Asked, type Asking, type SimulatedTypes, type Verdict } from './question.js';
+import { ask, claimsOf, present, type Asked, type Asking, type SimulatedTypes, type Verdict } from './question.js';
 import type { Timeline } from './timeline.js';
 import { Wires, type QueuedAt } from './wires.js';
 
@@ -20,6 +23,8 @@ import { Wires, type QueuedAt } from './wires.js';
 export interface Answered extends Verdict {
   readonly replica: string;
   readonly asked: Asked;
+  /** The user to whom the subject of its JWT was bound for it; null if that was not needed. */
+  readonly boundTo: string | null;
   readonly arrivedMs: number;
   readonly decidedMs: number;
   /** Rounds of loading that it took. */
@@ -50,6 +55,8 @@ export interface Refused {
 export interface ReplicaWatcher {
   onAnswer(answer: Answered): void;
   onRefusal(refusal: Refused): void;
+  /** Binds the subject of a JWT to whoever has this name now. Returns the user; null if there is none. */
+  onBind(subject: string, name: string): string | null;
   onViolation(kind: ViolationKind, problem: string): void;
   /** A fact was loaded again though nothing had been heard of it since it was loaded before. */
   onReload(replica: string, subject: string, key: Key, loadedMs: number): void;
@@ -95,9 +102,14 @@ export class Replica {
   readonly machine: Machine;
   readonly wires: Wires;
   readonly coherence: Coherence;
-  readonly caches: { readonly [S in Subject]: CoherentCache<Fact> };
+  readonly host: Host | null;
+  readonly caches: { readonly [S in Subject]?: CoherentCache<Fact> };
   /** Observations by name, and connections given up by cause. */
   readonly seen = new Map<string, number>();
+  /** Whether it was told to stop, or was killed. */
+  isEnding = false;
+  /** Whether `stop` has come to its end. */
+  hasStopped = false;
   /** Whether handlers of the bus may throw. */
   handlersThrow = false;
   /** Strong requests so far. */
@@ -115,6 +127,8 @@ export class Replica {
   /** When each key was loaded, while live, since it was heard to have changed, or all was flushed. */
   readonly #loads = new Map<string, number>();
   readonly #waiting = new Set<Asking>();
+  readonly #seat: Seat | null;
+  readonly #subjects: readonly Subject[];
   #proofs = 0;
   /** When what was heard of each fact was queued. Never changed, but replaced: answers that are under way keep theirs. */
   #floors: ReadonlyMap<string, QueuedAt> = new Map();
@@ -138,11 +152,17 @@ export class Replica {
       readonly maxAgeMs: number;
       /** Whether the pool may stay with an old primary: see `#counts`. */
       readonly isLeftBehind: boolean;
+      /** Whose worker it is; null: it is a replica by itself. */
+      readonly host: Host | null;
+      /** What is cached. */
+      readonly subjects: readonly Subject[];
       readonly watcher: ReplicaWatcher;
     },
   ) {
-    const { cluster, history, times, maxAgeMs, isLeftBehind, watcher } = surroundings;
+    const { cluster, history, times, maxAgeMs, isLeftBehind, watcher, host, subjects } = surroundings;
     this.name = name;
+    this.host = host;
+    this.#subjects = subjects;
     this.#timeline = timeline;
     this.#dice = dice;
     this.#cluster = cluster;
@@ -173,10 +193,23 @@ export class Replica {
         this.#noteLoad(subject, keys);
       },
     };
-    this.wires = new Wires(timeline, dice, this.machine, cluster, { tap, loadsMax: LOADS_MAX });
+    this.wires = new Wires(timeline, dice, this.machine, cluster, {
+      tap,
+      loadsMax: LOADS_MAX,
+      host: host?.wires ?? null,
+    });
+    this.#seat =
+      host?.seat({
+        machine: this.machine,
+        onHeard: tap.onHeard,
+        onAcknowledged: barrierAt => {
+          this.#noteAcknowledged(barrierAt);
+        },
+      }) ?? null;
     this.coherence = createCoherence({
       channel: 'gatebell',
-      replica: name,
+      // Workers answer barriers under one name.
+      replica: host?.name ?? name,
       ...times,
       loadsMax: LOADS_MAX,
       batchKeysMax: BATCH_KEYS_MAX,
@@ -186,7 +219,7 @@ export class Replica {
       observe: observation => {
         this.#observe(observation, trace);
       },
-      openSubscription: this.wires.open,
+      openSubscription: this.#seat?.open ?? this.wires.open,
       askFence: this.wires.askFence,
       renewPool: () => {
         this.wires.renewPool();
@@ -201,16 +234,37 @@ export class Replica {
         maxAgeMs,
         load: { text: 'select', key: row => row['key'] as Key, value: row => row['fact'] as Fact },
       });
-    this.caches = {
-      credential: cache('credential'),
-      user: cache('user'),
-      grant: cache('grant'),
-      route: cache('route'),
-    };
-    this.#reader = this.coherence.reader<SimulatedTypes>(this.caches);
+    this.caches = Object.fromEntries(subjects.map(subject => [subject, cache(subject)]));
+    // What is not cached is not asked for.
+    this.#reader = this.coherence.reader<SimulatedTypes>(this.caches as Required<typeof this.caches>);
     if (dice.chance(0.5)) {
       this.#subscribeReaders();
     }
+  }
+
+  start(): void {
+    this.machine.receive(() => {
+      this.coherence.start();
+    });
+  }
+
+  /** Stops as a program does that ends. */
+  stop(): void {
+    this.isEnding = true;
+    this.machine.receive(() => {
+      this.#seat?.leave();
+      void this.coherence.stop().then(() => {
+        this.hasStopped = true;
+        this.#seat?.end();
+      });
+    });
+  }
+
+  /** Its process ends in the middle of whatever it does. */
+  kill(): void {
+    this.isEnding = true;
+    this.machine.kill();
+    this.#seat?.end();
   }
 
   /** Requests that wait for their answer. */
@@ -253,6 +307,7 @@ export class Replica {
         expiry: verdict.expiry,
         replica: this.name,
         asked,
+        boundTo: userId,
         arrivedMs,
         decidedMs: this.#timeline.nowMs,
         // Asked of memory first, and once more before each round and after the last.
@@ -264,6 +319,26 @@ export class Replica {
         listened: listeningSince !== null && listeningSince === this.#listeningSince(),
       });
     };
+    let userId: string | null = null;
+    /** What must be done first is done, then everything is asked from the start, as the gate's handler does. */
+    const read = (presented: PresentedCredential): Verdict | Promise<Verdict> => {
+      const outcome = this.#reader.read(ask(asked, asking, presented));
+      const goOn = (found: Verdict | Undecided): Verdict | Promise<Verdict> => {
+        if ('facts' in found) {
+          return found;
+        }
+        return this.#takeTime(() => {
+          if ('bind' in found) {
+            userId = this.#watcher.onBind(found.bind.subject, found.bind.name);
+          }
+        }).then(() => {
+          asking.passes = 0;
+          const verified = { ...claimsOf(asked.jwt!), userId };
+          return read('bind' in found && userId === null ? { kind: 'bad' } : verified);
+        });
+      };
+      return outcome instanceof Promise ? outcome.then(goOn) : goOn(outcome);
+    };
     const fail = (error: unknown): void => {
       this.#waiting.delete(asking);
       if (error instanceof UnavailableError) {
@@ -274,7 +349,7 @@ export class Replica {
       }
     };
     try {
-      const verdict = this.#reader.read(ask(asked, asking));
+      const verdict = read(present(asked));
       if (verdict instanceof Promise) {
         verdict.then(settle, fail);
       } else {
@@ -283,6 +358,16 @@ export class Replica {
     } catch (error) {
       fail(error);
     }
+  }
+
+  /** Something that takes a while, and then does this. */
+  #takeTime(act: () => void): Promise<void> {
+    return new Promise(resolve => {
+      this.machine.startTimer(this.#dice.between(0, this.#dice.chance(0.1) ? 50 : 1), () => {
+        act();
+        resolve();
+      });
+    });
   }
 
   /**
@@ -327,10 +412,10 @@ export class Replica {
 
   /** Hooks that ask as soon as they are told, in the middle of the turn in which the caches forget. */
   #subscribeReaders(): void {
-    for (const subject of SUBJECTS) {
+    for (const subject of this.#subjects) {
       this.coherence.on(subject, () => {
         const asked = { app: 'a1', credential: this.#dice.pick(['c1', 'c2']), strong: this.#dice.chance(0.1) };
-        this.answer(this.#dice.chance(0.7) ? { ...asked, only: this.#dice.pick(SUBJECTS) } : asked);
+        this.answer(this.#dice.chance(0.7) ? { ...asked, only: this.#dice.pick(this.#subjects) } : asked);
         if (this.handlersThrow && this.#dice.chance(0.3)) {
           throw new Error('a handler that throws');
         }
@@ -360,10 +445,14 @@ export class Replica {
     const message = parseMessage(payload);
     const barrierAt = message.type === 'acknowledgement' ? this.#barriers.get(message.id) : undefined;
     if (barrierAt !== undefined) {
-      this.acknowledged += 1;
-      if (barrierAt.order > this.#answeredBarrier.order) {
-        this.#answeredBarrier = barrierAt;
-      }
+      this.#noteAcknowledged(barrierAt);
+    }
+  }
+
+  #noteAcknowledged(barrierAt: QueuedAt): void {
+    this.acknowledged += 1;
+    if (barrierAt.order > this.#answeredBarrier.order) {
+      this.#answeredBarrier = barrierAt;
     }
   }
 
@@ -412,7 +501,8 @@ export class Replica {
     }
     if (observation.event === 'connection_closed') {
       count(observation.cause);
-      if (observation.cause === 'connection_lost' && this.wires.listening !== null) {
+      // By the time a worker hears that the connection is lost, another may have had a new one opened.
+      if (observation.cause === 'connection_lost' && this.wires.listening !== null && this.host === null) {
         this.#watcher.onViolation('rates', `${this.name} gave up a connection that was in order`);
       }
     }

@@ -69,22 +69,11 @@ export interface WireTap {
 }
 
 export class Wires {
-  readonly weather: Weather = {
-    delayMaxMs: 2,
-    poolDeafUntilMs: 0,
-    poolBusyUntilMs: 0,
-    poolFailsUntilMs: 0,
-    loadsSlowUntilMs: 0,
-    listenRefusedUntilMs: 0,
-    poolServer: null,
-    forgesFences: false,
-    onFence: null,
-  };
+  readonly weather: Weather;
   /** Of loads; those of audits are counted apart. */
   reads = 0;
   audits = 0;
   keysRead = 0;
-  opened = 0;
   /** Of those, how many came to listen. */
   connected = 0;
   /** Questions for fences, and the fences that were sent on the way though nobody was in a hurry. */
@@ -92,6 +81,7 @@ export class Wires {
   fencesSent = 0;
   /** Connections that broke by themselves. */
   lost = 0;
+  #opened = 0;
   #readsInFlight = 0;
   readonly #attemptsMs: number[] = [];
   readonly #timeline: Timeline;
@@ -100,14 +90,16 @@ export class Wires {
   readonly #cluster: Cluster;
   readonly #tap: WireTap;
   readonly #loadsMax: number;
+  readonly #host: Wires | null;
   #newest: ListeningConnection | null = null;
 
+  /** @param surroundings `host`: whose listening connection it is, if not one of its own; they have the same weather */
   constructor(
     timeline: Timeline,
     dice: Dice,
     machine: Machine,
     cluster: Cluster,
-    surroundings: { readonly tap: WireTap; readonly loadsMax: number },
+    surroundings: { readonly tap: WireTap; readonly loadsMax: number; readonly host?: Wires | null },
   ) {
     this.#timeline = timeline;
     this.#dice = dice;
@@ -115,21 +107,38 @@ export class Wires {
     this.#cluster = cluster;
     this.#tap = surroundings.tap;
     this.#loadsMax = surroundings.loadsMax;
+    this.#host = surroundings.host ?? null;
+    this.weather = this.#host?.weather ?? {
+      delayMaxMs: 2,
+      poolDeafUntilMs: 0,
+      poolBusyUntilMs: 0,
+      poolFailsUntilMs: 0,
+      loadsSlowUntilMs: 0,
+      listenRefusedUntilMs: 0,
+      poolServer: null,
+      forgesFences: false,
+      onFence: null,
+    };
   }
 
   /** The listening connection that is in use, if there is one. */
   get listening(): ListeningConnection | null {
-    return this.#newest?.isOpen === true ? this.#newest : null;
+    return this.#host === null ? (this.#newest?.isOpen === true ? this.#newest : null) : this.#host.listening;
+  }
+
+  /** Listening connections so far. */
+  get opened(): number {
+    return this.#host === null ? this.#opened : this.#host.opened;
   }
 
   readonly open: OpenSubscription = (_channel, events, signal) => {
     if (this.#newest?.isOpen === true) {
       this.#tap.onViolation('G5', 'opened a second listening connection');
     }
-    this.opened += 1;
+    this.#opened += 1;
     this.#checkPace();
     const connection = new ListeningConnection({
-      number: this.opened,
+      number: this.#opened,
       processId: LISTENER_PROCESS + this.#dice.integer(1e9),
       timeline: this.#timeline,
       machine: this.#machine,

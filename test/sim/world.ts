@@ -7,17 +7,18 @@
  *
  * A life has three parts. In the first, writers write, people ask and things go wrong; each answer is judged when it is given, by
  * what was true (`checker.ts`). In the second, nothing more goes wrong and nothing is written. In the third, every
- * replica must be live, remember nothing that is not so, and answer everything from memory. Then it is stopped, and
+ * replica must be live, remember nothing that is not so, answer a barrier, and answer everything from memory. Then it is stopped, and
  * nothing may be left behind.
  */
 import { judge, judgeAdmission, judgeHeard, type ViolationKind } from './checker.js';
-import { Cluster, SUBJECTS, type StoredRow, type Subject, type Write } from './cluster.js';
+import { Cluster, SUBJECTS, SUBJECTS_OF_JWTS, type StoredRow, type Subject, type Write } from './cluster.js';
 import { createDice, type Dice } from './dice.js';
 import type { Fault } from './faults.js';
 import { ABSENT, factName, History } from './history.js';
+import { Host } from './host.js';
 import { BUSY_MS, planLife, type Planned } from './plan.js';
 import { PROFILES, type Profile, type ProfileName } from './profiles.js';
-import type { Asked } from './question.js';
+import { ISSUER, nameOf, type Asked } from './question.js';
 import { ABSENCES_MAX, ENTRIES_MAX, Replica, type Answered, type Refused, type ReplicaTimes } from './replica.js';
 import { Timeline } from './timeline.js';
 
@@ -68,9 +69,18 @@ const TIMES: readonly Omit<ReplicaTimes, 'auditIntervalMs'>[] = [
 ];
 /** What is wrong must be found without audits, too. */
 const AUDIT_INTERVALS_MS = [0, 200, 700, 2_000];
+/** Workers of a replica that has some, and most replicas then. */
+const WORKERS = 2;
+const HOSTS_MAX = 2;
 const APPS = ['a1', 'a2'];
 const CREDENTIALS = ['c1', 'c2', 'c3'];
 const USERS = ['u1', 'u2'];
+/** Of the users, in the same order. */
+const NAMES = USERS.map(nameOf);
+const JWTS = ['j1', 'j2'];
+const JWT_SUBJECTS = ['s1', 's2'];
+/** Facts that name a user. */
+const NAMING: ReadonlySet<Subject> = new Set(['credential', 'identity']);
 /** Twice the longest way of a message when nothing is wrong: to the replica, and of what it waits behind. */
 const DELIVERY_MS = 4;
 /** A turn takes no time, and a round trip at most this. */
@@ -83,6 +93,12 @@ const WAIT_SHARE_MAX = 0.75;
 const ROUNDS_UNPROVEN_MAX = 2;
 /** Most rounds for an answer that is not strong: what was loaded may change before the rest is there. */
 const ROUNDS_MAX = 7;
+
+const jwtOf = (dice: Dice): NonNullable<Asked['jwt']> => ({
+  subject: dice.pick(JWT_SUBJECTS),
+  name: dice.pick(NAMES),
+  jti: dice.pick(JWTS),
+});
 
 class World {
   violation: Violation | null = null;
@@ -97,15 +113,21 @@ class World {
   readonly #history = new History();
   readonly #seed: string;
   readonly #cluster: Cluster;
-  readonly #replicas: readonly Replica[];
+  /** Those that run, each in its place. */
+  readonly #replicas: Replica[];
+  /** Those that were told to stop before the end. */
+  readonly #stopped: Replica[] = [];
+  #started = 0;
   readonly #times: ReplicaTimes;
   readonly #profile: Profile;
   readonly #faultsByName: readonly (readonly [string, Fault])[];
   readonly #trace: (line: () => string) => void;
+  readonly #subjects: readonly Subject[];
 
   constructor(name: ProfileName, seed: number, { tracing = false, only = null }: LifeOptions) {
     this.#profile = PROFILES[name];
     this.#seed = `${name}/${seed}`;
+    this.#subjects = this.#profile.jwtShare > 0 ? [...SUBJECTS, ...SUBJECTS_OF_JWTS] : SUBJECTS;
     const dice = createDice(this.#seed);
     this.#trace = line => {
       if (tracing) {
@@ -117,9 +139,10 @@ class World {
     this.#times = { ...dice.pick(TIMES), auditIntervalMs: this.#profile.slips ? 0 : auditIntervalMs };
     this.#faultsByName = Object.entries(dice.pick(this.#profile.faults));
     this.#cluster = new Cluster(this.#timeline, this.#diceOf('cluster'), this.#history, this.#trace);
-    this.#replicas = Array.from({ length: dice.pick([1, 2, 2, 3]) }, (_, index) =>
-      this.#createReplica(`replica ${index + 1}`),
-    );
+    const names = Array.from({ length: dice.pick([1, 2, 2, 3]) }, (_, index) => `replica ${index + 1}`);
+    this.#replicas = this.#profile.hasWorkers
+      ? names.slice(0, HOSTS_MAX).flatMap(name => this.#createWorkers(name))
+      : names.map(name => this.#createReplica(name));
     const plan = planLife(this.#profile, dice);
     this.plan = plan.filter(({ id }) => only === null || only.has(id));
     this.leftOut = plan.length - this.plan.length;
@@ -142,9 +165,7 @@ class World {
     }
     for (const replica of this.#replicas) {
       this.#timeline.at(this.#diceOf(`${replica.name} starts`).between(0, 50), () => {
-        replica.machine.receive(() => {
-          replica.coherence.start();
-        });
+        replica.start();
       });
     }
     const parts = [
@@ -166,10 +187,35 @@ class World {
     return createDice(`${this.#seed}/${name}`);
   }
 
-  #createReplica(name: string): Replica {
+  #createWorkers(name: string): Replica[] {
+    const host = new Host(`host of ${name}`, this.#timeline, this.#diceOf(`host of ${name}`), {
+      cluster: this.#cluster,
+      history: this.#history,
+      trace: this.#trace,
+      onViolation: (kind, problem) => {
+        this.#violate(kind, problem);
+      },
+    });
+    return Array.from({ length: WORKERS }, (_, index) => this.#createReplica(`${name}, worker ${index + 1}`, host));
+  }
+
+  /** Another process in the place of this one, after a while. */
+  #replace(replaced: Replica, afterMs: number): void {
+    this.#timeline.after(afterMs, () => {
+      this.#started += 1;
+      const [first = ''] = replaced.name.split(' again');
+      const replica = this.#createReplica(`${first} again (${this.#started})`, replaced.host);
+      this.#replicas[this.#replicas.indexOf(replaced)] = replica;
+      replica.start();
+    });
+  }
+
+  #createReplica(name: string, host: Host | null = null): Replica {
     return new Replica(name, this.#timeline, this.#diceOf(name), {
       cluster: this.#cluster,
       history: this.#history,
+      host,
+      subjects: this.#subjects,
       times: this.#times,
       maxAgeMs: this.#profile.maxAgeMs,
       isLeftBehind: this.#profile.isLeftBehind,
@@ -186,6 +232,7 @@ class World {
             this.#violate('rates', `${replica} loaded ${name} again, of which it had heard nothing`);
           }
         },
+        onBind: (subject, wanted) => this.#bind(subject, wanted),
         onRefusal: refused => {
           this.#judgeRefusal(refused);
         },
@@ -199,15 +246,13 @@ class World {
   #takePlace({ kind, id }: Planned, dice: Dice): void {
     switch (kind) {
       case 'write':
-        this.#write(dice.pick(SUBJECTS), dice, false);
+        this.#write(dice.pick(this.#subjects), dice, false);
         return;
       case 'request':
         this.#request(dice);
         return;
       case 'barrier':
-        if (this.#cluster.primary !== null && !this.#profile.slips) {
-          this.#cluster.notify(this.#cluster.primary, JSON.stringify({ v: 1, b: id }));
-        }
+        this.#barrier(id);
         return;
       case 'fault':
         this.#goWrong(dice);
@@ -215,13 +260,23 @@ class World {
     }
   }
 
+  #barrier(id: string): void {
+    if (this.#cluster.primary !== null && !this.#profile.slips) {
+      this.#cluster.notify(this.#cluster.primary, JSON.stringify({ v: 1, b: id }));
+    }
+  }
+
   #request(dice: Dice): void {
-    const { strongShare, onlyShare, unknownShare } = this.#profile;
+    const { strongShare, onlyShare, unknownShare, jwtShare } = this.#profile;
     const asked: Asked = {
       app: dice.chance(unknownShare) ? 'unknown' : dice.pick(APPS),
       credential: dice.chance(unknownShare) ? 'unknown' : dice.pick(CREDENTIALS),
       strong: dice.chance(strongShare),
     };
+    if (jwtShare > 0 && dice.chance(jwtShare)) {
+      dice.pick(this.#replicas).request({ ...asked, jwt: jwtOf(dice) });
+      return;
+    }
     dice.pick(this.#replicas).request(dice.chance(onlyShare) ? { ...asked, only: dice.pick(SUBJECTS) } : asked);
   }
 
@@ -241,6 +296,19 @@ class World {
         replicas: this.#replicas,
         write: (subject, untold = false) => {
           this.#write(subject, dice, untold);
+        },
+        kill: killed => {
+          if (!killed.isEnding) {
+            killed.kill();
+            this.#replace(killed, dice.between(1, 1_000));
+          }
+        },
+        stop: stopped => {
+          if (!stopped.isEnding) {
+            stopped.stop();
+            this.#stopped.push(stopped);
+            this.#replace(stopped, dice.between(1, 1_000));
+          }
         },
       },
       replica,
@@ -343,24 +411,42 @@ class World {
     const { rows: rowsMax, wholeShare } = this.#profile;
     const writes = new Map<string, Write>();
     for (let rows = dice.pick(rowsMax); rows > 0; rows--) {
-      const write = this.#change(rows === 1 ? subject : dice.pick(SUBJECTS), dice);
+      const write = this.#change(rows === 1 ? subject : dice.pick(this.#subjects), dice);
       writes.set(`${write.subject}/${write.id}`, write);
     }
     this.#cluster.commit([...writes.values()], untold ? 'untold' : dice.chance(wholeShare) ? 'whole subject' : 'keys');
+  }
+
+  #bind(subject: string, wanted: string): string | null {
+    const { primary } = this.#cluster;
+    const bound = primary?.rows.get(`identity/${subject}`);
+    const home = bound?.home ?? primary?.rows.get(`user_name/${wanted}`)?.home ?? null;
+    if (bound === undefined && home !== null) {
+      const row = { id: subject, key: [ISSUER, subject], version: this.#cluster.nextVersion(), home };
+      const write = { ...row, subject: 'identity' as const, expiresAtMs: null, strong: false };
+      this.#cluster.commit([{ subject: 'identity', id: subject, row: write }], 'keys');
+    }
+    return home;
   }
 
   #change(subject: Subject, dice: Dice): Write {
     const app = dice.pick(APPS);
     const user = dice.pick(USERS);
     const credential = dice.pick(CREDENTIALS);
+    const jti = subject === 'revoked_jwt' ? dice.pick(JWTS) : '';
+    const issued = subject === 'identity' ? dice.pick(JWT_SUBJECTS) : '';
     const [id, key] = {
       credential: [credential, [credential]],
       user: [user, [user]],
       grant: [`${user}/${app}`, [user, app]],
       // A route's row has an id of its own, so it can move to another parent.
       route: [dice.pick(['r1', 'r2', 'r3']), [app]],
+      identity: [issued, [ISSUER, issued]],
+      user_name: [nameOf(user), [nameOf(user)]],
+      revoked_jwt: [jti, [jti]],
     }[subject] as [string, string[]];
-    if (dice.chance(0.2)) {
+    // A JWT that is revoked stays so; here it does not, or nobody would be let in by one any more.
+    if (dice.chance(subject === 'revoked_jwt' ? 0.7 : 0.2)) {
       return { subject, id, row: null };
     }
     const row: StoredRow = {
@@ -368,7 +454,8 @@ class World {
       id,
       key,
       version: this.#cluster.nextVersion(),
-      home: subject === 'credential' ? user : '',
+      // A name may go to another user.
+      home: subject === 'user_name' ? dice.pick(USERS) : NAMING.has(subject) ? user : '',
       expiresAtMs: subject === 'grant' && dice.chance(0.5) ? this.#cluster.clockMs + dice.between(0, 5_000) : null,
       strong: subject === 'route' && dice.chance(0.1),
     };
@@ -384,12 +471,22 @@ class World {
           for (const credential of CREDENTIALS) {
             replica.request({ app, credential, strong: dice.chance(0.2) });
           }
+          if (this.#profile.jwtShare > 0) {
+            replica.request({ app, credential: '', strong: false, jwt: jwtOf(dice) });
+          }
         }
       }
       this.#until(this.#timeline.nowMs + 2_500);
     };
     const { refusals } = this;
+    const acknowledged = this.#replicas.map(replica => replica.acknowledged);
+    this.#barrier('at rest');
     askAll();
+    for (const [index, replica] of this.#replicas.entries()) {
+      if (replica.acknowledged === acknowledged[index] && !this.#profile.slips) {
+        this.#violate('rest', `${replica.name} does not answer a barrier at rest`);
+      }
+    }
     // What was used before, but is not wanted any more, makes way the second time.
     askAll();
     const { reads } = this;
@@ -422,7 +519,7 @@ class World {
       }
     }
     for (const [subject, key] of this.#allFacts()) {
-      const entry = caches[subject].lookup(key, machine.clock.now());
+      const entry = caches[subject]?.lookup(key, machine.clock.now());
       const cached = entry === undefined ? null : (entry.value?.text ?? ABSENT);
       if (cached !== null && cached !== this.#history.now(subject, key)) {
         this.#violate(
@@ -439,6 +536,9 @@ class World {
       ...USERS.map(user => ['user', [user]] as const),
       ...APPS.map(app => ['route', [app]] as const),
       ...USERS.flatMap(user => APPS.map(app => ['grant', [user, app]] as const)),
+      ...NAMES.map(name => ['user_name', [name]] as const),
+      ...JWT_SUBJECTS.map(subject => ['identity', [ISSUER, subject]] as const),
+      ...JWTS.map(jti => ['revoked_jwt', [jti]] as const),
     ];
   }
 
@@ -467,20 +567,34 @@ class World {
   }
 
   #stop(): void {
-    for (const { name, coherence, machine, wires } of this.#replicas) {
+    for (const replica of this.#replicas) {
       if (this.violation !== null) {
         return;
       }
-      let stopped = false;
-      machine.receive(() => {
-        void coherence.stop().then(() => {
-          stopped = true;
-        });
-      });
+      const { host } = replica;
+      const before = host?.wires.connected ?? 0;
+      replica.stop();
       this.#until(this.#timeline.nowMs + 10_000);
-      if (!stopped || machine.timers > 0 || wires.listening !== null) {
-        this.#violate('rest', `${name} left something behind when it was stopped`);
+      this.#checkStopped(replica);
+      if (host !== null && (host.workers === 0) !== (host.wires.listening === null)) {
+        this.#violate('rest', `${host.name} has ${host.workers} workers when ${replica.name} has stopped`);
       }
+      if (host !== null && (host.wires.connected !== before || host.machine.timers > 0)) {
+        this.#violate('rest', `${replica.name} has not left the shared connection as it was`);
+      }
+    }
+    for (const replica of this.#stopped) {
+      this.#checkStopped(replica);
+    }
+  }
+
+  #checkStopped({ name, host, hasStopped, machine, wires, waiting }: Replica): void {
+    // Its connection is that of the others, if it is a worker.
+    if (!hasStopped || machine.timers > 0 || (host === null && wires.listening !== null)) {
+      this.#violate('rest', `${name} left something behind when it was stopped`);
+    }
+    if (waiting > 0) {
+      this.#violate('rest', `${name} was stopped, and ${waiting} requests were never answered`);
     }
   }
 }
