@@ -6,18 +6,23 @@ import path from 'node:path';
 /** Where Debian keeps programs that only root finds. */
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
 
-/** Debian package of each program. */
+/** Debian packages of each program, and of what the tests run with it. */
 const PACKAGES = {
   caddy: 'caddy',
   chromium: 'chromium',
   'docker-compose': 'docker-compose',
+  gunicorn: 'gunicorn python3-flask',
   haproxy: 'haproxy',
+  hypercorn: 'python3-hypercorn',
+  java: 'tomcat10-common',
   nginx: 'nginx',
   openssl: 'openssl',
   pgbouncer: 'pgbouncer',
+  php: 'php-cli',
   promtool: 'prometheus',
   psql: 'postgresql-client',
   'redis-server': 'redis-server',
+  ruby: 'ruby-railties ruby-webrick',
   script: 'bsdutils',
   wrk: 'wrk',
 } as const;
@@ -40,11 +45,15 @@ function searchTool(tool: Tool): string | null {
 /** Whether the program is installed. */
 export const hasTool = (tool: Tool): boolean => searchTool(tool) !== null;
 
+/** How to install a program. */
+export const howToInstall = (tool: Tool): string =>
+  `on Debian: apt-get install --no-install-recommends ${PACKAGES[tool]}`;
+
 /** Path of the program. @throws when it is not installed */
 export function findTool(tool: Tool): string {
   const file = searchTool(tool);
   if (file === null) {
-    throw new Error(`${tool} is not installed; on Debian: apt-get install ${PACKAGES[tool]}`);
+    throw new Error(`${tool} is not installed; ${howToInstall(tool)}`);
   }
   return file;
 }

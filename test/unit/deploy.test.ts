@@ -201,6 +201,8 @@ const ASKED_HEADERS = [
   'destination',
   'origin',
   'sec-fetch-mode',
+  'x-amz-copy-source',
+  'x-copy-from',
   'x-requested-with',
 ];
 

@@ -1,9 +1,12 @@
 /** The table of docs/proxies.md has the proxies and behaviours of the suite, and tells of failures. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { NEIGHBOURS } from '../e2e/neighbours/behaviours.js';
 import { BEHAVIOURS } from '../e2e/proxies/behaviours.js';
 import { BEGIN, columnOf, END, readTable, renderTable, replaceTable } from '../e2e/proxies/table.js';
 import { PROXIES } from '../support/proxies/index.js';
+
+const ROWS = [...BEHAVIOURS, ...NEIGHBOURS];
 
 describe('docs/proxies.md', () => {
   const table = readTable(readFileSync(new URL('../../docs/proxies.md', import.meta.url), 'utf8'));
@@ -11,18 +14,18 @@ describe('docs/proxies.md', () => {
 
   test('has a column for each proxy, and a row for each behaviour, in the order of the suite', () => {
     expect(heads.slice(1)).toEqual(PROXIES.map(columnOf));
-    expect(rows.map(([title]) => title)).toEqual(BEHAVIOURS.map(({ title }) => title));
+    expect(rows.map(([title]) => title)).toEqual(ROWS.map(({ title }) => title));
   });
 
   test('has no cell that is empty, failed, or was not run', () => {
     const cells = rows.flatMap(([, ...results]) => results);
-    expect(cells).toHaveLength(BEHAVIOURS.length * PROXIES.length);
+    expect(cells).toHaveLength(ROWS.length * PROXIES.length);
     expect(cells.filter(cell => ['', 'FAILS', 'NOT RUN'].includes(cell))).toEqual([]);
   });
 });
 
 test('titles are told apart, and fit into a cell', () => {
-  const titles = BEHAVIOURS.map(({ title }) => title);
+  const titles = ROWS.map(({ title }) => title);
   expect(new Set(titles).size).toBe(titles.length);
   expect(titles.filter(title => title.includes('|'))).toEqual([]);
 });

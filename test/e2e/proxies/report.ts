@@ -6,6 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { format } from 'prettier';
 import { PROXIES } from '../../support/proxies/index.js';
+import { NEIGHBOURS } from '../neighbours/behaviours.js';
 import { BEHAVIOURS } from './behaviours.js';
 import { readTable, renderTable, replaceTable, type TestResult } from './table.js';
 
@@ -22,9 +23,11 @@ if (file === undefined) {
 }
 // The shape is vitest's.
 const { testResults } = JSON.parse(await readFile(file, 'utf8')) as Results;
-const results = testResults.filter(({ name }) => name.includes('/test/e2e/proxies/')).flatMap(r => r.assertionResults);
+const results = testResults
+  .filter(({ name }) => /\/test\/e2e\/(?:proxies|neighbours)\//.test(name))
+  .flatMap(result => result.assertionResults);
 const page = await readFile(PAGE, 'utf8');
-const made = replaceTable(page, renderTable(PROXIES, BEHAVIOURS, results));
+const made = replaceTable(page, renderTable(PROXIES, [...BEHAVIOURS, ...NEIGHBOURS], results));
 
 if (values.check === true) {
   const written = readTable(page).map(cells => cells.join(' | '));

@@ -3,7 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, startProxy, switchOn, type TestProxy } from './proxy.js';
+import { deployFile, switchOn, type TestProxy } from './proxy.js';
+import { startServerProcess } from '../server-process.js';
 
 export const caddy: TestProxy = {
   name: 'Caddy',
@@ -13,7 +14,7 @@ export const caddy: TestProxy = {
   retriesCuts: true,
   async start({ gates, app, ...switches }) {
     const port = await freePort();
-    return startProxy(port, async scratch => {
+    return startServerProcess(port, async scratch => {
       const file = path.join(scratch, 'Caddyfile');
       const text = await readFile(deployFile('caddy/Caddyfile'), 'utf8');
       // Its admin endpoint has one fixed port, and there are several of them.

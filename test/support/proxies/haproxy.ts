@@ -3,7 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, startProxy, switchOn, type TestProxy } from './proxy.js';
+import { deployFile, switchOn, type TestProxy } from './proxy.js';
+import { startServerProcess } from '../server-process.js';
 
 /** As many replicas as the file names. */
 const REPLICAS = [1, 2, 3];
@@ -20,7 +21,7 @@ export const haproxy: TestProxy = {
       const { auth, ops } = gates[Math.min(index, gates.length - 1)]!;
       return { [`GATE_${number}`]: auth, [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
     });
-    return startProxy(port, async scratch => {
+    return startServerProcess(port, async scratch => {
       const file = path.join(scratch, 'haproxy.cfg');
       await writeFile(file, switchOn(await readFile(deployFile('haproxy/haproxy.cfg'), 'utf8'), switches));
       return {

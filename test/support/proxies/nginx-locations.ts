@@ -7,7 +7,8 @@ import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import type { RouteTable } from '../path-corpus.js';
 import { findTool } from '../tool.js';
-import { startProxy, type RunningProxy } from './proxy.js';
+import { type RunningProxy } from './proxy.js';
+import { startServerProcess } from '../server-process.js';
 
 function servers(port: number, table: RouteTable, at: number, app: string): string {
   const say = (prefix: string): string => `add_header X-Zone ${table.zoneOf(prefix)} always; return 204;`;
@@ -34,7 +35,7 @@ function servers(port: number, table: RouteTable, at: number, app: string): stri
 /** Starts it. @param app host:port of what stands behind it */
 export async function startNginxLocations(tables: readonly RouteTable[], app: string): Promise<RunningProxy> {
   const port = await freePort();
-  return startProxy(port, async scratch => {
+  return startServerProcess(port, async scratch => {
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
       .map(name => `${name}_temp_path ${scratch}/${name};`)
       .join(' ');

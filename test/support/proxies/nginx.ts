@@ -3,7 +3,8 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, startProxy, switchOn, type TestProxy } from './proxy.js';
+import { deployFile, switchOn, type TestProxy } from './proxy.js';
+import { startServerProcess } from '../server-process.js';
 
 export const nginx: TestProxy = {
   name: 'nginx',
@@ -12,7 +13,7 @@ export const nginx: TestProxy = {
   retriesCuts: true,
   async start({ gates, app, ...switches }) {
     const port = await freePort();
-    return startProxy(port, async scratch => {
+    return startServerProcess(port, async scratch => {
       const gatebell = path.join(scratch, 'gatebell');
       await cp(deployFile('nginx'), gatebell, { recursive: true });
       await writeFile(path.join(gatebell, 'gatebell-listen.conf'), `listen 127.0.0.1:${port};\nserver_name _;\n`);

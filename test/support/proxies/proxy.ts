@@ -1,11 +1,6 @@
 /** What the tests of proxies need of each: a name, how it is started, and what differs by its nature. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ServerProcess } from '../server-process.js';
 
 /** Where a replica listens: `host:port` of its auth and of its ops listener. */
 export interface GateAddress {
@@ -24,10 +19,7 @@ export interface ProxySetup {
   readonly secret?: string;
 }
 
-export interface RunningProxy {
-  readonly port: number;
-  stop(): Promise<void>;
-}
+export type RunningProxy = ServerProcess;
 
 export interface TestProxy {
   readonly name: 'nginx' | 'Caddy' | 'HAProxy' | 'Traefik' | 'Envoy';
@@ -47,61 +39,4 @@ export const deployFile = (name: string): string => fileURLToPath(new URL(`../..
 export function switchOn(text: string, { strip = false, secret }: Pick<ProxySetup, 'strip' | 'secret'>): string {
   const stripped = strip ? text.replaceAll('#strip ', '') : text;
   return secret === undefined ? stripped : stripped.replaceAll('#secret ', '').replaceAll('the-secret', secret);
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
-
-/** A proxy as a process of its own, in a directory of its own; resolves when its port accepts connections. */
-export async function startProxy(
-  port: number,
-  launch: (scratch: string) => Promise<{
-    readonly program: string;
-    readonly args: readonly string[];
-    readonly env?: NodeJS.ProcessEnv;
-  }>,
-): Promise<RunningProxy> {
-  const scratch = await mkdtemp(path.join(tmpdir(), 'gatebell-proxy-'));
-  const { program, args, env = {} } = await launch(scratch);
-  const child: ChildProcess = spawn(program, args, {
-    cwd: scratch,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      // The end tells why a start has failed.
-      said = (said + text).slice(-10_000);
-    });
-  }
-  let ended = false;
-  const exit = once(child, 'exit').then(() => {
-    ended = true;
-  });
-  while (!(await accepts(port))) {
-    if (ended) {
-      throw new Error(`${program} did not start: ${said}`);
-    }
-  }
-  return {
-    port,
-    async stop() {
-      if (!ended) {
-        // Open WebSockets would let it wait.
-        child.kill('SIGKILL');
-      }
-      await exit;
-      await rm(scratch, { recursive: true, force: true });
-    },
-  };
 }
