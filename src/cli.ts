@@ -22,7 +22,21 @@ const COMMON: readonly ConfigFlag['key'][] = ['databaseUrl', 'listenUrl', 'chann
 const BARRIER: readonly ConfigFlag['key'][] = [...COMMON, 'leaseMs'];
 const ALL = CONFIG_FLAGS.map(({ key }) => key);
 
-const collect = (value: string, previous: readonly string[] | undefined): string[] => [...(previous ?? []), value];
+/** Values of an option that may be repeated. What `--no-…` has cleared before is not there any more. */
+const collect = (value: string, previous: readonly string[] | false | undefined): string[] => [
+  ...(previous === false || previous === undefined ? [] : previous),
+  value,
+];
+
+/** An empty value is a variable of a script that was not set, and no wish to store nothing. */
+function refuseEmpty(options: Readonly<Record<string, unknown>>): void {
+  for (const [key, value] of Object.entries(options)) {
+    if ([value].flat().some(text => typeof text === 'string' && text.trim() === '')) {
+      const flag = key.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+      throw new UsageError(`--${flag} must not be empty; where something stored can be cleared, --no-${flag} does it`);
+    }
+  }
+}
 
 const wholeNumber =
   (min: number, max: number) =>
@@ -74,6 +88,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
         const isConfig = (key: string): boolean => key === 'json' || configKeys.some(known => known === key);
         const flags = Object.fromEntries(Object.entries(options).filter(([key]) => isConfig(key)));
         const own = Object.fromEntries(Object.entries(options).filter(([key]) => !isConfig(key)));
+        refuseEmpty(own);
         const context = createContext(flags, process.env);
         run((await action(context, ...([...given.slice(0, -2), own] as A))) ?? EXIT.done);
       });
@@ -144,7 +159,11 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
       .option('--display-name <name>', 'sent as Remote-Name')
       .option('--group <name>', 'sent in Remote-Groups; may be repeated', collect);
   userFields(define(user, 'add <name>', 'add a user', facts.userAdd));
-  userFields(define(user, 'set <name>', 'change a user', facts.userSet)).option('--name <name>', 'rename');
+  userFields(define(user, 'set <name>', 'change a user; what is not given stays', facts.userSet))
+    .option('--name <name>', 'rename')
+    .option('--no-email', 'clear the address')
+    .option('--no-display-name', 'clear the name that is sent')
+    .option('--no-group', 'clear all groups');
   define(user, 'enable <name>', 'let a disabled user in again', (context, name: string) =>
     facts.userSet(context, name, { enabled: true }),
   );
@@ -170,10 +189,11 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   define(app, 'add <name>', 'add an app', facts.appAdd)
     .requiredOption('--host <host>', 'host name')
     .option(...header);
-  define(app, 'set <name>', 'change an app', facts.appSet)
+  define(app, 'set <name>', 'change an app; what is not given stays', facts.appSet)
     .option('--name <name>', 'rename')
     .option('--host <host>', 'host name')
-    .option(...header);
+    .option(...header)
+    .option('--no-header', 'clear all header templates');
   define(app, 'enable <name>', 'open a disabled app again', (context, name: string) =>
     facts.appSet(context, name, { enabled: true }),
   );
@@ -182,11 +202,13 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   define(app, 'list', 'list all apps', facts.appList);
 
   const route = program.command('route').description('rules by path; a path that no route matches is granted');
-  define(route, 'set <app> <prefix>', 'add or replace a route', facts.routeSet)
+  define(route, 'set <app> <prefix>', 'add a route, or change one; what is not given stays', facts.routeSet)
     .addOption(
-      new Option('--access <access>', 'who may pass')
-        .choices(['public', 'authenticated', 'granted'])
-        .makeOptionMandatory(),
+      new Option('--access <access>', 'who may pass; a new route needs it').choices([
+        'public',
+        'authenticated',
+        'granted',
+      ]),
     )
     .option('--role <role>', "the grant's role must be one of these; may be repeated", collect)
     .addOption(
@@ -196,14 +218,22 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
       ]),
     )
     .option('--preflight', 'let CORS preflights pass without a credential; the app answers them')
-    .option(...header);
+    .option('--no-preflight', 'do not let them pass')
+    .option(...header)
+    .option('--no-role', 'clear all roles')
+    .option('--no-header', 'clear all header templates');
   define(route, 'delete <app> <prefix>', 'delete a route', facts.routeDelete);
   define(route, 'list [app]', 'list routes', (context, name: string | undefined) => facts.routeList(context, name));
 
   const grant = program.command('grant').description('who may reach what').usage('<user> <app> [options] | list');
   define(grant, 'list', 'list all grants', facts.grantList);
-  define(grant, 'set <user> <app>', 'let a user reach an app (the word set may be left out)', facts.grantSet)
-    .option('--role <role>', 'role at the app', 'user')
+  define(
+    grant,
+    'set <user> <app>',
+    'let a user reach an app (the word set may be left out), or change the grant; what is not given stays',
+    facts.grantSet,
+  )
+    .option('--role <role>', 'role at the app; of a new grant, user if it is not given')
     .option('--expires <when>', '90s, 15m, 12h, 30d, 2w, a time, or never');
   defineDenial(program, 'revoke <user> <app>', 'take a grant away', facts.revoke);
 

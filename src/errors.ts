@@ -59,7 +59,11 @@ const UNREACHABLE = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'ECONNRESET',
+  'EPIPE',
 ]);
+
+/** Codes of OpenSSL and of Node for a certificate that is not believed. */
+const CERTIFICATE = /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH|INVALID_CA)/;
 
 function codeOf(error: unknown): string | undefined {
   const inner = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
@@ -74,6 +78,52 @@ export interface DescribedError {
   readonly exitCode: number;
 }
 
+interface Meaning {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** What is wrong where a connection to Postgres fails, in a sentence; the driver itself has no codes for most of it. */
+function connectionMeaning(error: unknown, code: string): Meaning | null {
+  const text = errorText(error);
+  const isConnect = error instanceof Error && 'syscall' in error && error.syscall === 'connect';
+  if (UNREACHABLE.has(code) || isConnect) {
+    return { code: 'unreachable', message: `cannot reach Postgres: ${text}` };
+  }
+  if (/timeout expired|due to connection timeout|^timeout exceeded when trying to connect/.test(text)) {
+    return { code: 'unreachable', message: 'cannot reach Postgres: there was no answer in time' };
+  }
+  if (text.startsWith('Connection terminated')) {
+    return { code: 'unreachable', message: 'cannot reach Postgres: the connection was closed' };
+  }
+  if (/client password must be/.test(text)) {
+    return {
+      code: 'no_password',
+      message: 'Postgres asks for a password, and none is given',
+      hint: 'say it in DATABASE_URL or DATABASE_URL_FILE, or in PGPASSWORD or a file that PGPASSFILE names',
+    };
+  }
+  if (text === 'The server does not support SSL connections') {
+    return { code: 'no_tls', message: 'Postgres takes no TLS connections', hint: 'without TLS: sslmode=disable' };
+  }
+  if (CERTIFICATE.test(code)) {
+    return {
+      code: 'bad_certificate',
+      message: `the certificate of Postgres is not believed: ${text}`,
+      hint: 'name the file of its authority in DATABASE_URL: ?sslrootcert=/path',
+    };
+  }
+  return null;
+}
+
+/** Said when a statement needs a schema that is not there. */
+function schemaHint(text: string): string {
+  return text.includes('no schema has been selected')
+    ? "the database has no schema in which this user's objects could be made: create schema public"
+    : 'is the database migrated? gatebell migrate up';
+}
+
 /** Says what an error means. */
 export function describeError(error: unknown): DescribedError {
   if (error instanceof ConfigError) {
@@ -83,9 +133,6 @@ export function describeError(error: unknown): DescribedError {
     return { code: error.code, message: error.message, exitCode: EXIT.usage };
   }
   const code = codeOf(error) ?? 'failed';
-  if (UNREACHABLE.has(code)) {
-    return { code: 'unreachable', message: `cannot reach Postgres: ${errorText(error)}`, exitCode: EXIT.failed };
-  }
   if (code === 'EADDRINUSE') {
     return {
       code,
@@ -94,9 +141,13 @@ export function describeError(error: unknown): DescribedError {
       exitCode: EXIT.failed,
     };
   }
+  const connection = error instanceof pg.DatabaseError ? null : connectionMeaning(error, code);
+  if (connection !== null) {
+    return { ...connection, exitCode: EXIT.failed };
+  }
   if (error instanceof pg.DatabaseError) {
     const meaning = error.constraint === undefined ? undefined : CONSTRAINTS[error.constraint];
-    const hint = code === '3F000' || code === '42P01' ? 'is the database migrated? gatebell migrate up' : error.hint;
+    const hint = code === '3F000' || code === '42P01' ? schemaHint(error.message) : error.hint;
     return {
       code: error.code ?? 'failed',
       message: meaning ?? errorText(error) + (error.detail === undefined ? '' : ` (${error.detail})`),

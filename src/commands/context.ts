@@ -75,7 +75,13 @@ async function connected<T>(
   });
   // A lost connection shows in the statement that waits for it.
   client.on('error', () => undefined);
-  await client.connect();
+  try {
+    await client.connect();
+  } catch (error) {
+    // A server that waits for a password would keep the connection, and with it this process, for a minute.
+    client.end().catch(() => undefined);
+    throw error;
+  }
   try {
     return await work(client);
   } finally {

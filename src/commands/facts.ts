@@ -2,6 +2,7 @@
  * `gatebell user|app|route|grant|revoke|token|jwt`: the facts, changed in plain SQL like anyone else would change them. No
  * command tells a replica anything; the triggers do.
  */
+import { domainToASCII } from 'node:url';
 import pg from 'pg';
 import { createToken, hashToken } from '../auth/token.js';
 import { parseHost } from '../auth/request.js';
@@ -96,11 +97,18 @@ function assignments(
 
 const WILDCARD = '*.';
 
-/** A host as people type it, in its one spelling: `Bücher.example:443` is `xn--bcher-kva.example`. */
+/** A host as people type it, in its one spelling: `Bücher.example` is `xn--bcher-kva.example`. @throws UsageError with a port */
 function canonicalHost(host: string): string {
   const wildcard = host.startsWith(WILDCARD) ? WILDCARD : '';
   const name = host.slice(wildcard.length);
-  const parsed = parseHost(/^[\x20-\x7e]*$/.test(name) ? name : new URL(`http://${name}`).hostname);
+  // Of what looks like a URL, domainToASCII would take the host alone, and drop the rest.
+  const isInternational = /[^\x20-\x7e]/.test(name) && !/[\x00-\x2c/\x3a-\x40[-^`{-\x7f]/.test(name);
+  const parsed = parseHost(isInternational ? domainToASCII(name) : name);
+  if (/:[0-9]*$/.test(name)) {
+    throw new UsageError(
+      `host ${JSON.stringify(host)} is not allowed: leave the port out, apps are told apart by their name alone`,
+    );
+  }
   if (parsed === null) {
     throw new UsageError(
       `host ${JSON.stringify(host)} is not allowed: a name of letters, digits, hyphens and dots, like photos.example.com, or *.example.com for all below it`,
@@ -110,7 +118,8 @@ function canonicalHost(host: string): string {
 }
 
 /** `Name: template` pairs as a `headers` column. */
-function headersOf(pairs: readonly string[] | undefined): string | undefined {
+function headersOf(given: Several | undefined): string | undefined {
+  const pairs = textsOf(given);
   if (pairs === undefined) {
     return undefined;
   }
@@ -134,6 +143,17 @@ function headersOf(pairs: readonly string[] | undefined): string | undefined {
 const DURATION = /^([1-9][0-9]{0,5})(s|m|h|d|w)$/;
 const UNITS: Readonly<Record<string, string>> = { s: 'seconds', m: 'minutes', h: 'hours', d: 'days', w: 'weeks' };
 
+/** ISO 8601: a day, or a time of a day, without a zone in that of this machine. */
+const TIME =
+  /^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?$/;
+
+/** Whether the day is in its month: Date.parse takes February 30 for March 2. */
+function isDayOfCalendar(time: string): boolean {
+  const day = time.slice(0, 10);
+  const parsed = new Date(`${day}T00:00:00Z`);
+  return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
+}
+
 /** A time of Postgres: `30d` from now by its clock, or a timestamp; `never`. */
 function expiryExpression(
   text: string | undefined,
@@ -146,24 +166,33 @@ function expiryExpression(
   if (duration !== null) {
     return { text: `now() + $${parameter}::interval`, values: [`${duration[1]} ${UNITS[duration[2]!]}`] };
   }
-  const time = Date.parse(text);
-  if (time <= Date.now()) {
-    throw new UsageError(`expiry ${JSON.stringify(text)} is in the past`);
-  }
-  if (Number.isNaN(time)) {
+  const time = TIME.test(text) ? Date.parse(text) : NaN;
+  if (Number.isNaN(time) || !isDayOfCalendar(text)) {
     throw new UsageError(
       `expiry ${JSON.stringify(text)} is not allowed: give a duration like 90s, 15m, 12h, 30d or 2w, a time like 2030-01-31T12:00:00Z, or never`,
     );
   }
-  return { text: `$${parameter}::timestamptz`, values: [text] };
+  if (time <= Date.now()) {
+    throw new UsageError(`expiry ${JSON.stringify(text)} is in the past`);
+  }
+  return { text: `$${parameter}::timestamptz`, values: [new Date(time).toISOString()] };
 }
+
+/** An option that may be repeated; false: it was given as `--no-…`, which clears what is stored. */
+export type Several = readonly string[] | false;
+
+/** What is stored of an option with one value: undefined leaves it as it is. */
+const textOf = (given: string | false | undefined): string | null | undefined => (given === false ? null : given);
+
+/** What is stored of an option that may be repeated. */
+const textsOf = (given: Several | undefined): readonly string[] | undefined => (given === false ? [] : given);
 
 /** Fields of a user that can be given. */
 export interface UserFields {
   readonly name?: string;
-  readonly email?: string;
-  readonly displayName?: string;
-  readonly group?: readonly string[];
+  readonly email?: string | false;
+  readonly displayName?: string | false;
+  readonly group?: Several;
 }
 
 export async function userAdd(context: CommandContext, name: string, fields: UserFields): Promise<void> {
@@ -172,7 +201,7 @@ export async function userAdd(context: CommandContext, name: string, fields: Use
       client,
       `insert into gatebell.users (name, email, display_name, groups) values ($1, $2, $3, $4)
        returning id, name, email, display_name, groups, enabled`,
-      [name, fields.email ?? null, fields.displayName ?? null, fields.group ?? []],
+      [name, textOf(fields.email) ?? null, textOf(fields.displayName) ?? null, textsOf(fields.group) ?? []],
       'the user was not added',
     ),
   );
@@ -187,9 +216,9 @@ function updateUser(
   const { text, values } = assignments(
     {
       name: fields.name,
-      email: fields.email,
-      display_name: fields.displayName,
-      groups: fields.group,
+      email: textOf(fields.email),
+      display_name: textOf(fields.displayName),
+      groups: textsOf(fields.group),
       enabled: fields.enabled,
     },
     2,
@@ -248,7 +277,7 @@ export async function userList(context: CommandContext): Promise<void> {
 export interface AppFields {
   readonly name?: string;
   readonly host?: string;
-  readonly header?: readonly string[];
+  readonly header?: Several;
 }
 
 export async function appAdd(
@@ -328,13 +357,37 @@ export async function appList(context: CommandContext): Promise<void> {
   await list(context, 'select id, name, host, enabled, headers from gatebell.apps order by name');
 }
 
-/** Fields of a route. */
+/** Fields of a route. What is not given stays as it is; of a new route it is what the schema says. */
 export interface RouteFields {
-  readonly access: string;
-  readonly role?: readonly string[];
+  readonly access?: string;
+  readonly role?: Several;
   readonly consistency?: string;
   readonly preflight?: boolean;
-  readonly header?: readonly string[];
+  readonly header?: Several;
+}
+
+interface RouteRow extends Row {
+  readonly access: string;
+  readonly roles: readonly string[];
+}
+
+/** Refuses what the whole route would be; the row is locked until the transaction ends. */
+async function checkRoute(client: pg.Client, app: string, prefix: string, fields: RouteFields): Promise<void> {
+  const { rows } = await client.query<RouteRow>(
+    `select r.access, r.roles from gatebell.app_routes r join gatebell.apps a on a.id = r.app_id
+     where a.name = $1 and r.path_prefix = $2 for update of r`,
+    [app, prefix],
+  );
+  const [stored] = rows;
+  const access = fields.access ?? stored?.access;
+  if (access === undefined) {
+    throw new UsageError(`app ${JSON.stringify(app)} has no route ${JSON.stringify(prefix)}: a new one needs --access`);
+  }
+  if (access === 'public' && (textsOf(fields.role) ?? stored?.roles ?? []).length > 0) {
+    throw new UsageError(
+      'a public route never looks at who asks, so it has no roles: leave --role out, clear them with --no-role, or choose another access',
+    );
+  }
 }
 
 export async function routeSet(
@@ -343,32 +396,34 @@ export async function routeSet(
   prefix: string,
   fields: RouteFields,
 ): Promise<void> {
-  if (fields.access === 'public' && (fields.role ?? []).length > 0) {
-    throw new UsageError(
-      'a public route never looks at who asks, so it has no roles: leave --role out, or choose another access',
-    );
-  }
-  const route = await withClient(context, client =>
-    one(
+  const headers = headersOf(fields.header);
+  const route = await withClient(context, async client => {
+    await one(client, 'select id from gatebell.apps where name = $1', [app], `there is no app ${JSON.stringify(app)}`);
+    await client.query('begin');
+    await checkRoute(client, app, prefix, fields);
+    const written = await one(
       client,
-      `insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, preflight, headers)
-       select id, $2, $3, $4, $5, $6, $7 from gatebell.apps where name = $1
-       on conflict (app_id, path_prefix) do update set access = excluded.access, roles = excluded.roles,
-         consistency = excluded.consistency, preflight = excluded.preflight, headers = excluded.headers
+      `insert into gatebell.app_routes as r (app_id, path_prefix, access, roles, consistency, preflight, headers)
+       select id, $2, coalesce($3, 'granted'), coalesce($4::text[], '{}'), coalesce($5, 'bounded'), coalesce($6, false), coalesce($7::jsonb, '{}')
+       from gatebell.apps where name = $1
+       on conflict (app_id, path_prefix) do update set access = coalesce($3, r.access), roles = coalesce($4::text[], r.roles),
+         consistency = coalesce($5, r.consistency), preflight = coalesce($6, r.preflight), headers = coalesce($7::jsonb, r.headers)
        returning app_id, path_prefix, access, roles, consistency, preflight, headers`,
       [
         app,
         prefix,
-        fields.access,
-        fields.role ?? [],
-        fields.consistency ?? 'bounded',
-        fields.preflight ?? false,
-        headersOf(fields.header) ?? '{}',
+        fields.access ?? null,
+        textsOf(fields.role) ?? null,
+        fields.consistency ?? null,
+        fields.preflight ?? null,
+        headers ?? null,
       ],
       `there is no app ${JSON.stringify(app)}`,
-    ),
-  );
-  context.print(route, `${app}${prefix} is ${fields.access}`);
+    );
+    await client.query('commit');
+    return written;
+  });
+  context.print(route, `${app}${prefix} is ${String(route['access'])}`);
 }
 
 export async function routeDelete(context: CommandContext, app: string, prefix: string): Promise<void> {
@@ -398,9 +453,10 @@ export async function grantSet(
   context: CommandContext,
   user: string,
   app: string,
-  { role = 'user', expires }: { readonly role?: string; readonly expires?: string },
+  { role, expires }: { readonly role?: string; readonly expires?: string },
 ): Promise<void> {
   const expiry = expiryExpression(expires, 4);
+  const expiresAt = expires === undefined ? 'g.expires_at' : 'excluded.expires_at';
   const grant = await withClient(context, async client => {
     await one(
       client,
@@ -410,15 +466,15 @@ export async function grantSet(
     );
     return one(
       client,
-      `insert into gatebell.grants (user_id, app_id, role, expires_at)
-       select u.id, a.id, $3, ${expiry.text} from gatebell.users u, gatebell.apps a where u.name = $1 and a.name = $2
-       on conflict (user_id, app_id) do update set role = excluded.role, expires_at = excluded.expires_at
+      `insert into gatebell.grants as g (user_id, app_id, role, expires_at)
+       select u.id, a.id, coalesce($3, 'user'), ${expiry.text} from gatebell.users u, gatebell.apps a where u.name = $1 and a.name = $2
+       on conflict (user_id, app_id) do update set role = coalesce($3, g.role), expires_at = ${expiresAt}
        returning user_id, app_id, role, expires_at`,
-      [user, app, role, ...expiry.values],
+      [user, app, role ?? null, ...expiry.values],
       `there is no app ${JSON.stringify(app)}`,
     );
   });
-  context.print(grant, `${user} may reach ${app} as ${role}`);
+  context.print(grant, `${user} may reach ${app} as ${String(grant['role'])}`);
 }
 
 export async function grantList(context: CommandContext): Promise<void> {
@@ -494,14 +550,15 @@ export async function jwtRevoke(
   { expires, ...options }: WaitOption & { readonly expires?: string },
 ): Promise<void> {
   const expiry = expiryExpression(expires, 2);
+  const expiresAt = expires === undefined ? 'r.expires_at' : 'excluded.expires_at';
   await takeAway(
     context,
     options,
     async client => {
       const row = await one(
         client,
-        `insert into gatebell.revoked_jwts (jti, expires_at) values ($1, ${expiry.text})
-         on conflict (jti) do update set expires_at = excluded.expires_at returning jti, revoked_at, expires_at`,
+        `insert into gatebell.revoked_jwts as r (jti, expires_at) values ($1, ${expiry.text})
+         on conflict (jti) do update set expires_at = ${expiresAt} returning jti, revoked_at, expires_at`,
         [jti, ...expiry.values],
         'nothing was revoked',
       );

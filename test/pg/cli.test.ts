@@ -38,7 +38,7 @@ describe('facts', () => {
       '--group',
       'ops',
     );
-    await call('app', 'add', 'notes', '--host', 'Notes.Example.test:443', '--header', 'X-Webauth-User: {{user.name}}');
+    await call('app', 'add', 'notes', '--host', 'Notes.Example.test', '--header', 'X-Webauth-User: {{user.name}}');
     await call('route', 'set', 'notes', '/admin', '--access', 'granted', '--role', 'admin', '--consistency', 'strong');
     const created = await json('token', 'create', 'zoe', '--label', 'laptop', '--expires', '30d');
     expect(created).toEqual({
