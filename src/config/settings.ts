@@ -259,7 +259,7 @@ export const SETTINGS: Settings = {
     variable: 'GATEBELL_COOKIE_DOMAIN',
     flag: 'cookie-domain',
     help: 'domain of all apps, which the session cookie is for when there is a sign-in host',
-    allowed: 'a domain of two labels or more, in lower case, without a leading dot',
+    allowed: 'a domain of two labels or more, in lower case, without a leading dot, and no public suffix such as co.uk',
     fallback: null,
     parse: parentDomain,
   },

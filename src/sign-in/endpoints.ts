@@ -3,7 +3,8 @@
  * from one sign-in host. What comes of it is a session in the cookie that the gate reads.
  *
  * login: looks at `rd`, seals the flow into a cookie, and sends the browser to the provider. callback: opens the flow, redeems the code,
- * begins a session and sends the browser to where it wanted to go, which is looked at once more. logout: a button, and what it does.
+ * begins a session and sends the browser to where it wanted to go, which is looked at once more. Both send a browser that is signed in
+ * already to where it wanted to go. logout: a button, and what it does.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -16,14 +17,16 @@ import type { IsTrusted } from '../auth/trusted-proxy.js';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Admission } from './admission.js';
 import type { FindApp } from './app-hosts.js';
+import { ARRIVAL_SECONDS, arrivalCookieName, nextArrival, readArrivals, type Arrivals } from './arrivals.js';
 import { flowCookieName, removeCookie, setCookie, surplusFlows } from './cookies.js';
 import { FLOW_SECONDS, type Flow, type FlowSealer } from './flow.js';
-import { cookieHeaders, pageAnswer, redirectAnswer, type Answer } from './page.js';
+import { cookieHeaders, pageAnswer, redirectAnswer, type Answer, type Page } from './page.js';
 import type { Provider } from './provider.js';
 import { REFUSAL_PAGES, SignInRefused, type Refusal } from './refusal.js';
 import { createPlace, isWithin, keptAddress, originText, parseReturnAddress, type Place } from './return-address.js';
 import type { Sessions } from './sessions.js';
 import { isUnder } from './settings.js';
+import type { IsSignedIn } from './signed-in.js';
 
 /** What happens in here. Never a token, a code, a state, a cookie, or what a stranger chose. */
 export type SignInObservation =
@@ -40,6 +43,7 @@ export interface SignInOptions {
   /** Who may ask the provider and Postgres to begin a session. */
   readonly callbackAdmission: Admission;
   readonly findApp: FindApp;
+  readonly isSignedIn: IsSignedIn;
   readonly provider: Provider;
   readonly sealer: FlowSealer;
   readonly sessions: Sessions;
@@ -55,13 +59,22 @@ const LOGIN = `${PREFIX}/login`;
 const CALLBACK = `${PREFIX}/callback`;
 const LOGOUT = `${PREFIX}/logout`;
 const SECRET_BYTES = 32;
-const STATE = /^[A-Za-z0-9_-]{43}$/;
+/** The secret of the flow, and behind it, sealed, the address to return to. */
+const STATE = /^([A-Za-z0-9_-]{43})(?:\.([A-Za-z0-9_.-]{1,1000}))?$/;
+/** Longer ones do not go along in the state: providers limit it. */
+const STATE_ADDRESS_CHARACTERS_MAX = 500;
+/** Times that a browser is sent to one address before it is told that it goes round in circles; several tabs may be opened at once. */
+const ARRIVALS_MAX = 6;
+/** Names that browsers take over https alone. */
+const SECURE_NAME = /^__(?:Host|Secure|Http|Host-Http)-/i;
 /** How often the provider is asked about one flow: it may be away for a moment, and its codes count once. */
 const REDEMPTIONS_MAX = 5;
 /** Flows of which that is known; they live for some minutes. */
 const FLOWS_KNOWN_MAX = 1_000;
 /** Sessions of one browser that are ended at once: that of the host, that of the domain, and one that somebody else has put there. */
-const SESSIONS_MAX = 3;
+const SESSIONS_MAX = 4;
+/** Cookies of one flow that are opened: its own, and some that other hosts of the domain have set under that name. */
+const FLOW_COOKIES_MAX = 4;
 /** What nobody asks for who was sent here by the gate. */
 const IN_VAIN: ReadonlySet<Refusal> = new Set([
   'unknown_host',
@@ -69,6 +82,7 @@ const IN_VAIN: ReadonlySet<Refusal> = new Set([
   'bad_flow',
   'bad_provider_answer',
 ]);
+const OF_SIGNING_OUT: ReadonlySet<Refusal> = new Set(['foreign_origin', 'not_signed_out']);
 const QUERY_CHARACTERS_MAX = 8_192;
 
 const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
@@ -102,6 +116,7 @@ export function createSignInEndpoints(
     admission,
     callbackAdmission,
     findApp,
+    isSignedIn,
     provider,
     sealer,
     sessions,
@@ -165,26 +180,75 @@ export function createSignInEndpoints(
     domain: cookieDomain,
   });
 
-  const login = async ({ place, cookies, query }: SignInRequest): Promise<Answer> => {
-    await requireHost(place);
-    const rd = parameter(new URLSearchParams(query), 'rd');
-    // Whoever comes by hand goes to the front page; the host for all has none.
-    const text = rd ?? (central === null ? `${originText(place)}/` : null);
-    const returnTo = text === null ? null : addressText(keptAddress(await requireReturnAddress(text, place)));
+  const arrivalsOf = ({ place, headers, cookies }: SignInRequest, address: string): Arrivals =>
+    readArrivals(headers.get('cookie'), isSecure(place), address, sessionTokens(cookies));
+
+  /** Sends a browser to the address, with a session of this token. */
+  const arrive = (request: SignInRequest, address: string, token: string, cookies: readonly string[]): Answer => {
+    const scope = flowScope(request.place);
+    const value = nextArrival(arrivalsOf(request, address), address, token);
+    return redirectAnswer(address, [
+      ...cookies,
+      setCookie(arrivalCookieName(scope.secure), value, scope, ARRIVAL_SECONDS),
+    ]);
+  };
+
+  /** The page for a browser that has signed in, and whose session the app did not get. */
+  const tellOfCookie = ({ place, cookies }: SignInRequest, address: string): Answer => {
+    const sent = cookies.filter(({ name }) => name === sessionCookie).length;
+    const says =
+      sent === 0
+        ? `${REFUSAL_PAGES.cookie_in_the_way.says} Your browser does not send the cookie ${sessionCookie}: allow cookies for this site.`
+        : `${REFUSAL_PAGES.cookie_in_the_way.says} A cookie ${sessionCookie} is in the way, which an earlier session or another site of this domain has set: remove the cookies of this site and of its domain.`;
+    const refused = new SignInRefused('cookie_in_the_way', `the browser sends ${sent} cookies ${sessionCookie}`);
+    const over = removeCookie(arrivalCookieName(isSecure(place)), flowScope(place));
+    return refuse(refused, [over], { says, link: { url: address, text: 'Try again', follow: 'when clicked' } });
+  };
+
+  const beginFlow = async ({ place, cookies }: SignInRequest, returnTo: string | null): Promise<Answer> => {
+    const state = secret();
     const flow: Flow = {
-      state: secret(),
+      state,
       nonce: secret(),
       codeVerifier: secret(),
       redirectUri: originText(place) + CALLBACK,
       returnTo,
     };
-    const url = await provider.authorizationUrl(flow);
+    const goesAlong = returnTo !== null && returnTo.length <= STATE_ADDRESS_CHARACTERS_MAX;
+    const sent = goesAlong ? `${state}.${await sealer.sealAddress(returnTo)}` : state;
+    const url = await provider.authorizationUrl({ ...flow, state: sent });
     const scope = flowScope(place);
     return redirectAnswer(url.href, [
       ...surplusFlows(cookies, scope.secure).map(name => removeCookie(name, scope)),
-      setCookie(flowCookieName(flow.state, scope.secure), await sealer.seal(flow), scope, FLOW_SECONDS),
+      setCookie(flowCookieName(state, scope.secure), await sealer.seal(flow), scope, FLOW_SECONDS),
     ]);
   };
+
+  const login = async (request: SignInRequest): Promise<Answer> => {
+    const { place, cookies, query } = request;
+    await requireHost(place);
+    if (!isSecure(place) && SECURE_NAME.test(sessionCookie)) {
+      throw new SignInRefused('cookie_needs_https');
+    }
+    const rd = parameter(new URLSearchParams(query), 'rd');
+    // Whoever comes by hand goes to the front page; the host for all has none.
+    const text = rd ?? (central === null ? `${originText(place)}/` : null);
+    const address = text === null ? null : keptAddress(await requireReturnAddress(text, place));
+    const tokens = sessionTokens(cookies);
+    const isIn = await isSignedIn(tokens, address === null ? null : await findApp(address.host));
+    if (address === null) {
+      return isIn ? signedIn([]) : beginFlow(request, null);
+    }
+    const returnTo = addressText(address);
+    const { times, isWithoutSession } = arrivalsOf(request, returnTo);
+    if (isIn ? times >= ARRIVALS_MAX : isWithoutSession) {
+      return tellOfCookie(request, returnTo);
+    }
+    return isIn ? arrive(request, returnTo, tokens[0]!, []) : beginFlow(request, returnTo);
+  };
+
+  const signedIn = (cookies: readonly string[]): Answer =>
+    pageAnswer({ status: 200, title: 'Signed in', says: 'You are signed in.', headers: cookieHeaders(cookies) });
 
   const refusalOf = (error: unknown): SignInRefused => {
     if (error instanceof SignInRefused) {
@@ -196,25 +260,57 @@ export function createSignInEndpoints(
     return new SignInRefused('unavailable');
   };
 
-  const refuse = ({ code, detail }: SignInRefused, cookies: readonly string[] = []): Answer => {
+  const refuse = (
+    { code, detail }: SignInRefused,
+    cookies: readonly string[] = [],
+    more: Partial<Pick<Page, 'says' | 'link'>> = {},
+  ): Answer => {
     observe({ event: 'sign_in_refused', reason: code, detail });
-    const { status, says } = REFUSAL_PAGES[code];
-    return pageAnswer({ status, title: 'Not signed in', says, headers: cookieHeaders(cookies) });
+    const title = OF_SIGNING_OUT.has(code) ? 'Not signed out' : 'Not signed in';
+    return pageAnswer({ ...REFUSAL_PAGES[code], title, ...more, headers: cookieHeaders(cookies) });
   };
 
-  /** The flow that this browser has begun on this host, with this state. */
-  const requireFlow = async ({ place, cookies, query }: SignInRequest): Promise<Flow> => {
-    const state = parameter(new URLSearchParams(query), 'state');
-    if (state === null || !STATE.test(state)) {
+  /** What the provider has handed back: the state as it was sent, the secret in it, and the sealed address. */
+  const readState = (
+    query: string,
+  ): { readonly sent: string; readonly state: string; readonly address: string | null } => {
+    const sent = parameter(new URLSearchParams(query), 'state');
+    const match = sent === null ? null : STATE.exec(sent);
+    if (sent === null || match === null) {
       throw new SignInRefused('bad_flow');
     }
+    return { sent, state: match[1]!, address: match[2] ?? null };
+  };
+
+  /** The flow that this browser has begun on this host, with this state; null if it has none. */
+  const findFlow = async ({ place, cookies }: SignInRequest, state: string): Promise<Flow | null> => {
     const name = flowCookieName(state, isSecure(place));
-    const [sealed, ...others] = cookies.filter(cookie => cookie.name === name);
-    const flow = sealed === undefined || others.length > 0 ? null : await sealer.open(sealed.value);
-    if (flow === null || flow.state !== state || flow.redirectUri !== originText(place) + CALLBACK) {
-      throw new SignInRefused('bad_flow');
+    const opened = await Promise.all(
+      cookies
+        .filter(cookie => cookie.name === name)
+        .slice(0, FLOW_COOKIES_MAX)
+        .map(({ value }) => sealer.open(value)),
+    );
+    const redirectUri = originText(place) + CALLBACK;
+    return opened.find(flow => flow?.state === state && flow.redirectUri === redirectUri) ?? null;
+  };
+
+  /** A browser that has no flow of this state: it came back twice, or others took the place. If it is signed in, all is well. */
+  const withoutFlow = async (request: SignInRequest, sealed: string | null): Promise<Answer> => {
+    const { place, cookies } = request;
+    const text =
+      (sealed === null ? null : await sealer.openAddress(sealed)) ??
+      (central === null ? `${originText(place)}/` : null);
+    const address = text === null ? null : await requireReturnAddress(text, place);
+    const tokens = sessionTokens(cookies);
+    if (await isSignedIn(tokens, address === null ? null : await findApp(address.host))) {
+      return address === null ? signedIn([]) : arrive(request, addressText(address), tokens[0]!, []);
     }
-    return flow;
+    const link =
+      address === null
+        ? {}
+        : { link: { url: addressText(address), text: 'Open the app', follow: 'when clicked' as const } };
+    return refuse(new SignInRefused('bad_flow'), [], link);
   };
 
   /** Tokens in session cookies; whoever can set a cookie of a parent domain may have added some. */
@@ -236,10 +332,11 @@ export function createSignInEndpoints(
     }
   };
 
-  const finish = async (request: SignInRequest, flow: Flow): Promise<Answer> => {
+  /** @param sent the state as the provider has it */
+  const finish = async (request: SignInRequest, flow: Flow, sent: string): Promise<Answer> => {
     const { place, cookies, query } = request;
     const returnTo = flow.returnTo === null ? null : await requireReturnAddress(flow.returnTo, place);
-    const identity = await provider.redeem(query, flow);
+    const identity = await provider.redeem(query, { ...flow, state: sent });
     // A cookie of one host is for its app alone. What the browser had before ends: a token that somebody else has put there is of no use.
     const appId = central === null ? await findApp(place.host) : null;
     const session = await sessions.begin(identity, appId, sessionTokens(cookies));
@@ -251,19 +348,21 @@ export function createSignInEndpoints(
       removeCookie(flowCookieName(flow.state, isSecure(place)), flowScope(place)),
       setCookie(sessionCookie, session.token, sessionScope(place), sessionHours * 3_600),
     ];
-    return returnTo === null
-      ? pageAnswer({ status: 200, title: 'Signed in', says: 'You are signed in.', headers: cookieHeaders(set) })
-      : redirectAnswer(addressText(returnTo), set);
+    return returnTo === null ? signedIn(set) : arrive(request, addressText(returnTo), session.token, set);
   };
 
   const callback = async (request: SignInRequest): Promise<Answer> => {
     const { place } = request;
     await requireHost(place);
-    const flow = await requireFlow(request);
+    const { sent, state, address } = readState(request.query);
+    const flow = await findFlow(request, state);
+    if (flow === null) {
+      return withoutFlow(request, address);
+    }
     const visit = callbackAdmission.enter(request.headers);
     try {
       countRedemption(flow);
-      const answered = await finish(request, flow);
+      const answered = await finish(request, flow, sent);
       visit.leave(false);
       return answered;
     } catch (error) {
@@ -288,14 +387,21 @@ export function createSignInEndpoints(
       return there;
     }
     await requireHost(request.place);
-    const endSession = provider.endSessionUrl();
-    return pageAnswer({
-      status: 200,
-      title: 'Sign out',
-      says: 'Do you want to sign out?',
-      button: 'Sign out',
-      formLeadsTo: endSession === null ? [] : [endSession.origin],
-    });
+    return pageAnswer({ status: 200, title: 'Sign out', says: 'Do you want to sign out?', button: 'Sign out' });
+  };
+
+  /** @throws SignInRefused if one of them may go on */
+  const endSessions = async (tokens: readonly string[]): Promise<void> => {
+    try {
+      for (const token of tokens) {
+        const credentialId = await sessions.end(token);
+        if (credentialId !== null) {
+          observe({ event: 'sign_out', credentialId });
+        }
+      }
+    } catch (error) {
+      throw new SignInRefused('not_signed_out', refusalOf(error).code, { cause: error });
+    }
   };
 
   const signOut = async ({ place, headers, cookies }: SignInRequest): Promise<Answer> => {
@@ -307,20 +413,24 @@ export function createSignInEndpoints(
     if (isForeign || (origin === undefined && site === undefined)) {
       throw new SignInRefused('foreign_origin');
     }
-    for (const token of sessionTokens(cookies)) {
-      const credentialId = await sessions.end(token);
-      if (credentialId !== null) {
-        observe({ event: 'sign_out', credentialId });
-      }
-    }
-    const gone = [removeCookie(sessionCookie, sessionScope(place))];
+    await endSessions(sessionTokens(cookies));
+    const gone = [
+      removeCookie(sessionCookie, sessionScope(place)),
+      removeCookie(arrivalCookieName(isSecure(place)), flowScope(place)),
+    ];
     if (cookieDomain !== null) {
       gone.push(removeCookie(sessionCookie, flowScope(place)));
     }
     const endSession = provider.endSessionUrl();
-    return endSession === null
-      ? pageAnswer({ status: 200, title: 'Signed out', says: 'You are signed out.', headers: cookieHeaders(gone) })
-      : redirectAnswer(endSession.href, gone);
+    return pageAnswer({
+      status: 200,
+      title: 'Signed out',
+      says: 'You are signed out.',
+      headers: cookieHeaders(gone),
+      ...(endSession === null
+        ? {}
+        : { link: { url: endSession.href, text: 'Sign out of the identity provider, too', follow: 'at once' } }),
+    });
   };
 
   const ENDPOINTS: ReadonlyMap<string, Readonly<Record<string, (request: SignInRequest) => Promise<Answer>>>> = new Map(

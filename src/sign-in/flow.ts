@@ -4,7 +4,7 @@
  * for another browser is of no use (login CSRF).
  */
 import { hkdfSync } from 'node:crypto';
-import { EncryptJWT, errors, jwtDecrypt } from 'jose';
+import { EncryptJWT, errors, jwtDecrypt, type JWTPayload } from 'jose';
 
 /** See the head of the file. */
 export interface Flow {
@@ -25,6 +25,9 @@ export interface FlowSealer {
   seal(flow: Flow): Promise<string>;
   /** Null for what was not sealed with the same key, or is too old. */
   open(sealed: string): Promise<Flow | null>;
+  /** The same for an address to return to, so that a browser finds there that has lost the flow. */
+  sealAddress(address: string): Promise<string>;
+  openAddress(sealed: string): Promise<string | null>;
 }
 
 /** How long a person may take at the provider. */
@@ -43,35 +46,44 @@ const isText = (value: unknown): value is string => typeof value === 'string';
  */
 export function createFlowSealer(clientSecret: string, context: string, nowMs: () => number = Date.now): FlowSealer {
   const key = new Uint8Array(hkdfSync('sha256', clientSecret, '', `gatebell sign-in flow 1\n${context}`, KEY_BYTES));
-  return {
-    seal({ state, nonce, codeVerifier, redirectUri, returnTo }) {
-      return new EncryptJWT({ state, nonce, codeVerifier, redirectUri, returnTo })
-        .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
-        .setExpirationTime(Math.floor(nowMs() / 1_000) + FLOW_SECONDS)
-        .encrypt(key);
-    },
-    async open(sealed) {
-      try {
-        const { payload } = await jwtDecrypt(sealed, key, {
-          ...ALGORITHMS,
-          requiredClaims: ['exp'],
-          clockTolerance: TOLERANCE_SECONDS,
-          currentDate: new Date(nowMs()),
-        });
-        const { state, nonce, codeVerifier, redirectUri, returnTo } = payload;
-        return isText(state) &&
-          isText(nonce) &&
-          isText(codeVerifier) &&
-          isText(redirectUri) &&
-          (isText(returnTo) || returnTo === null)
-          ? { state, nonce, codeVerifier, redirectUri, returnTo }
-          : null;
-      } catch (error) {
-        if (error instanceof errors.JOSEError) {
-          return null;
-        }
-        throw error;
+  const seal = (payload: JWTPayload): Promise<string> =>
+    new EncryptJWT(payload)
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
+      .setExpirationTime(Math.floor(nowMs() / 1_000) + FLOW_SECONDS)
+      .encrypt(key);
+  const open = async (sealed: string): Promise<JWTPayload | null> => {
+    try {
+      const { payload } = await jwtDecrypt(sealed, key, {
+        ...ALGORITHMS,
+        requiredClaims: ['exp'],
+        clockTolerance: TOLERANCE_SECONDS,
+        currentDate: new Date(nowMs()),
+      });
+      return payload;
+    } catch (error) {
+      if (error instanceof errors.JOSEError) {
+        return null;
       }
+      throw error;
+    }
+  };
+  return {
+    seal: ({ state, nonce, codeVerifier, redirectUri, returnTo }) =>
+      seal({ state, nonce, codeVerifier, redirectUri, returnTo }),
+    async open(sealed) {
+      const { state, nonce, codeVerifier, redirectUri, returnTo } = (await open(sealed)) ?? {};
+      return isText(state) &&
+        isText(nonce) &&
+        isText(codeVerifier) &&
+        isText(redirectUri) &&
+        (isText(returnTo) || returnTo === null)
+        ? { state, nonce, codeVerifier, redirectUri, returnTo }
+        : null;
+    },
+    sealAddress: address => seal({ address }),
+    async openAddress(sealed) {
+      const address = (await open(sealed))?.['address'];
+      return isText(address) ? address : null;
     },
   };
 }

@@ -1,12 +1,12 @@
 /**
  * The few pages of sign-in: plain HTML without scripts, which may be neither framed nor kept. Nothing that a request has brought is on
- * them.
+ * them but the address of an app, once it has been looked at.
  */
 import { hash } from 'node:crypto';
 
 /** An answer to be written. */
 export interface Answer {
-  readonly status: 200 | 303 | 400 | 403 | 404 | 405 | 503;
+  readonly status: 200 | 303 | 400 | 403 | 404 | 405 | 409 | 503;
   /** Names and values in turn. */
   readonly headers: readonly string[];
   readonly body: string;
@@ -19,8 +19,8 @@ export interface Page {
   readonly says: string;
   /** A button that sends a form without fields to the page's own address. */
   readonly button?: string;
-  /** Origins besides this one that the answer to the form may lead to. */
-  readonly formLeadsTo?: readonly string[];
+  /** Where the page leads on; an absolute URL that this program has made. */
+  readonly link?: { readonly url: string; readonly text: string; readonly follow: 'at once' | 'when clicked' };
   readonly headers?: readonly string[];
 }
 
@@ -44,10 +44,14 @@ const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, character 
 const SECURITY = ['Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff', 'X-Frame-Options', 'DENY'] as const;
 
 /** A page as an answer. */
-export function pageAnswer({ status, title, says, button, formLeadsTo = [], headers = [] }: Page): Answer {
+export function pageAnswer({ status, title, says, button, link, headers = [] }: Page): Answer {
   const form =
     button === undefined ? '' : `\n<form method="post"><button type="submit">${escapeHtml(button)}</button></form>`;
-  const formAction = button === undefined ? "'none'" : ["'self'", ...formLeadsTo].join(' ');
+  const formAction = button === undefined ? "'none'" : "'self'";
+  const href = link === undefined ? '' : escapeHtml(link.url);
+  // Not a redirect: browsers hold the redirects that answer a form against its page's form-action, also those of other servers behind it.
+  const refresh = link?.follow === 'at once' ? `\n<meta http-equiv="refresh" content="0; url=${href}">` : '';
+  const anchor = link === undefined ? '' : `\n<p><a href="${href}">${escapeHtml(link.text)}</a></p>`;
   return {
     status,
     headers: [
@@ -65,11 +69,11 @@ export function pageAnswer({ status, title, says, button, formLeadsTo = [], head
     body: `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width">${refresh}
 <title>${escapeHtml(title)}</title>
 <style>${STYLE}</style>
 <h1>${escapeHtml(title)}</h1>
-<p>${escapeHtml(says)}</p>${form}
+<p>${escapeHtml(says)}</p>${anchor}${form}
 </html>
 `,
   };

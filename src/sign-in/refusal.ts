@@ -14,6 +14,9 @@ export const REFUSALS = [
   'foreign_origin',
   'provider_unavailable',
   'overloaded',
+  'cookie_needs_https',
+  'cookie_in_the_way',
+  'not_signed_out',
   'unavailable',
 ] as const;
 
@@ -22,12 +25,12 @@ export type Refusal = (typeof REFUSALS)[number];
 
 /** What is told of each, to whom it concerns: never which user there is, and nothing that was sent here. */
 export const REFUSAL_PAGES: Readonly<
-  Record<Refusal, { readonly status: 400 | 403 | 404 | 503; readonly says: string }>
+  Record<Refusal, { readonly status: 400 | 403 | 404 | 409 | 503; readonly says: string }>
 > = {
   untrusted_proxy: { status: 403, says: 'This page is only for requests that come through the proxy.' },
   bad_request: { status: 400, says: 'This request cannot be understood.' },
   unknown_host: { status: 404, says: 'There is nothing to sign in to on this host.' },
-  bad_return_address: { status: 400, says: 'The address to return to is none of an app here.' },
+  bad_return_address: { status: 400, says: 'The return address does not belong to one of these apps.' },
   bad_flow: {
     status: 400,
     says: 'This sign-in was not begun in this browser, has been used already, or has taken too long. Open the app again.',
@@ -42,6 +45,18 @@ export const REFUSAL_PAGES: Readonly<
   foreign_origin: { status: 403, says: 'Sign out on the page of this host.' },
   provider_unavailable: { status: 503, says: 'The identity provider cannot be reached now. Try again in a moment.' },
   overloaded: { status: 503, says: 'Too many people sign in at this moment. Try again in a moment.' },
+  cookie_needs_https: {
+    status: 400,
+    says: 'The cookie for sign-in is for https alone, and this page came over http. Open the app with https. If you have, the proxy does not tell the gate so.',
+  },
+  cookie_in_the_way: {
+    status: 409,
+    says: 'You have signed in, but the app did not get the session.',
+  },
+  not_signed_out: {
+    status: 503,
+    says: 'You are still signed in: signing out cannot be done now. Try again in a moment.',
+  },
   unavailable: { status: 503, says: 'This cannot be done now. Try again in a moment.' },
 };
 

@@ -1,8 +1,11 @@
 /** The settings of sign-in: how each is read, and what they must agree on. */
+import { getPublicSuffix } from 'tldts';
 
 const HOST = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/;
 /** Its last label does not begin with a digit: browsers take no cookie for a part of an address. */
 const DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** Browsers look at this prefix in upper and lower case. */
+const HOST_NAME = /^__Host-/i;
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
 const SCOPES = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
 
@@ -28,9 +31,11 @@ export function canonicalHost(text: string): string | undefined {
   return HOST.test(text) ? text : undefined;
 }
 
-/** A domain that browsers may take a cookie for. (Whether it is a public suffix, such as co.uk, they alone know.) */
+/** A domain that browsers take a cookie for: none under which everybody can have a name, such as co.uk or github.io. */
 export function parentDomain(text: string): string | undefined {
-  return text.length <= 253 && DOMAIN.test(text) ? text : undefined;
+  return text.length <= 253 && DOMAIN.test(text) && getPublicSuffix(text, { allowPrivateDomains: true }) !== text
+    ? text
+    : undefined;
 }
 
 /** Whether a host is the domain or lies under it. */
@@ -92,7 +97,7 @@ export function signInProblems(
     } else if (signInHost !== undefined && !isUnder(signInHost, cookieDomain)) {
       refuse('signInHost', `a host at or under ${nameOf('cookieDomain')}, which is ${cookieDomain}`);
     }
-    if (cookie?.startsWith('__Host-') === true) {
+    if (cookie !== undefined && HOST_NAME.test(cookie)) {
       refuse('cookie', `a name without __Host- when ${nameOf('cookieDomain')} is set: browsers refuse such a cookie`);
     }
   }

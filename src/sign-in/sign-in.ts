@@ -13,6 +13,7 @@ import { createSignInEndpoints, createSignInPage, type SignInObservation } from 
 import { createFlowSealer } from './flow.js';
 import { createProvider, type ProviderObservation } from './provider.js';
 import { createSessions } from './sessions.js';
+import { createSignedInCheck } from './signed-in.js';
 
 /** See the head of the file. */
 export interface SignIn {
@@ -86,6 +87,7 @@ export function createSignIn(
       admission: createAdmission(limiter, config.trustedProxies, VISITS),
       callbackAdmission: createAdmission(limiter, config.trustedProxies, CALLBACKS),
       findApp: createAppHosts(reader),
+      isSignedIn: createSignedInCheck(reader),
       provider,
       sealer: createFlowSealer(clientSecret, `${issuer}\n${clientId}`),
       sessions: createSessions(write, config.sessionHours),

@@ -9,6 +9,7 @@ import { request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { createToken } from '../../src/auth/token.js';
 import { barrier } from '../../src/store/barrier.js';
 import { startCaddyHttps, type CaddyHttps } from '../support/proxies/caddy-https.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -19,6 +20,7 @@ import { nginx as nginxProxy } from '../support/proxies/nginx.js';
 import type { RunningProxy } from '../support/proxies/proxy.js';
 import { fetchAnswer, startReplica, type Answer, type Replica } from '../support/replica.js';
 import { findTool } from '../support/tool.js';
+import { addCredential } from '../support/world.js';
 
 const PHOTOS = 'photos.example.test';
 const WIKI = 'wiki.example.test';
@@ -200,7 +202,7 @@ describe("on each app's own host", () => {
     await signIn(page, wanted, 'alice');
     expect(page.url()).toBe(wanted);
     expect(await text(page)).toBe('photos /album?q=a%20b&c=/d for alice');
-    const cookies = await context.cookies(at(own, PHOTOS, '/'));
+    const cookies = (await context.cookies(at(own, PHOTOS, '/'))).filter(({ name }) => name !== 'gatebell_arrival');
     expect(cookies).toHaveLength(1);
     expect(cookies[0]).toMatchObject({ name: 'gatebell', domain: PHOTOS, path: '/', httpOnly: true, sameSite: 'Lax' });
     expect(cookies[0]!.expires).toBeGreaterThan(Date.now() / 1000 + 167 * 3600);
@@ -273,6 +275,108 @@ describe("on each app's own host", () => {
     await page.click('text=Leave');
     await open(page, at(own, PHOTOS, '/'));
     expect(page.url()).toContain('/interaction/');
+  });
+
+  test('signing out leads on to the provider, and on to wherever that leads', async () => {
+    const { page } = await openBrowser();
+    await signIn(page, at(own, PHOTOS, '/'), 'alice');
+    // The same server under another name is another origin.
+    const elsewhere = `${provider.issuer.replace('localhost', '127.0.0.1')}/bye`;
+    provider.intercept((request, response) => {
+      if (request.url?.startsWith('/session/end') === true) {
+        response.writeHead(302, { Location: elsewhere }).end();
+      } else if (request.url === '/bye') {
+        response.writeHead(200, { 'Content-Type': 'text/html' }).end('<title>Bye</title>');
+      } else {
+        return false;
+      }
+      return true;
+    });
+    await open(page, at(own, PHOTOS, '/_gatebell/logout'));
+    await page.click('text="Sign out" >> nth=-1');
+    await page.waitForURL(elsewhere);
+    expect(await page.title()).toBe('Bye');
+  });
+
+  test('in many tabs at once, each ends where it wanted to go; so does whoever goes back', async () => {
+    const { page, context } = await openBrowser();
+    const tabs = [page, ...(await Promise.all(Array.from({ length: 6 }, () => context.newPage())))];
+    const callbacks: string[] = [];
+    context.on('request', request => {
+      if (request.url().includes('/_gatebell/callback')) {
+        callbacks.push(request.url());
+      }
+    });
+    for (const [index, tab] of tabs.entries()) {
+      await open(tab, at(own, PHOTOS, `/tab/${index}`));
+    }
+    for (const [index, tab] of [...tabs.entries()].toReversed()) {
+      // A tab behind others draws nothing, and what is not drawn cannot be clicked.
+      await tab.bringToFront();
+      await enter(tab, 'alice');
+      expect(tab.url()).toBe(at(own, PHOTOS, `/tab/${index}`));
+      expect(await text(tab)).toBe(`photos /tab/${index} for alice`);
+    }
+    for (const callback of callbacks) {
+      expect((await open(page, callback))?.status()).toBe(200);
+      expect(await text(page)).toMatch(/^photos \/tab\/\d for alice$/);
+    }
+    await open(page, at(own, PHOTOS, '/_gatebell/login?rd=' + encodeURIComponent(at(own, PHOTOS, '/on'))));
+    expect(await text(page)).toBe('photos /on for alice');
+  });
+
+  describe('a cookie that another host of the domain sets', () => {
+    const plant = async (page: Page, cookie: string): Promise<void> => {
+      const sibling = createServer((_, response) => {
+        response.setHeader('Set-Cookie', `${cookie}; Domain=example.test; Path=/`);
+        response.end('set');
+      });
+      sibling.listen(0, '127.0.0.1');
+      await once(sibling, 'listening');
+      await open(page, `http://sibling.example.test:${(sibling.address() as AddressInfo).port}/`);
+      sibling.closeAllConnections();
+      sibling.close();
+    };
+
+    test.each(['\u00a0', '\u0085', '\u00ff', '.'])('with %j before our name is not ours', async character => {
+      const { page } = await openBrowser();
+      const token = await addCredential(database, 'alice', 'session');
+      await plant(page, `${character}gatebell=${token}`);
+      await open(page, at(own, PHOTOS, '/'));
+      expect(page.url()).toContain(`${provider.issuer}/interaction/`);
+    });
+
+    test.each(['gatebell=x', 'gatebell=', `gatebell=${createToken()}`])('%s hinders nobody', async cookie => {
+      const { page } = await openBrowser();
+      await plant(page, cookie);
+      await signIn(page, at(own, PHOTOS, '/first'), 'alice');
+      await plant(page, cookie);
+      await open(page, at(own, PHOTOS, '/then'));
+      expect(await text(page)).toBe('photos /then for alice');
+    });
+
+    test('and is somebody else’s session leads to a page that names the cookie, not round in circles', async () => {
+      const { page } = await openBrowser();
+      await signIn(page, at(own, PHOTOS, '/'), 'alice');
+      await plant(page, `gatebell=${await addCredential(database, 'bob', 'session')}`);
+      const response = await open(page, at(own, PHOTOS, '/again'));
+      expect(response?.status()).toBe(409);
+      expect(await text(page)).toContain('A cookie gatebell is in the way');
+      await page.click('text=Try again');
+      await page.waitForLoadState('domcontentloaded');
+      expect(await text(page)).toBe('photos /again for alice');
+    });
+  });
+
+  test('the session of one app opens no other', async () => {
+    const { page, context } = await openBrowser();
+    await signIn(page, at(own, PHOTOS, '/'), 'alice');
+    const { value } = (await context.cookies(at(own, PHOTOS, '/'))).find(({ name }) => name === 'gatebell')!;
+    const [a, b] = own.replicas;
+    for (const replica of [a!, b!]) {
+      expect((await replica.ask({ host: PHOTOS, cookie: value })).status).toBe(200);
+      expect((await replica.ask({ host: WIKI, cookie: value })).reason).toBe('bad_credential');
+    }
   });
 
   test('another site cannot sign anybody out', async () => {
@@ -423,7 +527,8 @@ describe('a sign-in', () => {
     for (const path of [
       changed('state', null),
       changed('state', 'A'.repeat(43)),
-      changed('state', `${new URL(callback, 'http://x.test').searchParams.get('state')!.slice(0, -1)}_`),
+      changed('state', `_${new URL(callback, 'http://x.test').searchParams.get('state')!.slice(1)}`),
+      changed('state', new URL(callback, 'http://x.test').searchParams.get('state')!.slice(0, 42)),
       `${callback}&state=x`,
       `${callback}&code=x`,
       changed('iss', 'http://evil.test'),
@@ -576,7 +681,10 @@ test('over https, behind Caddy, the cookies are for https alone, and those of fl
   expect(page.url()).toBe(wanted);
   expect(await text(page)).toBe('photos /album?x=1 for alice');
   const cookies = await context.cookies(wanted);
-  expect(cookies.map(({ name, secure }) => [name, secure])).toEqual([['gatebell', true]]);
+  expect(cookies.map(({ name, secure }) => [name, secure])).toEqual([
+    ['gatebell', true],
+    ['__Host-gatebell_arrival', true],
+  ]);
 
   for (const path of [
     '/_gatebell/LOGIN',

@@ -31,6 +31,8 @@ let redeemed: Flow[];
 let begun: string[];
 let apps: (string | null)[];
 let ended: string[];
+/** Tokens of sessions that count. */
+let valid: Set<string>;
 
 interface Site {
   ask(path: string, headers?: Pairs, method?: string): Promise<Answer>;
@@ -44,6 +46,7 @@ async function start(options: Partial<SignInOptions> = {}, host: string = HOST):
     admission: OPEN,
     callbackAdmission: OPEN,
     findApp: asked => Promise.resolve(APPS.has(asked) ? '3' : null),
+    isSignedIn: tokens => Promise.resolve(tokens.some(token => valid.has(token))),
     provider: {
       authorizationUrl: ({ state }) => Promise.resolve(new URL(`https://id.test/auth?state=${state}`)),
       redeem(_, flow) {
@@ -106,6 +109,7 @@ beforeEach(() => {
   begun = [];
   apps = [];
   ended = [];
+  valid = new Set();
 });
 
 afterEach(() => {
@@ -132,7 +136,7 @@ describe('login', () => {
       status: 303,
       body: '',
       headers: {
-        location: `https://id.test/auth?state=${flow!.state}`,
+        location: expect.stringMatching(`^https://id\\.test/auth\\?state=${flow!.state}\\.[\\w.-]+$`) as string,
         'cache-control': 'no-store',
         'referrer-policy': 'no-referrer',
       },
@@ -192,6 +196,9 @@ describe('callback', () => {
     expect(cookiesOf(answer)).toEqual([
       `${cookie.split('=')[0]!}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax`,
       expect.stringMatching(/^gatebell=gb_\w{49}; Path=\/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax$/),
+      expect.stringMatching(
+        /^__Host-gatebell_arrival=[\w-]{11}\.[\w-]{11}\.1; Path=\/; Max-Age=20; Secure; HttpOnly; SameSite=Lax$/,
+      ),
     ]);
     expect([redeemed, begun]).toEqual([[flow], ['alice']]);
     expect(observed).toEqual([{ event: 'sign_in', userId: '7', credentialId: '5' }]);
@@ -243,14 +250,13 @@ describe('callback', () => {
     expect(begun).toEqual([]);
   });
 
-  test('is refused without the cookie, with two of them, with that of another state, and on another host', async () => {
+  test('is refused without the cookie, with that of another state, and on another host', async () => {
     const site = await start();
     const { cookie, callback } = await site.begin();
     const other = await site.begin();
     const name = cookie.split('=')[0]!;
     for (const [path, headers] of [
       [callback, proxied(HOST)],
-      [callback, proxied(HOST, [['Cookie', `${cookie}; ${name}=x`]])],
       [callback, proxied(HOST, [['Cookie', `${name}=${other.cookie.slice(other.cookie.indexOf('=') + 1)}`]])],
       [callback, proxied('photos.example.com', [['Cookie', cookie]])],
       [callback, proxied(`${HOST}:8443`, [['Cookie', cookie]])],
@@ -383,7 +389,7 @@ describe('logout', () => {
     expect(answer.body).toContain('<form method="post">');
     expect(answer.headers).toMatchObject({
       'referrer-policy': 'same-origin',
-      'content-security-policy': expect.stringContaining("form-action 'self' https://id.test;") as string,
+      'content-security-policy': expect.stringContaining("form-action 'self';") as string,
     });
     expect([ended, cookiesOf(answer)]).toEqual([[], []]);
   });
@@ -397,13 +403,21 @@ describe('logout', () => {
       ['Content-Length', '0'],
     ]);
     const answer = await site.ask('/_gatebell/logout', headers, 'POST');
-    expect(answer).toMatchObject({ status: 303, headers: { location: 'https://id.test/end?client_id=gate' } });
-    expect(cookiesOf(answer)).toEqual(['gatebell=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax']);
+    // A redirect would be held against form-action, and so would all those that the provider answers with.
+    expect(answer.status).toBe(200);
+    expect(answer.headers).not.toHaveProperty('location');
+    expect(answer.body).toContain('You are signed out.');
+    expect(answer.body).toContain('<meta http-equiv="refresh" content="0; url=https://id.test/end?client_id=gate">');
+    expect(answer.body).toContain('<a href="https://id.test/end?client_id=gate">');
+    expect(cookiesOf(answer)).toEqual([
+      'gatebell=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
+      '__Host-gatebell_arrival=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
+    ]);
     expect(ended).toEqual([token]);
     expect(observed).toEqual([{ event: 'sign_out', credentialId: '4' }]);
   });
 
-  test('ends three sessions at most, whatever a browser sends, and tells of those that were there', async () => {
+  test('ends four sessions at most, whatever a browser sends, and tells of those that were there', async () => {
     const site = await start({
       sessions: {
         begin: () => Promise.reject(new Error('none begins')),
@@ -419,8 +433,8 @@ describe('logout', () => {
       ['Cookie', cookies],
       ['Origin', `https://${HOST}`],
     ]);
-    expect((await site.ask('/_gatebell/logout', headers, 'POST')).status).toBe(303);
-    expect(ended).toEqual(tokens.slice(0, 3));
+    expect((await site.ask('/_gatebell/logout', headers, 'POST')).status).toBe(200);
+    expect(ended).toEqual(tokens.slice(0, 4));
     expect(observed).toEqual([{ event: 'sign_out', credentialId: '4' }]);
   });
 
@@ -429,7 +443,8 @@ describe('logout', () => {
     const answer = await site.ask('/_gatebell/logout', proxied(HOST, [['Sec-Fetch-Site', 'same-origin']]), 'POST');
     expect(answer.status).toBe(200);
     expect(answer.body).toContain('You are signed out.');
-    expect(cookiesOf(answer)).toHaveLength(1);
+    expect(answer.body).not.toMatch(/refresh|href/);
+    expect(cookiesOf(answer)).toHaveLength(2);
   });
 
   test.each([
@@ -453,6 +468,185 @@ describe('logout', () => {
     expect([400, 403]).toContain(answer.status);
     expect([ended, cookiesOf(answer)]).toEqual([[], []]);
   });
+});
+
+describe('a browser that is signed in already', () => {
+  const WANTED = `https://${HOST}/page?x=1`;
+  const login = `/_gatebell/login?rd=${encodeURIComponent(WANTED)}`;
+  const withCookies = (...cookies: readonly string[]): Pairs => proxied(HOST, [['Cookie', cookies.join('; ')]]);
+  const session = (): string => {
+    const token = createToken();
+    valid.add(token);
+    return `gatebell=${token}`;
+  };
+
+  test('is sent on by the login page, without a flow', async () => {
+    const site = await start();
+    const answer = await site.ask(login, withCookies(session()));
+    expect(answer).toMatchObject({ status: 303, headers: { location: WANTED } });
+    expect(cookiesOf(answer)).toEqual([expect.stringMatching(/^__Host-gatebell_arrival=/)]);
+    const stale = await site.ask(login, withCookies(`gatebell=${createToken()}`));
+    expect(stale.headers['location']).toContain('https://id.test/auth');
+  });
+
+  test.each([
+    ['the flow was used', true],
+    ['other tabs took the place of the flow', true],
+    ['the address is too long to go along', false],
+  ])('is sent on by the callback when %s', async (_, goesAlong) => {
+    const site = await start();
+    const wanted = `https://${HOST}/page?${'x'.repeat(goesAlong ? 300 : 600)}`;
+    const begun_ = await site.ask(`/_gatebell/login?rd=${encodeURIComponent(wanted)}`);
+    const state = new URL(begun_.headers['location']!).searchParams.get('state')!;
+    const callback = `/_gatebell/callback?code=c&state=${state}`;
+    const answer = await site.ask(callback, withCookies(session()));
+    expect(answer).toMatchObject({ status: 303, headers: { location: goesAlong ? wanted : `https://${HOST}/` } });
+    expect([redeemed, begun, ended]).toEqual([[], [], []]);
+    // Who is not, is told; and led to the app, where it begins anew.
+    const refused = await site.ask(callback);
+    expect(refused.status).toBe(400);
+    expect(refused.body).toContain(`<a href="${goesAlong ? wanted : `https://${HOST}/`}">`);
+  });
+
+  test('is not sent to an address that was sealed by somebody else, or is of another app', async () => {
+    const site = await start();
+    const state = 'a'.repeat(43);
+    const foreign = await createFlowSealer('another secret', 'test').sealAddress('https://evil.com/');
+    const other = await sealer.sealAddress('https://photos.example.com/');
+    const flow = await sealer.seal({
+      state,
+      nonce: '',
+      codeVerifier: '',
+      redirectUri: '',
+      returnTo: 'https://evil.com/',
+    });
+    for (const [sealed, location] of [
+      [foreign, `https://${HOST}/`],
+      [flow, `https://${HOST}/`],
+      [other, undefined],
+      [await sealer.sealAddress('https://evil.com/'), undefined],
+    ] as const) {
+      const answer = await site.ask(`/_gatebell/callback?code=c&state=${state}.${sealed}`, withCookies(session()));
+      expect(answer.headers['location'], sealed).toBe(location);
+    }
+  });
+
+  test('and has a flow as well gets a new session all the same: whoever put the other there gains nothing', async () => {
+    const site = await start();
+    const { cookie, callback } = await site.begin();
+    const planted = session();
+    await site.ask(callback, withCookies(planted, cookie));
+    expect([begun, ended]).toEqual([['alice'], [planted.split('=')[1]]]);
+  });
+
+  test('many tabs at once: all of them end where they wanted to go', async () => {
+    const site = await start();
+    const jar = new Map<string, string>();
+    const ask = async (path: string): Promise<Answer> => {
+      const answer = await site.ask(path, withCookies(...[...jar].map(([name, value]) => `${name}=${value}`)));
+      for (const cookie of cookiesOf(answer)) {
+        const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie)!;
+        if (value === '') {
+          jar.delete(name!);
+        } else {
+          jar.set(name!, value!);
+          valid.add(value!);
+        }
+      }
+      return answer;
+    };
+    const pages = Array.from({ length: 9 }, (_, index) => `https://${HOST}/tab/${index}`);
+    const callbacks: string[] = [];
+    for (const page of pages) {
+      const { headers } = await ask(`/_gatebell/login?rd=${encodeURIComponent(page)}`);
+      callbacks.push(`/_gatebell/callback?code=c&state=${new URL(headers['location']!).searchParams.get('state')!}`);
+    }
+    const [newest, ...others] = callbacks.map((callback, index) => [callback, pages[index]!] as const).toReversed();
+    for (const [callback, page] of [newest!, ...others]) {
+      expect((await ask(callback)).headers['location']).toBe(page);
+    }
+    // The back button, and once more.
+    for (const callback of [callbacks[0]!, callbacks[0]!, callbacks[8]!]) {
+      expect((await ask(callback)).status).toBe(303);
+    }
+  });
+
+  test('but whose app does not get the session is told so, and of which cookie, and can go on', async () => {
+    const site = await start();
+    const { cookie, callback } = await site.begin(WANTED);
+    const done = await site.ask(callback, withCookies(cookie));
+    const arrival = cookiesOf(done).at(-1)!.split(';')[0]!;
+    for (const [sent, says] of [
+      [[arrival], 'does not send the cookie gatebell'],
+      [[arrival, 'gatebell=x'], 'A cookie gatebell is in the way'],
+      [[arrival, `gatebell=${createToken()}`, `gatebell=${createToken()}`], 'A cookie gatebell is in the way'],
+    ] as const) {
+      const answer = await site.ask(login, withCookies(...sent));
+      expect(answer.status).toBe(409);
+      expect(answer.body).toContain(says);
+      expect(answer.body).toContain(`<a href="${WANTED}">`);
+      expect(cookiesOf(answer)).toEqual([
+        '__Host-gatebell_arrival=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
+      ]);
+    }
+    expect(observed.at(-1)).toMatchObject({ event: 'sign_in_refused', reason: 'cookie_in_the_way' });
+    // A session that does come back, and has ended meanwhile, is no riddle.
+    const own = cookiesOf(done)
+      .map(each => each.split(';')[0]!)
+      .find(each => each.startsWith('gatebell=gb_'))!;
+    expect((await site.ask(login, withCookies(arrival, own))).headers['location']).toContain('https://id.test/auth');
+    expect((await site.ask(login)).headers['location']).toContain('https://id.test/auth');
+  });
+
+  test('and is sent back again and again, as the app sees another session, is told so after a few times', async () => {
+    const site = await start();
+    const cookie = session();
+    let arrival = '';
+    const statuses: number[] = [];
+    for (let turn = 0; turn < 7; turn++) {
+      const answer = await site.ask(login, withCookies(cookie, arrival));
+      statuses.push(answer.status);
+      arrival = cookiesOf(answer).at(-1)!.split(';')[0]!;
+    }
+    expect(statuses).toEqual([303, 303, 303, 303, 303, 303, 409]);
+    const other = await site.ask(
+      `/_gatebell/login?rd=${encodeURIComponent(`https://${HOST}/other`)}`,
+      withCookies(cookie, arrival),
+    );
+    expect(other.status).toBe(303);
+  });
+});
+
+test.each(['__Host-gatebell', '__Secure-gatebell', '__host-gatebell', '__Http-x', '__Host-Http-x'])(
+  'over http nobody signs in with the cookie %s, which browsers would not take',
+  async sessionCookie => {
+    const site = await start({ sessionCookie });
+    const answer = await site.ask('/_gatebell/login', proxied(HOST, [], 'http'));
+    expect(answer.status).toBe(400);
+    expect(answer.body).toContain('for https alone');
+    expect((await site.ask('/_gatebell/login')).status).toBe(303);
+  },
+);
+
+test('who cannot be signed out now is told so, and keeps the cookie to try again with', async () => {
+  const away = new UnavailableError('foreign_reading', 'the pool leads elsewhere');
+  const site = await start({
+    sessions: { begin: () => Promise.reject(away), end: () => Promise.reject(away) },
+  });
+  const headers = proxied(HOST, [
+    ['Cookie', `gatebell=${createToken()}`],
+    ['Origin', `https://${HOST}`],
+  ]);
+  const answer = await site.ask('/_gatebell/logout', headers, 'POST');
+  expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+  expect(answer.body).toContain('<h1>Not signed out</h1>');
+  expect(answer.body).toContain('You are still signed in');
+  expect(cookiesOf(answer)).toEqual([]);
+  const { cookie, callback } = await site.begin();
+  const refused = await site.ask(callback, proxied(HOST, [['Cookie', cookie]]));
+  expect(refused.status).toBe(503);
+  expect(refused.body).toContain('This cannot be done now.');
+  expect(cookiesOf(refused)).toEqual([]);
 });
 
 describe('one host for all', () => {
@@ -479,6 +673,7 @@ describe('one host for all', () => {
     const headers = proxied(CENTRAL.host, [['Origin', `https://${CENTRAL.host}`]]);
     expect(cookiesOf(await site.ask('/_gatebell/logout', headers, 'POST'))).toEqual([
       'gatebell=; Path=/; Domain=example.com; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
+      '__Host-gatebell_arrival=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
       'gatebell=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax',
     ]);
   });
@@ -561,7 +756,7 @@ describe('a request', () => {
     const site = await start();
     const headers = proxied(HOST, [['Origin', `https://${HOST}`], ['Content-Length', '1000000000']]); // prettier-ignore
     const answer = await site.ask('/_gatebell/logout', headers, 'POST');
-    expect(answer.status).toBe(303);
+    expect(answer.status).toBe(200);
     expect(answer.headers['connection']).toBe('close');
   });
 });

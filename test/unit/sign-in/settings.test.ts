@@ -33,6 +33,34 @@ test('is off by default, and on with an issuer, a client and its secret', () => 
   expect(problems(CENTRAL)).toBe('');
 });
 
+test.each(['co.uk', 'github.io', 'com.au', 'herokuapp.com', 'azurewebsites.net', 'xn--55qx5d.cn'])(
+  'a cookie for all of %s is refused: everybody can have a name there',
+  domain => {
+    const env = { ...CENTRAL, GATEBELL_COOKIE_DOMAIN: domain, GATEBELL_SIGN_IN_HOST: `auth.${domain}` };
+    expect(problems(env)).toContain(`GATEBELL_COOKIE_DOMAIN is "${domain}"; allowed: a domain of two labels or more`);
+    expect(
+      problems({
+        ...env,
+        GATEBELL_COOKIE_DOMAIN: `example.${domain}`,
+        GATEBELL_SIGN_IN_HOST: `auth.example.${domain}`,
+      }),
+    ).toBe('');
+  },
+);
+
+test.each(['home.example.com', 'corp.lan', 'example.test', 'photos.localhost', 'nas.home.arpa'])(
+  '%s is a domain',
+  domain => {
+    const env = { ...CENTRAL, GATEBELL_COOKIE_DOMAIN: domain, GATEBELL_SIGN_IN_HOST: `auth.${domain}` };
+    expect(problems(env)).toBe('');
+  },
+);
+
+test.each(['__Host-gatebell', '__host-gatebell', '__HOST-x'])('the cookie %s for a whole domain is refused', cookie => {
+  expect(problems({ ...CENTRAL, GATEBELL_COOKIE: cookie })).toContain('a name without __Host-');
+  expect(problems({ ...ON, GATEBELL_COOKIE: cookie })).toBe('');
+});
+
 describe('is refused with its name, the value and what is allowed:', () => {
   test.each([
     [

@@ -1,0 +1,37 @@
+/** Whether a browser is signed in already: asked of the same facts as decisions, so that both give one answer. */
+import { holderOfTokens } from '../auth/holder.js';
+import { hashToken } from '../auth/token.js';
+import type { FactRef, Reader } from '../coherence/reader.js';
+import type { FactTypes } from '../store/facts.js';
+
+/**
+ * Whether these tokens, from cookies, are a session that counts for the app. Rejects when the facts cannot be had.
+ * @param appId null: for any app
+ */
+export type IsSignedIn = (tokens: readonly string[], appId: string | null) => Promise<boolean>;
+
+/** Creates the check. */
+export function createSignedInCheck(reader: Reader<FactTypes>): IsSignedIn {
+  return async (tokens, appId) => {
+    const hashes = tokens.map(hashToken);
+    return (
+      hashes.length > 0 &&
+      reader.read(facts => {
+        const lacks: FactRef<FactTypes>[] = [];
+        const holder = holderOfTokens(
+          hashes,
+          appId,
+          (subject, key) => {
+            const fact = facts.get(subject, key);
+            if (fact === undefined) {
+              lacks.push({ subject, key });
+            }
+            return fact;
+          },
+          facts.serverTimeMs,
+        );
+        return holder === undefined ? { lacks } : { answer: 'userId' in holder, strong: false };
+      })
+    );
+  };
+}
