@@ -1,6 +1,7 @@
 /** The pool on a real Postgres: which server it reads from, and that its connections can be made anew. */
 import { once } from 'node:events';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Subscription } from '../../src/coherence/listener.js';
 import type { ReadPart } from '../../src/coherence/source.js';
 import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
@@ -42,6 +43,56 @@ const backends = async (application: string): Promise<number[]> =>
       [application],
     )
   ).map(row => row['pid'] as number);
+
+describe('when Postgres gives up', () => {
+  const SETTINGS: Readonly<Record<string, string>> = {
+    statement_timeout: '1234ms',
+    client_connection_check_interval: '1234ms',
+    tcp_user_timeout: '10000',
+    tcp_keepalives_idle: '5',
+    tcp_keepalives_interval: '5',
+    tcp_keepalives_count: '2',
+    idle_session_timeout: '0',
+    default_transaction_read_only: 'off',
+  };
+  const ASK = `select name, current_setting(name) as value from unnest($1::text[]) name`;
+  const withParameter = (url: string, name: string, value: string): string => {
+    const changed = new URL(url);
+    changed.searchParams.set(name, value);
+    return changed.href;
+  };
+  const toRecord = (rows: readonly pg.QueryResultRow[]): Record<string, unknown> =>
+    Object.fromEntries(rows.map(({ name, value }) => [name, value]));
+
+  // What the role or the connection string says must not take its place.
+  beforeAll(() =>
+    database.sql(`do $$ begin execute format(
+      'alter role current_user in database %I set idle_session_timeout = 1000', current_database()); end $$`),
+  );
+
+  test.each([
+    ['as it is', (url: string) => url],
+    ['with options of its own', (url: string) => withParameter(url, 'options', '-c work_mem=1MB')],
+    ['with a name of its own', (url: string) => withParameter(url, 'application_name', 'other')],
+  ])('is set on every connection, the address %s', async (_, addressOf) => {
+    const asked = createDatabase({ connectionString: addressOf(database.url), timeoutMs: 1_234, poolMax: 3 });
+    try {
+      const names = Object.keys(SETTINGS);
+      // At the same time, so on several connections.
+      const ofPool = await Promise.all([1, 2, 3].map(() => asked.query<pg.QueryResultRow>('ask', ASK, [names])));
+      for (const rows of ofPool) {
+        expect(toRecord(rows)).toEqual(SETTINGS);
+      }
+      const listening = new pg.Client(asked.listenConfig);
+      await listening.connect();
+      const { rows } = await listening.query<pg.QueryResultRow>(ASK, [names]);
+      await listening.end();
+      expect(toRecord(rows)).toEqual(SETTINGS);
+    } finally {
+      await asked.close();
+    }
+  });
+});
 
 test('a subscription knows its own backend', async () => {
   expect(await backends('gatebell/p')).toEqual([subscription.backend.processId]);

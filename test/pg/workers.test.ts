@@ -2,7 +2,9 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { openBarrier } from '../../src/store/barrier.js';
 import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { becomesLive, forwardHeaders, startReplica, type Replica } from '../support/replica.js';
@@ -168,6 +170,42 @@ test('when the listening connection is killed all forget, and one new connection
   expect(await backends('gatebell/test')).toHaveLength(1);
   await warm();
   expect(new Set(await askAll())).toEqual(new Set(['granted']));
+});
+
+const hasEnded = (id: number): boolean => {
+  try {
+    process.kill(id, 0);
+    return false;
+  } catch {
+    return true;
+  }
+};
+
+test('no worker outlives a host that was killed, and nothing of it stays connected', async () => {
+  const ids = await workerIds();
+  expect(ids).toHaveLength(WORKERS);
+  replica.child.kill('SIGKILL');
+  await replica.exited;
+  while (!ids.every(hasEnded)) {
+    // Each looks at the clock itself, and ends within its drain.
+    await nextTurn();
+  }
+  while ((await backends('gatebell/test')).length + (await backends('gatebell/test/pool')).length > 0) {
+    await nextTurn();
+  }
+});
+
+test('while it drains its workers still hear: a barrier is answered, and what was revoked is denied', async () => {
+  await warm();
+  const opened = await openBarrier({ connectionString: database.url, leaseMs: LEASE_MS });
+  replica.child.kill('SIGTERM');
+  await replica.waitFor(({ event }) => event === 'stopping', 0);
+  await database.sql('delete from gatebell.grants');
+  const { replicas } = await opened.pass();
+  expect(replicas).toHaveLength(1);
+  expect(replicas[0]?.ms).not.toBeNull();
+  await opened.close();
+  expect(await replica.exited).toBe(0);
 });
 
 test('it stops as a whole', async () => {

@@ -290,6 +290,16 @@ describe('a barrier', () => {
     expect(subscriptions.newest.sent).toEqual([ANSWER]);
   });
 
+  test('what is answered for an earlier subscription, or by a worker that does not hear, does not count', async () => {
+    const [one] = await createListeners(1);
+    one!.member.receive({ type: 'send', subscription: 0, payload: ANSWER });
+    expect(subscriptions.newest.sent).toEqual([]);
+    one!.hasRoom = false;
+    subscriptions.newest.say('one');
+    one!.member.receive({ type: 'send', subscription: 1, payload: ANSWER });
+    expect(subscriptions.newest.sent).toEqual([]);
+  });
+
   test('what was answered on an earlier connection does not count', async () => {
     const [one, other] = await createListeners(2);
     await answer(one!);
