@@ -32,41 +32,76 @@ function trimBlanks(text: string): string {
 const unquote = (value: string): string =>
   value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
 
-/** Cuts a header into its pairs, in its order, without the blanks around them; empty ones are left out. */
-function splitPairs(header: string): string[] {
-  return header
-    .split(';')
-    .map(trimBlanks)
-    .filter(pair => pair !== '');
-}
-
-/** The name of a pair; a pair without `=` is the value of a cookie without a name. */
-function nameOf(pair: string): string {
-  const equals = pair.indexOf('=');
-  return equals === -1 ? '' : trimBlanks(pair.slice(0, equals));
-}
-
 /** All cookies of a header, in its order: browsers send first what was set first. */
 export function readCookies(header: string | undefined): readonly SentCookie[] {
-  return splitPairs(header ?? '').map(pair => ({
-    name: nameOf(pair),
-    value: unquote(trimBlanks(pair.slice(pair.indexOf('=') + 1))),
-  }));
+  return (header ?? '')
+    .split(';')
+    .map(trimBlanks)
+    .filter(pair => pair !== '')
+    .map(pair => {
+      const equals = pair.indexOf('=');
+      return {
+        name: equals === -1 ? '' : trimBlanks(pair.slice(0, equals)),
+        value: unquote(trimBlanks(pair.slice(equals + 1))),
+      };
+    });
+}
+
+/**
+ * Calls `found` for each pair that has the name, or is the name without `=`: with where the pair begins and ends, and with where its value
+ * begins, -1 if it has none. All other pairs are passed over in one search, so that thousands of them cost what a long header costs.
+ */
+function findPairs(header: string, name: string, found: (from: number, to: number, valueAt: number) => void): void {
+  for (let at = header.indexOf(name); at !== -1;) {
+    const semicolon = header.indexOf(';', at);
+    const to = semicolon === -1 ? header.length : semicolon;
+    let from = at;
+    while (from > 0 && isBlank(header.charCodeAt(from - 1))) {
+      from -= 1;
+    }
+    let after = at + name.length;
+    while (after < to && isBlank(header.charCodeAt(after))) {
+      after += 1;
+    }
+    const isAlone = after === to;
+    if ((from === 0 || header[from - 1] === ';') && (isAlone || header[after] === '=')) {
+      found(from, to, isAlone ? -1 : after + 1);
+    }
+    // A name stands at the head of its pair: behind that, in the same pair, there is none.
+    at = header.indexOf(name, to);
+  }
 }
 
 /** The values of the cookies of this name, in the order of the header. */
 export function cookieValues(header: string | undefined, name: string): readonly string[] {
-  // Nearly every request without the cookie is told here, whatever else it carries.
-  return header?.includes(name) === true
-    ? readCookies(header)
-        .filter(cookie => cookie.name === name)
-        .map(({ value }) => value)
-    : [];
+  const values: string[] = [];
+  if (header !== undefined) {
+    findPairs(header, name, (_, to, valueAt) => {
+      if (valueAt !== -1) {
+        values.push(unquote(trimBlanks(header.slice(valueAt, to))));
+      }
+    });
+  }
+  return values;
 }
 
 /** The header without the cookies of this name; all others are as they were. Some apps take a pair without `=` for a name. */
 export function withoutCookies(header: string | undefined, name: string): string {
-  return splitPairs(header ?? '')
-    .filter(pair => nameOf(pair) !== name && pair !== name)
-    .join('; ');
+  const kept: string[] = [];
+  let keptTo = 0;
+  if (header === undefined) {
+    return '';
+  }
+  const keep = (to: number): void => {
+    const part = trimBlanks(header.slice(keptTo, to));
+    if (part !== '') {
+      kept.push(part);
+    }
+  };
+  findPairs(header, name, (from, to) => {
+    keep(Math.max(keptTo, from - 1));
+    keptTo = to + 1;
+  });
+  keep(header.length);
+  return kept.join('; ');
 }

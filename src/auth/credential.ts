@@ -24,6 +24,10 @@ const BEARER = /^bearer +(\S+) *$/i;
 const TOKENS_MAX = 1_000;
 /** Different tokens in cookies of our name that are looked up: that of the host, and a few that other hosts of the domain have set. */
 const COOKIES_MAX = 4;
+/** Words of an Authorization header that may be a token or a JWT. Tried at the head of a word alone, it takes linear time. */
+const CLAIMED = /(?<![^\s,;="])(?:gb_[^\s,;="]*|ey[\w-]*\.[^\s,;="]*)/g;
+/** JWTs in one Authorization header that are looked at. */
+const JWTS_MAX = 4;
 const NONE: PresentedCredential = { kind: 'none' };
 const BAD: PresentedCredential = { kind: 'bad' };
 
@@ -33,6 +37,23 @@ export interface CredentialHeaders {
   readonly authorization: string;
 }
 
+/**
+ * Whether a credential of ours is in the header, in whatever place: a header that is malformed is no credential, but what is in it is one.
+ * A header with more JWTs than anybody needs is taken for ours: each would have to be decoded.
+ */
+function holdsOurs(authorization: string, jwt: Pick<JwtVerifier, 'present'> | null): boolean {
+  let looked = 0;
+  for (const [word] of authorization.matchAll(CLAIMED)) {
+    if (looksLikeToken(word)) {
+      return true;
+    }
+    if (jwt !== null && (++looked > JWTS_MAX || jwt.present(word) !== null)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 /** What the client sent besides the gate's own credential; empty where nothing is left. */
 export function withoutCredential(
   headers: SingleHeaders,
@@ -40,11 +61,9 @@ export function withoutCredential(
   jwt: Pick<JwtVerifier, 'present'> | null = null,
 ): CredentialHeaders {
   const authorization = headers.get('authorization') ?? '';
-  // In whatever place: a header that is malformed is no credential here, but what is in it is one.
-  const isOurs = (word: string): boolean => looksLikeToken(word) || (jwt !== null && jwt.present(word) !== null);
   return {
     cookie: withoutCookies(headers.get('cookie'), cookieName),
-    authorization: authorization.split(/[\s,;="]+/).some(isOurs) ? '' : authorization,
+    authorization: holdsOurs(authorization, jwt) ? '' : authorization,
   };
 }
 

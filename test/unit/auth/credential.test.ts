@@ -77,6 +77,36 @@ test('what an app is given instead holds no JWT of ours, and every other', () =>
   expect(left(OURS, null)).toBe(`Bearer ${OURS}`);
 });
 
+test('what an app is given instead is found among few JWTs, wherever it stands; a header with more than anybody needs is ours', () => {
+  const left = (authorization: string): string => {
+    asked = [];
+    return withoutCredential(singleHeaders(['Authorization', authorization]), 'gatebell', JWT).authorization;
+  };
+  for (const ours of [TOKEN, OURS, KNOWN, 'gb_x']) {
+    for (const header of [
+      `${FOREIGN} ${ours}`,
+      `a="${ours}"`,
+      `Digest x=${ours},y`,
+      `\t${ours};`,
+      `Basic\u00a0${ours}`,
+    ]) {
+      expect(left(header), header).toBe('');
+    }
+  }
+  for (const theirs of [
+    `Bearer ${FOREIGN}`,
+    `DPoP ${FOREIGN}, ${FOREIGN} ${FOREIGN};${FOREIGN}`,
+    'Bearer eyJ',
+    `xgb_y, x${OURS}`,
+  ]) {
+    expect(left(theirs)).toBe(theirs);
+  }
+  for (const unit of ['ey.A.,', 'eyJ.foreign.x ', 'ey', 'ey.', 'gb', 'x,', '=']) {
+    left(`Bearer ${unit.repeat(15_000 / unit.length)}`);
+    expect(asked.length, unit).toBeLessThanOrEqual(4);
+  }
+});
+
 test('where JWTs are off, every one is foreign', () => {
   const off = createCredentialReader('gatebell');
   expect(off(singleHeaders(['Authorization', `Bearer ${OURS}`]))).toEqual({ kind: 'bad' });
