@@ -8,6 +8,8 @@ import type { SingleHeaders } from './headers.js';
 /** Network and host part of IPv6: whoever has one address of such a network usually has all of it (RFC 6177). */
 const NETWORK_GROUPS = 4;
 const GROUPS = 8;
+/** More proxies one behind the other are a client's doing. */
+const HOPS_MAX = 32;
 const MAPPED = '::ffff:';
 
 /** A hop within one machine: no client of a proxy has such an address. */
@@ -37,7 +39,8 @@ function networkOf(address: string): string {
  * The source of a request: its client's network.
  *
  * @param name the header in which the proxy tells of it: one address, or a list to which each proxy has added
- * @returns null if the proxy does not tell, or only of proxies; an empty text if it was told more than once, which is a client's doing
+ * @returns null if the proxy does not tell, or only of proxies; an empty text if it was told more than once, or of too many hops,
+ *   which is a client's doing
  */
 export function clientNetwork(
   headers: SingleHeaders,
@@ -55,8 +58,21 @@ export function clientNetwork(
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
     return trustedProxies.check(address, family) || LOOPBACK.check(address, family);
   };
-  const addresses = told.split(',').map(address => address.trim());
   // From the right, past the proxies that we know, Traefik's second hop for one. What stands further left a client may have made up.
-  const client = addresses.findLast(address => isIP(address) === 0 || !isProxy(address));
-  return client === undefined || isIP(client) === 0 || client.includes('%') ? null : networkOf(client);
+  let end = told.length;
+  for (let hops = 0; hops < HOPS_MAX; hops += 1) {
+    const comma = end === 0 ? -1 : told.lastIndexOf(',', end - 1);
+    const address = told.slice(comma + 1, end).trim();
+    if (isIP(address) === 0) {
+      return null;
+    }
+    if (!isProxy(address)) {
+      return address.includes('%') ? null : networkOf(address);
+    }
+    if (comma === -1) {
+      return null;
+    }
+    end = comma;
+  }
+  return '';
 }

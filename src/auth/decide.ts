@@ -4,7 +4,6 @@
  */
 import type { FactRef, Facts, Outcome } from '../coherence/reader.js';
 import type { AppFact, FactTypes, GrantFact, Route, UserFact } from '../store/facts.js';
-import { selectRoute } from './path.js';
 import type { PresentedCredential } from './credential.js';
 import { hasExpired, holderOfJwt, holderOfTokens, isIssuedInTime, type GetFact, type Holder } from './holder.js';
 import type { JwtClaims } from './jwt.js';
@@ -25,6 +24,7 @@ export const REASONS = [
   'expired_grant',
   'role_required',
   'bad_request',
+  'uri_too_long',
   'untrusted_proxy',
   'unavailable',
 ] as const;
@@ -33,7 +33,7 @@ export const REASONS = [
 export type Reason = (typeof REASONS)[number];
 
 /** Statuses before a dialect bends them. */
-export type Status = 200 | 400 | 401 | 403 | 503;
+export type Status = 200 | 400 | 401 | 403 | 414 | 503;
 
 const STATUS: Readonly<Record<Reason, Status>> = {
   public: 200,
@@ -49,6 +49,7 @@ const STATUS: Readonly<Record<Reason, Status>> = {
   expired_grant: 403,
   role_required: 403,
   bad_request: 400,
+  uri_too_long: 414,
   untrusted_proxy: 403,
   unavailable: 503,
 };
@@ -61,6 +62,7 @@ const OUTCOMES: Readonly<Record<Status, DecisionOutcome>> = {
   400: 'deny',
   401: 'deny',
   403: 'deny',
+  414: 'deny',
   503: 'error',
 };
 
@@ -99,6 +101,8 @@ function allow(
 ): Decision {
   return { reason, status: STATUS[reason], app, route, user, grant };
 }
+
+const NO_ROUTES: readonly Route[] = [];
 
 /** Decides, or says what is lacking, or what must be done first. */
 export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision | Undecided, FactTypes> {
@@ -169,7 +173,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (rules !== null && rules.problem !== null) {
     return answer(refuse('disabled_app', app));
   }
-  const route = selectRoute(rules?.routes ?? [], request.readings);
+  const route = request.route(rules?.routes ?? NO_ROUTES);
   if (route === undefined) {
     return answer(refuse('bad_request', app));
   }

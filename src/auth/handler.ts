@@ -24,6 +24,7 @@ import { ENVOY_PREFIX, envoyDialect } from './dialect-envoy.js';
 import { forwardDialect } from './dialect-forward.js';
 import { haproxyDialect } from './dialect-haproxy.js';
 import { nginxDialect } from './dialect-nginx.js';
+import { knownHolder } from './holder.js';
 import { singleHeaders, type SingleHeaders } from './headers.js';
 import type { JwtObservation, JwtVerifier } from './jwt.js';
 import { createLoginPage, type LoginPage } from './login.js';
@@ -110,12 +111,22 @@ function dialectOf(url: string): Dialect | undefined {
 /** More would wait longer than proxies do; each holds a connection and a few kilobytes. */
 const WAITING_MAX = 10_000;
 
+const AMBIGUOUS = 'the path can be read in more than one way, and the rules differ';
+
+/** Before a user's id, in the name of a source: no address begins so. */
+const USER_SOURCE = 'user ';
+
 /** One for all: under overload an error a request would cost more than the answer. */
 const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait for facts');
 
-/** Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do. */
-function wasInVain({ reason, app }: Decision): boolean {
-  return reason === 'bad_credential' || reason === 'unknown_app' || app?.host.startsWith('*.') === true;
+/**
+ * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do, but what
+ * is allowed there was wanted.
+ */
+function wasInVain({ reason, status, app }: Decision): boolean {
+  return (
+    reason === 'bad_credential' || reason === 'unknown_app' || (status !== 200 && app?.host.startsWith('*.') === true)
+  );
 }
 
 /** Creates the handler. */
@@ -139,12 +150,14 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
   };
 
   /** Lets a request wait for Postgres; null: its source is not known. @throws UnavailableError if it may not */
-  const admit = (dialect: Dialect, headers: SingleHeaders): Question | null => {
+  const admit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Question | null => {
     if (waiting >= waitingMax) {
       observe({ event: 'shed' });
       throw TOO_MANY;
     }
-    const source = clientNetwork(headers, dialect.clientAddress, trustedProxies);
+    // Whoever is known is a source of their own, so that a scanner behind the same balancer does not shut them out.
+    const source =
+      user === null ? clientNetwork(headers, dialect.clientAddress, trustedProxies) : `${USER_SOURCE}${user}`;
     const admitted = source === null ? null : limiter.admit(source);
     if (source !== null && admitted === null) {
       observe({ event: 'limited', dialect: dialect.name });
@@ -184,6 +197,14 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
 
     const startedMs = performance.now();
     const reply = (decision: Decision, request: AuthRequest | null, headers: SingleHeaders | null): void => {
+      if (decision.reason === 'bad_request' && request !== null) {
+        observe({
+          event: 'bad_request',
+          dialect: dialect.name,
+          problem: AMBIGUOUS,
+          peer: message.socket.remoteAddress ?? null,
+        });
+      }
       let outcome = outcomeOf(decision.reason);
       try {
         sendReply(response, dialect, decision, request, headers);
@@ -233,14 +254,14 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
           problem: parsed.problem,
           peer: message.socket.remoteAddress ?? null,
         });
-        reply(refuse('bad_request'), null, own);
+        reply(refuse(parsed.reason ?? 'bad_request'), null, own);
         return;
       }
       request = parsed;
       const answered = reader.read(facts => {
         const outcome = decide(parsed, facts);
         if (question === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
-          question = admit(dialect, own);
+          question = admit(dialect, own, knownHolder(parsed.credential(), facts));
         }
         return outcome;
       });

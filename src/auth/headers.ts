@@ -3,21 +3,27 @@
  * twice is known, because its repetition would let two parties read two different requests (CVE-2021-32777).
  */
 
-/** All headers that are ever looked at. Underscores are not hyphens (CVE-2026-39858). */
+/** All headers that are ever looked at. Underscores are not hyphens (CVE-2026-39858), but where a header only makes us more careful. */
 const NAMES = [
   'accept',
   'access-control-request-method',
   'authorization',
+  'content-length',
   'cookie',
+  'destination',
   'host',
   'origin',
   'sec-fetch-mode',
   'sec-fetch-site',
+  'transfer-encoding',
+  'x-amz-copy-source',
+  'x-copy-from',
   'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-method',
   'x-forwarded-proto',
   'x-forwarded-uri',
+  'x-http-method-override',
   'x-original-method',
   'x-original-url',
   'x-real-ip',
@@ -38,6 +44,9 @@ export interface SingleHeaders {
 }
 
 const PLACES = new Map<string, number>(NAMES.map((name, place) => [name, place]));
+/** All names under which some app takes another method for that of the request, as apps that follow CGI may read them, too. */
+const METHOD_OVERRIDE =
+  /^(?:x[^a-z0-9](?:http[^a-z0-9]|tunneled[^a-z0-9])?method(?:[^a-z0-9]override)?|request[^a-z0-9]method)$/;
 /** Places by name as proxies spell it, -1 for all other headers: proxies spell in few ways, and looking one up is cheaper than lowering it. */
 const SPELLED = new Map<string, number>();
 const SPELLED_MAX = 1_000;
@@ -47,7 +56,8 @@ function placeOf(spelled: string): number {
   if (known !== undefined) {
     return known;
   }
-  const place = PLACES.get(spelled.toLowerCase()) ?? -1;
+  const name = spelled.toLowerCase();
+  const place = PLACES.get(METHOD_OVERRIDE.test(name) ? 'x-http-method-override' : name) ?? -1;
   if (SPELLED.size < SPELLED_MAX) {
     SPELLED.set(spelled, place);
   }

@@ -1,6 +1,8 @@
 /** Whose credential it is: what tokens and verified JWTs come to, as a pure function of the facts. */
+import type { Facts } from '../coherence/reader.js';
 import type { Key } from '../coherence/signal.js';
 import type { FactTypes, UserFact } from '../store/facts.js';
+import type { PresentedCredential } from './credential.js';
 import type { JwtClaims } from './jwt.js';
 
 /** Whose credential it is, or why it does not count. */
@@ -84,4 +86,16 @@ export function holderOfJwt(claims: JwtClaims, get: GetFact, serverTimeMs: numbe
 /** Whether a JWT is young enough for its user. One that does not say when it was issued counts as issued before everything. */
 export function isIssuedInTime({ issuedAtMs }: JwtClaims, { jwtNotBeforeMs }: UserFact): boolean {
   return jwtNotBeforeMs === null || (issuedAtMs !== null && issuedAtMs >= jwtNotBeforeMs);
+}
+
+/** Who presents a credential that memory knows to be good; null: nobody, or it would have to be asked for. */
+export function knownHolder(presented: PresentedCredential, facts: Facts<FactTypes>): string | null {
+  const get: GetFact = (subject, key) => facts.get(subject, key);
+  const holder =
+    presented.kind === 'token'
+      ? holderOfTokens(presented.hashes, null, get, facts.serverTimeMs)
+      : presented.kind === 'jwt'
+        ? holderOfJwt(presented, get, facts.serverTimeMs)
+        : undefined;
+  return holder !== undefined && 'userId' in holder ? holder.userId : null;
 }

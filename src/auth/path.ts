@@ -1,139 +1,267 @@
 /**
  * Which rule a path falls under, whatever the upstream makes of it.
  *
- * A gate that reads a path in one way and an upstream that reads it in another is a bypass (GHSA-p224-6x5r-fjpm,
- * CVE-2025-66490). So a rule is chosen for every *reading* that an upstream may give the path: raw, decoded (also all but the
- * slash), dot segments resolved, double slashes merged or taken for the head of a host, backslashes taken for slashes, matrix
- * parameters dropped, trailing dots and spaces of segments dropped, look-alike characters folded, each any number of times and
- * in any order, and in either case. If all readings choose the same rule, that is the rule; else the path is ambiguous and
- * refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
- */
-import { isUtf8 } from 'node:buffer';
-import type { Route } from '../store/facts.js';
-
-/** Paths without anything that could be read in two ways (but for their case). */
-const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)*\/?$/;
-/** Characters that no request target may hold: controls, space, and the fragment, which is never sent. */
-const FORBIDDEN_RAW = /[\x00-\x20\x7f#]/;
-const FORBIDDEN_DECODED = /[\x00-\x1f\x7f]/;
-const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
-const ESCAPE = /%([0-9A-Fa-f]{2})/g;
-const ESCAPE_BUT_SLASH = /%(?!2[Ff])([0-9A-Fa-f]{2})/g;
-const NOT_ASCII = /[\x80-\xff]/;
-/** Readings of one path that are looked at, and their characters in all; a path with more is refused. */
-const READINGS_MAX = 128;
-const READINGS_CHARACTERS_MAX = 32_768;
-
-const decode = (path: string, escape: RegExp): string =>
-  path.replace(escape, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
-
-function resolveDots(path: string): string {
-  const segments: string[] = [];
-  const all = path.split('/').slice(1);
-  all.forEach((segment, index) => {
-    const isLast = index === all.length - 1;
-    if (segment === '..') {
-      segments.pop();
-    } else if (segment !== '.') {
-      segments.push(segment);
-      return;
-    }
-    if (isLast) {
-      segments.push('');
-    }
-  });
-  return '/' + segments.join('/');
-}
-
-/** Reads the bytes of a path as text, and writes the text's bytes. */
-function asText(path: string, read: (text: string) => string): string {
-  return NOT_ASCII.test(path)
-    ? Buffer.from(read(Buffer.from(path, 'latin1').toString('utf8')), 'utf8').toString('latin1')
-    : path;
-}
-
-/** Folds what some upstreams fold to ASCII, such as the full-width slash and the dotless i. */
-const foldLookAlikes = (text: string): string =>
-  text.normalize('NFKC').replace(/[^\x00-\x7f]+/g, others => others.toUpperCase().toLowerCase());
-
-/** Ways in which an upstream may read what it has; each gives another path, or the same, in time linear in its length. */
-const INTERPRETATIONS: readonly ((path: string) => string)[] = [
-  path => decode(path, ESCAPE),
-  path => decode(path, ESCAPE_BUT_SLASH),
-  path => path.replace(/[?#].*$/, ''),
-  path => asText(path, foldLookAlikes),
-  path => asText(path, text => text.replace(/\p{Default_Ignorable_Code_Point}/gu, '')),
-  path => path.replaceAll('\\', '/'),
-  path => path.replace(/;[^/]*/g, ''),
-  path => path.replace(/;.*$/, ''),
-  path => path.replace(/(?<! ) +(?=\/|$)/g, ''),
-  path => path.replace(/(?<=[^/. ])[. ]+(?=\/|$)/g, ''),
-  path => path.replace(/(?<=\/)(?!\.{1,2}(?:\/|$))[. ]+(?=\/|$)/g, ''),
-  // What follows two slashes is a host to `new URL(request.url, base)`.
-  path => path.replace(/^\/{2,}[^/]*/, ''),
-  path => path.replace(/\/{2,}/g, '/'),
-  resolveDots,
-];
-
-/** Whether a reading is UTF-8 without control characters. */
-const isText = (path: string): boolean =>
-  !FORBIDDEN_DECODED.test(path) && (!NOT_ASCII.test(path) || isUtf8(Buffer.from(path, 'latin1')));
-
-/**
- * All readings of a raw path, or null if it is refused outright: no slash at its head, broken escapes, control characters or
- * bytes that are not UTF-8 in any reading, or too many readings.
+ * The rule must be the same for every reading of the path (see `path-readings.ts`), and in either case of its letters; else the path is
+ * ambiguous and refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
  *
- * @param path the path as it was sent, without its query, raw bytes above 0x7F as Latin-1 characters
+ * Extensions and scripts are too ordinary to be refused. Some upstreams take `/admin.json` for `/admin` (Rails, Connect), or run
+ * `/index.php/admin` as `/admin`; to others `/share.zip` is a file beside `/share`. There the rule of the path as it is written and the rule
+ * of the other reading must both be met. A rule that names the extension itself speaks for it alone.
+ *
+ * Readings are made only for apps whose rules depend on the path.
  */
-export function pathReadings(path: string): readonly string[] | null {
-  if (PLAIN.test(path) && path !== '') {
-    return [path];
-  }
-  if (!path.startsWith('/') || FORBIDDEN_RAW.test(path) || BAD_ESCAPE.test(path)) {
-    return null;
-  }
-  const readings = new Set<string>();
-  let characters = 0;
-  const add = (reading: string): boolean => {
-    if (readings.has(reading)) {
-      return true;
-    }
-    readings.add(reading);
-    characters += reading.length;
-    return readings.size <= READINGS_MAX && characters <= READINGS_CHARACTERS_MAX && isText(reading);
-  };
-  if (!add(path)) {
-    return null;
-  }
-  // The loop also meets the readings that it adds: each interpretation is tried on each reading, until none is new.
-  for (const reading of readings) {
-    if (!INTERPRETATIONS.every(interpret => add(interpret(reading) || '/'))) {
-      return null;
-    }
-  }
-  return [...readings];
+import type { Route } from '../store/facts.js';
+import { hasScript, pathReadings } from './path-readings.js';
+
+/** What holds where no rule matches: a grant is needed. */
+const UNRULED: Route = { pathPrefix: '/', access: 'granted', roles: [], strong: false, preflight: false, headers: [] };
+
+interface ReadyRule {
+  readonly route: Route;
+  readonly prefix: string;
+  /** The prefix in lower case. */
+  readonly folded: string;
 }
+
+/** The rules of an app, made ready for many paths. */
+interface Rules {
+  /** The rule of all paths, if no rule depends on them. */
+  readonly ofAll: Route | null | undefined;
+  /** Longest prefix first. */
+  readonly prefixes: readonly ReadyRule[];
+  readonly isLowerCase: boolean;
+  readonly hasDots: boolean;
+  /** Those whose prefix goes on behind a script. */
+  readonly namesScript: ReadonlySet<Route | null>;
+}
+
+const isRoot = (route: Route | null): boolean => route === null || route.pathPrefix === '/';
+
+const READY = new WeakMap<readonly Route[], Rules>();
+
+function rulesOf(routes: readonly Route[]): Rules {
+  let rules = READY.get(routes);
+  if (rules === undefined) {
+    rules = {
+      ofAll: routes.every(isRoot) ? (routes[0] ?? null) : undefined,
+      prefixes: routes.map(route => ({
+        route,
+        prefix: route.pathPrefix,
+        folded: route.pathPrefix.toLowerCase(),
+      })),
+      isLowerCase: routes.every(({ pathPrefix }) => pathPrefix === pathPrefix.toLowerCase()),
+      hasDots: routes.some(({ pathPrefix }) => pathPrefix.includes('.')),
+      namesScript: new Set(routes.filter(({ pathPrefix }) => hasScript(pathPrefix))),
+    };
+    READY.set(routes, rules);
+  }
+  return rules;
+}
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
 
 /** Whether the path is the prefix or lies below it: `/pub` holds `/pub` and `/pub/x`, not `/publications`. */
 function liesUnder(path: string, prefix: string): boolean {
-  return prefix === '/' || (path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === '/'));
+  return (
+    prefix === '/' ||
+    (path.startsWith(prefix) && (path.length === prefix.length || path.charCodeAt(prefix.length) === SLASH))
+  );
 }
 
 /**
- * The rule that all readings choose; null if none of them matches any, undefined if they differ.
+ * Whether the path lies under the prefix but for the extensions of segments: `/a.x/b` and `/a/b.y/c` under `/a/b`, and `/a/b` under
+ * `/a/b.html`, which some upstreams look for.
  *
- * @param routes longest prefix first
+ * @returns where the last segment that differs does so; -1: the path does not lie under it, or does so as it is
  */
-export function selectRoute(routes: readonly Route[], readings: readonly string[]): Route | null | undefined {
+function differsByExtension(path: string, prefix: string): number {
+  let at = 0;
+  let differsAt = -1;
+  for (let i = 0; ;) {
+    const isPrefixOver = i === prefix.length || prefix.charCodeAt(i) === SLASH;
+    const isPathOver = at === path.length || path.charCodeAt(at) === SLASH;
+    if (isPrefixOver && isPathOver) {
+      if (i === prefix.length) {
+        return differsAt;
+      }
+      if (at === path.length) {
+        return -1;
+      }
+    } else if (isPrefixOver && path.charCodeAt(at) === DOT && path.charCodeAt(at - 1) !== SLASH) {
+      differsAt = at;
+      at = endOfSegment(path, at);
+      continue;
+    } else if (isPathOver && prefix.charCodeAt(i) === DOT && prefix.charCodeAt(i - 1) !== SLASH) {
+      differsAt = at;
+      i = endOfSegment(prefix, i);
+      continue;
+    } else if (isPrefixOver || isPathOver || path.charCodeAt(at) !== prefix.charCodeAt(i)) {
+      return -1;
+    }
+    at += 1;
+    i += 1;
+  }
+}
+
+function endOfSegment(path: string, from: number): number {
+  const end = path.indexOf('/', from);
+  return end === -1 ? path.length : end;
+}
+
+const STRICTNESS: Readonly<Record<Route['access'], number>> = { public: 0, authenticated: 1, granted: 2 };
+
+/** Rules that came of two: by the one, then by the other. */
+const BOTH = new WeakMap<Route, WeakMap<Route, Route | 'none'>>();
+
+function combine(rule: Route, other: Route): Route | 'none' {
+  const stricter = STRICTNESS[other.access] > STRICTNESS[rule.access] ? other : rule;
+  const [first, second] = [rule, other].map(({ access, roles }) => (access === 'public' ? [] : roles));
+  const roles =
+    first!.length === 0 || second!.length === 0
+      ? [...first!, ...second!]
+      : first!.filter(role => second!.includes(role));
+  if (roles.length === 0 && first!.length > 0 && second!.length > 0) {
+    return 'none';
+  }
+  const strong = rule.strong || other.strong;
+  const preflight = rule.preflight && other.preflight;
+  return stricter.access === rule.access &&
+    strong === rule.strong &&
+    preflight === rule.preflight &&
+    (rule.access === 'public' || roles.length === rule.roles.length)
+    ? rule
+    : { ...rule, access: stricter.access, roles, strong, preflight };
+}
+
+/**
+ * The rule that is met where both are: the higher access, roles that both allow, strong if one is, preflights if both let them pass; the
+ * headers of the first. Undefined if nobody can meet both. The same two give the same rule.
+ */
+export function bothRules(one: Route | null, other: Route | null): Route | null | undefined {
+  const [rule, second] = [one ?? UNRULED, other ?? UNRULED];
+  if (rule === second) {
+    return one;
+  }
+  let known = BOTH.get(rule);
+  if (known === undefined) {
+    known = new WeakMap();
+    BOTH.set(rule, known);
+  }
+  let combined = known.get(second);
+  if (combined === undefined) {
+    combined = combine(rule, second);
+    known.set(second, combined);
+  }
+  return combined === 'none' ? undefined : combined === UNRULED ? null : combined;
+}
+
+const ruleThat = ({ prefixes }: Rules, holds: (rule: ReadyRule) => boolean): Route | null =>
+  prefixes.find(holds)?.route ?? null;
+
+/** The rule of a reading, as it is and in lower case. */
+function rulesOfReading(rules: Rules, reading: string, lower: string): readonly [Route | null, Route | null] {
+  const exact = ruleThat(rules, ({ prefix }) => liesUnder(reading, prefix));
+  return [
+    exact,
+    lower === reading && rules.isLowerCase ? exact : ruleThat(rules, ({ folded }) => liesUnder(lower, folded)),
+  ];
+}
+
+/** Collects rules that must all be met. */
+class Met {
+  /** Undefined: nobody can meet all of them. */
+  rule: Route | null | undefined;
+
+  constructor(rule: Route | null) {
+    this.rule = rule;
+  }
+
+  too(other: Route | null): void {
+    if (this.rule !== undefined) {
+      this.rule = bothRules(this.rule, other);
+    }
+  }
+}
+
+/** Adds the rules of the reading without extensions, but for those whose place `named` speaks for: where it names the extension itself. */
+function addExtensions(met: Met, { prefixes, hasDots }: Rules, lower: string, named: Route | null): void {
+  if (!hasDots && !lower.includes('.')) {
+    return;
+  }
+  const namedTo = named === null ? 0 : named.pathPrefix.length;
+  for (const { route, folded } of prefixes) {
+    if (differsByExtension(lower, folded) > namedTo) {
+      met.too(route);
+    }
+  }
+}
+
+/** Adds the rules below a reading. */
+function addBelow(met: Met, { prefixes }: Rules, lower: string): void {
+  let end = lower.length;
+  // By hand: a pattern would look from each slash to the end of its row.
+  while (end > 1 && lower.charCodeAt(end - 1) === SLASH) {
+    end -= 1;
+  }
+  const top = lower.slice(0, end);
+  for (const { route, folded } of prefixes) {
+    if (liesUnder(folded, top)) {
+      met.too(route);
+    }
+  }
+}
+
+/** What a request does there: `tree` moves or copies all that lies below, too. */
+export type PathScope = 'path' | 'tree';
+
+/**
+ * The rule of a path; null if none matches it; undefined if it is ambiguous, or nobody can meet all that must be met.
+ *
+ * @param routes longest prefix first; the same array is made ready once
+ * @param path as it was sent, without its query, in ASCII; it begins with a slash
+ */
+export function selectRoute(
+  routes: readonly Route[],
+  path: string,
+  scope: PathScope = 'path',
+): Route | null | undefined {
+  const rules = rulesOf(routes);
+  if (rules.ofAll !== undefined) {
+    return rules.ofAll;
+  }
+  const readings = pathReadings(path);
+  if (readings === null) {
+    return undefined;
+  }
   let chosen: Route | null | undefined;
-  for (const reading of readings) {
-    const exact = routes.find(route => liesUnder(reading, route.pathPrefix)) ?? null;
-    const lower = reading.toLowerCase();
-    const folded = routes.find(route => liesUnder(lower, route.pathPrefix.toLowerCase())) ?? null;
+  for (const reading of readings.exact) {
+    const [exact, folded] = rulesOfReading(rules, reading, reading.toLowerCase());
     if (exact !== folded || (chosen !== undefined && exact !== chosen)) {
       return undefined;
     }
     chosen = exact;
   }
-  return chosen;
+  const named = chosen ?? null;
+  const met = new Met(named);
+  for (const reading of readings.exact) {
+    addExtensions(met, rules, reading.toLowerCase(), named);
+  }
+  for (const reading of readings.scripted) {
+    const lower = reading.toLowerCase();
+    const [exact, folded] = rulesOfReading(rules, reading, lower);
+    for (const rule of [exact, folded]) {
+      // A rule that names what follows the script speaks for it, where no other does.
+      if (!isRoot(rule) || !rules.namesScript.has(named)) {
+        met.too(rule);
+      }
+    }
+    addExtensions(met, rules, lower, exact);
+  }
+  if (scope === 'tree') {
+    for (const reading of [...readings.exact, ...readings.scripted]) {
+      addBelow(met, rules, reading.toLowerCase());
+    }
+  }
+  return met.rule;
 }

@@ -5,7 +5,13 @@
 import type { IncomingMessage } from 'node:http';
 import type { PresentedCredential, ReadCredential } from './credential.js';
 import type { HeaderName, SingleHeaders } from './headers.js';
-import { pathReadings } from './path.js';
+import { parseHost } from './host.js';
+import { bothRules, selectRoute } from './path.js';
+import { otherPaths, toAscii } from './other-paths.js';
+import { isPreflight } from './preflight.js';
+import type { Route } from '../store/facts.js';
+
+export { parseHost } from './host.js';
 
 /** One request to an app, as told by a proxy. */
 export interface AuthRequest {
@@ -19,8 +25,8 @@ export interface AuthRequest {
   readonly method: string;
   /** Path and query as sent, in ASCII. */
   readonly uri: string;
-  /** All ways in which an upstream may read the path. */
-  readonly readings: readonly string[];
+  /** The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes. */
+  readonly route: (routes: readonly Route[]) => Route | null | undefined;
   /** Looks at the credential; parsed and hashed at most once. */
   readonly credential: () => PresentedCredential;
   /** Whether a person waits in front of a browser, who can be sent to the login page. */
@@ -32,6 +38,8 @@ export interface AuthRequest {
 /** The request is malformed; `problem` says how. */
 export interface BadRequest {
   readonly problem: string;
+  /** Default `bad_request`. */
+  readonly reason?: 'uri_too_long';
 }
 
 /** Where a proxy tells of the request; each dialect fills it from its own headers. */
@@ -48,16 +56,14 @@ export type ReadTarget = (
   message: Pick<IncomingMessage, 'method' | 'url'>,
 ) => RequestTarget | BadRequest;
 
-const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
-const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`, 'i');
-const HOST_CHARACTERS_MAX = 253;
 const URI_CHARACTERS_MAX = 8_192;
 /** Node drops headers beyond the thousandth without a word, and what came a second time there would look single. */
 const HEADERS_MAX = 500;
-const NOT_ASCII = /[\x80-\xff]/;
-const METHOD = /^[A-Z][A-Z-]{0,31}$/;
+/** Controls, space, and the fragment, which is never sent. */
+const FORBIDDEN = /[\x00-\x20\x7f#]/;
+/** Those of RFC 9110 that are used: WebDAV's, `M-SEARCH`, `RDG_OUT_DATA`. */
+const METHOD = /^[A-Z][A-Z0-9_-]{0,31}$/;
 const CREDENTIAL_HEADERS = ['authorization', 'cookie'] as const;
-const PREFLIGHT_HEADERS = ['origin', 'access-control-request-method'] as const;
 
 /** A header that must be there once. */
 export function requireHeader(headers: SingleHeaders, name: HeaderName): string | BadRequest {
@@ -66,44 +72,6 @@ export function requireHeader(headers: SingleHeaders, name: HeaderName): string 
     return { problem: `header ${name} is missing` };
   }
   return headers.isRepeated(name) ? { problem: `header ${name} came more than once` } : value;
-}
-
-/** A host, and its port with its colon or empty. */
-export interface HostAndPort {
-  readonly host: string;
-  readonly port: string;
-  readonly wildcards: readonly string[];
-}
-
-/** Hosts as proxies send them: they are few, and come again and again. */
-const HOSTS = new Map<string, HostAndPort>();
-const HOSTS_MAX = 1_000;
-/** Labels that a wildcard can stand for: each is one more host to look up. */
-const WILDCARD_LABELS_MAX = 8;
-
-function wildcardsOf(host: string): string[] {
-  const labels = host.split('.');
-  return labels.slice(1, 1 + WILDCARD_LABELS_MAX).map((_, at) => `*.${labels.slice(at + 1).join('.')}`);
-}
-
-/** The canonical form of a host, and its port; null if it is not a host name. */
-export function parseHost(sent: string): HostAndPort | null {
-  const known = HOSTS.get(sent);
-  if (known !== undefined) {
-    return known;
-  }
-  // Matched as it is: lowering would make a letter k of the Kelvin sign.
-  const match = HOST.exec(sent);
-  if (match === null || match[1]!.length > HOST_CHARACTERS_MAX) {
-    return null;
-  }
-  const host = match[1]!.toLowerCase();
-  const parsed = { host, port: match[2] ?? '', wildcards: wildcardsOf(host) };
-  if (HOSTS.size >= HOSTS_MAX) {
-    HOSTS.clear();
-  }
-  HOSTS.set(sent, parsed);
-  return parsed;
 }
 
 /** WebSocket schemes are what Traefik sends for an upgrade. */
@@ -128,14 +96,22 @@ function isNavigation(headers: SingleHeaders, method: string): boolean {
   return mode === undefined ? (headers.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
 }
 
-function isPreflight(headers: SingleHeaders, method: string): boolean {
-  return (
-    method === 'OPTIONS' &&
-    PREFLIGHT_HEADERS.every(name => (headers.get(name) ?? '') !== '' && !headers.isRepeated(name))
-  );
+/** Finds the rule that all paths choose together: what is done to one is done to what lies below, if there are several. */
+function createRouteOnce(paths: readonly string[]): AuthRequest['route'] {
+  let of: readonly Route[] | undefined;
+  let found: Route | null | undefined;
+  return routes => {
+    if (routes !== of) {
+      of = routes;
+      found = selectRoute(routes, paths[0]!, paths.length === 1 ? 'path' : 'tree');
+      for (let i = 1; i < paths.length && found !== undefined; i += 1) {
+        const other = selectRoute(routes, paths[i]!, 'tree');
+        found = other === undefined ? undefined : bothRules(found, other);
+      }
+    }
+    return found;
+  };
 }
-
-const escapeByte = (byte: string): string => '%' + byte.charCodeAt(0).toString(16).toUpperCase();
 
 /** Parses what a proxy sent. `target` is what its dialect has read from the same headers. */
 export function parseRequest(
@@ -159,21 +135,27 @@ export function parseRequest(
     return { problem: 'the scheme must be http, https, ws or wss' };
   }
   if (!METHOD.test(target.method)) {
-    return { problem: 'the method must be 1 to 32 capital letters' };
+    return { problem: 'the method must be 1 to 32 capital letters, digits, hyphens and underscores' };
   }
   const host = parseHost(target.host);
   if (host === null) {
-    return { problem: 'the host must be a name of letters, digits, hyphens and dots, with a port or without' };
+    return {
+      problem:
+        'the host must be a name of letters, digits, hyphens and dots, or an IPv6 address in brackets, with a port or without',
+    };
   }
   if (target.uri.length > URI_CHARACTERS_MAX) {
-    return { problem: `the URI must be at most ${URI_CHARACTERS_MAX} characters long` };
+    return { problem: `the URI must be at most ${URI_CHARACTERS_MAX} characters long`, reason: 'uri_too_long' };
   }
-  // A raw byte above 0x7F is what a browser would have escaped.
-  const uri = NOT_ASCII.test(target.uri) ? target.uri.replace(/[\x80-\xff]/g, escapeByte) : target.uri;
+  const uri = toAscii(target.uri);
   const query = uri.indexOf('?');
-  const readings = /[\x00-\x20\x7f#]/.test(uri) ? null : pathReadings(query === -1 ? uri : uri.slice(0, query));
-  if (readings === null) {
-    return { problem: 'the path can be read in more than one way' };
+  const path = query === -1 ? uri : uri.slice(0, query);
+  if (!path.startsWith('/') || FORBIDDEN.test(uri)) {
+    return { problem: 'the URI must be a path and a query, without controls, spaces and a fragment' };
+  }
+  const others = otherPaths(headers, host.host, path);
+  if ('problem' in others) {
+    return others;
   }
   let presented: PresentedCredential | undefined;
   return {
@@ -183,9 +165,9 @@ export function parseRequest(
     proto,
     method: target.method,
     uri,
-    readings,
+    route: createRouteOnce([path, ...others.paths]),
     credential: () => (presented ??= readCredential(headers)),
     isNavigation: () => isNavigation(headers, target.method),
-    isPreflight: () => isPreflight(headers, target.method),
+    isPreflight: () => isPreflight(headers, target.method, uri),
   };
 }

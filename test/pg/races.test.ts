@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { createToken, hashToken } from '../../src/auth/token.js';
 import { decide, type Decision } from '../../src/auth/decide.js';
+import { selectRoute } from '../../src/auth/path.js';
 import type { AuthRequest } from '../../src/auth/request.js';
 import { systemClock, systemRandom } from '../../src/coherence/clock.js';
 import { createCoherence, type Coherence } from '../../src/coherence/coherence.js';
@@ -60,7 +61,7 @@ const request = (token: string, host = 'photos.test'): AuthRequest => ({
   proto: 'https',
   method: 'GET',
   uri: '/',
-  readings: ['/'],
+  route: routes => selectRoute(routes, '/'),
   credential: () => ({ kind: 'token', hashes: [hashToken(token)] }),
   isNavigation: () => false,
   isPreflight: () => false,

@@ -3,7 +3,7 @@
  * upstreams really do as the judge: Express 5 and Node's URL on real servers, and the models of many others.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { pathReadings, selectRoute } from '../../src/auth/path.js';
+import { selectRoute } from '../../src/auth/path.js';
 import type { Route } from '../../src/store/facts.js';
 import { createConnection, startAuthServer, type Answer, type AuthServer } from '../support/auth-server.js';
 import { PROXY_DIALECTS, subrequestBytes } from '../support/dialects.js';
@@ -16,8 +16,8 @@ const SPELLINGS = allSpellings();
 
 /** The gate's choice by its functions alone; null: refused. */
 function choose({ routes }: RouteTable, spelling: string): Route['access'] | null {
-  const readings = pathReadings(spelling.split('?')[0]!);
-  const route = readings === null ? undefined : selectRoute(routes, readings);
+  const path = spelling.split('?')[0]!;
+  const route = path.startsWith('/') && !/[\x00-\x20\x7f#]/.test(path) ? selectRoute(routes, path) : undefined;
   return route === undefined ? null : (route?.access ?? 'granted');
 }
 

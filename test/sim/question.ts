@@ -5,6 +5,7 @@
 import type { PresentedCredential } from '../../src/auth/credential.js';
 import { decide, type Decision, type Undecided } from '../../src/auth/decide.js';
 import type { JwtClaims } from '../../src/auth/jwt.js';
+import { selectRoute } from '../../src/auth/path.js';
 import type { FactRef, Facts, Question } from '../../src/coherence/reader.js';
 import type { AppFact, FactTypes } from '../../src/store/facts.js';
 import type { Key } from '../../src/coherence/signal.js';
@@ -141,7 +142,7 @@ const requestOf = ({ app }: Asked, presented: PresentedCredential): Parameters<t
   proto: 'https',
   method: 'GET',
   uri: '/',
-  readings: ['/'],
+  route: routes => selectRoute(routes, '/'),
   credential: () => presented,
   isNavigation: () => false,
   isPreflight: () => false,

@@ -404,6 +404,16 @@ export const ROUTE_TABLES: readonly RouteTable[] = [
   }),
 ];
 
+/** Rules for files, and rules beside which files stand. */
+export const FILE_TABLES: readonly RouteTable[] = [
+  routeTable('private pages in a public folder', [''], {
+    '/': 'public',
+    '/private.html': 'granted',
+    '/pub/admin.php': 'granted',
+  }),
+  routeTable('a site with an admin area', [''], { '/': 'public', '/private': 'granted', '/pub/admin/x': 'granted' }),
+];
+
 /** Paths as real apps have them, below any root: none of them may be refused for how it is written. */
 export const ORDINARY_PATHS: readonly string[] = [
   ...[
@@ -514,5 +524,21 @@ export const ORDINARY_PATHS: readonly string[] = [
     '/socket.io/?EIO=4&transport=websocket',
     '/x?t=1%2B1',
     '/%E1%BA%9E',
+  ],
+  ...[
+    '/index.php/apps/files',
+    '/remote.php/dav/files/alice/a.txt',
+    '/index.php?r=site/index',
+    '/cgi-bin/run/x',
+    '/v1.2/x/y',
+  ],
+  ...[
+    '/private.zip',
+    '/pub.tar.gz',
+    '/pub/admin.css',
+    '/users.json',
+    '/a.x/b.y/c.z',
+    '/W.php/Special:Search',
+    '/.env.example',
   ],
 ];

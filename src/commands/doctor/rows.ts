@@ -3,7 +3,7 @@
  * understood by its parsers, and asked for as a request would.
  */
 import { parseHost } from '../../auth/request.js';
-import { pathReadings, selectRoute } from '../../auth/path.js';
+import { selectRoute } from '../../auth/path.js';
 import { errorText } from '../../ops/log.js';
 import { factCaches, type AppFact, type RoutesFact } from '../../store/facts.js';
 import type { Database } from '../../store/pool.js';
@@ -30,14 +30,13 @@ function hostProblem(host: string): string | null {
 /** What is wrong with rules that can be understood: a request for the prefix itself must fall under it. */
 function* routeProblems({ routes }: RoutesFact): Generator<readonly [pathPrefix: string, problem: string]> {
   for (const route of routes) {
-    const readings = pathReadings(route.pathPrefix);
-    const chosen = readings === null ? undefined : selectRoute(routes, readings);
+    const chosen = selectRoute(routes, route.pathPrefix);
     if (chosen === undefined) {
       yield [
         route.pathPrefix,
         'a request for this path is refused with 400: it can be read in two ways, or another rule differs in case alone',
       ];
-    } else if (chosen !== route) {
+    } else if (chosen?.pathPrefix !== route.pathPrefix) {
       yield [route.pathPrefix, 'no request falls under this rule'];
     }
     if (!['public', 'authenticated', 'granted'].includes(route.access)) {

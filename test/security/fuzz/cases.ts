@@ -135,11 +135,11 @@ function present(dice: Dice): Presented {
 type Expected = TameCase['expected'];
 
 function expectedOf(path: string, host: string, token: string | null, isKnown: boolean): Omit<Expected, 'app'> {
-  if (MALFORMED_PATHS.includes(path)) {
-    return { status: 400, reason: 'bad_request', user: '' };
-  }
   if (!isKnown) {
     return { status: 403, reason: 'unknown_app', user: '' };
+  }
+  if (MALFORMED_PATHS.includes(path)) {
+    return { status: 400, reason: 'bad_request', user: '' };
   }
   if (host === OPEN_HOST && AMBIGUOUS_PATHS.includes(path)) {
     return { status: 400, reason: 'bad_request', user: '' };

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { PresentedCredential } from '../../../src/auth/credential.js';
 import { decide, type Reason } from '../../../src/auth/decide.js';
 import type { JwtClaims } from '../../../src/auth/jwt.js';
-import { pathReadings } from '../../../src/auth/path.js';
+import { selectRoute } from '../../../src/auth/path.js';
 import type { AuthRequest } from '../../../src/auth/request.js';
 import type { FactTypes } from '../../../src/store/facts.js';
 import { ALICE, APP, createWorld, type MemoryFacts } from '../../support/memory-facts.js';
@@ -35,7 +35,7 @@ const ask = (presented: PresentedCredential, path = '/me'): AuthRequest => ({
   proto: 'https',
   method: 'GET',
   uri: path,
-  readings: pathReadings(path)!,
+  route: routes => selectRoute(routes, path),
   credential: () => presented,
   isNavigation: () => false,
   isPreflight: () => false,

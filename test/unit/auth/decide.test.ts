@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { decide, refuse, type Decision, type Reason, REASONS } from '../../../src/auth/decide.js';
-import { pathReadings } from '../../../src/auth/path.js';
+import { selectRoute } from '../../../src/auth/path.js';
 import type { PresentedCredential } from '../../../src/auth/credential.js';
 import { parseHost, type AuthRequest } from '../../../src/auth/request.js';
 import { hashToken } from '../../../src/auth/token.js';
@@ -22,10 +22,6 @@ function ask(
   host: string = APP.host,
   preflight: boolean = false,
 ): Asked {
-  const readings = pathReadings(path);
-  if (readings === null) {
-    throw new Error(`${path} is refused before it is decided`);
-  }
   let looks = 0;
   const credential = (): PresentedCredential => {
     looks++;
@@ -39,7 +35,7 @@ function ask(
     proto: 'https',
     method: 'GET',
     uri: path,
-    readings,
+    route: routes => selectRoute(routes, path),
     credential,
     isNavigation: () => false,
     isPreflight: () => preflight,
@@ -78,6 +74,7 @@ const STATUSES: Readonly<Record<Reason, number>> = {
   expired_grant: 403,
   role_required: 403,
   bad_request: 400,
+  uri_too_long: 414,
   untrusted_proxy: 403,
   unavailable: 503,
 };

@@ -126,10 +126,10 @@ describe('envoy', () => {
 });
 
 test('nginx hears only 200, 401 and 403; envoy nothing above 499; the others hear what is', () => {
-  const statuses = [200, 400, 401, 403, 503] as const;
-  expect(statuses.map(nginxDialect.status)).toEqual([200, 403, 401, 403, 403]);
-  expect(statuses.map(envoyDialect.status)).toEqual([200, 400, 401, 403, 403]);
+  const statuses = [200, 400, 401, 403, 414, 503] as const;
+  expect(statuses.map(nginxDialect.status)).toEqual([200, 403, 401, 403, 403, 403]);
+  expect(statuses.map(envoyDialect.status)).toEqual([200, 400, 401, 403, 414, 403]);
   expect(statuses.map(forwardDialect.status)).toEqual(statuses);
   expect(statuses.map(haproxyDialect.status)).toEqual(statuses);
-  expect(REASONS).toHaveLength(15);
+  expect(REASONS).toHaveLength(16);
 });

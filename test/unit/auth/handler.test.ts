@@ -1,7 +1,7 @@
 import { BlockList } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
-import { createToken } from '../../../src/auth/token.js';
+import { createToken, hashToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import type { Facts, Reader } from '../../../src/coherence/reader.js';
 import type { FactTypes } from '../../../src/store/facts.js';
@@ -477,12 +477,12 @@ describe('a source that asks in vain', () => {
   const reasonOf = ({ status, headers }: Answer): string => `${status} ${headers['x-gatebell-reason']}`;
   const from = (address: string): Pairs => [['X-Forwarded-For', address]];
   /** Every question goes to Postgres first, but for those that `remembered` says are in memory. */
-  function askingReader(facts: MemoryFacts, remembered: () => boolean): Reader<FactTypes> {
+  function askingReader(facts: MemoryFacts, remembered: (subject: keyof FactTypes) => boolean): Reader<FactTypes> {
     return {
       read(question) {
         const memory: Facts<FactTypes> = {
           serverTimeMs: facts.serverTimeMs,
-          get: (subject, key) => (remembered() ? facts.get(subject, key) : undefined),
+          get: (subject, key) => (remembered(subject) ? facts.get(subject, key) : undefined),
         };
         const outcome = question(memory);
         return 'answer' in outcome
@@ -539,14 +539,46 @@ describe('a source that asks in vain', () => {
     expect(await ask('made-up.example.com')).toBe('403 unknown_app');
     expect(await ask('made-up.preview.example.com')).toBe('401 no_credential');
     expect(await ask('another.preview.example.com')).toBe('503 unavailable');
-    const open = await start({
+  });
+
+  test('is not charged for what is allowed: hundreds of hosts below a wildcard, a strong route there', async () => {
+    const facts = createWorld();
+    facts.set('app', ['*.preview.example.com'], { ...APP, host: '*.preview.example.com' });
+    const server = await start({
       reader: askingReader(facts, () => false),
-      limiter: createSourceLimiter({ burst: 1, nowMs: () => 0 }),
+      limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }),
     });
-    const askOpen = async (host: string): Promise<string> =>
-      reasonOf(await open.ask('/auth/forward', forward('/pub', from('192.0.2.1'), host)));
-    expect(await askOpen('made-up.preview.example.com')).toBe('200 public');
-    expect(await askOpen('another.preview.example.com')).toBe('503 unavailable');
+    for (let at = 0; at < 300; at += 1) {
+      const path = ['/pub', '/strong', '/me'][at % 3]!;
+      const answer = await server.ask(
+        '/auth/forward',
+        forward(path, [...from('192.0.2.1'), ...BEARER], `h${at}.preview.example.com`),
+      );
+      expect(answer.status, path).toBe(200);
+    }
+  });
+
+  test('that is a user whose credential is known is not charged for others, nor others for the user', async () => {
+    const facts = createWorld();
+    facts.set('app', ['*.preview.example.com'], { ...APP, host: '*.preview.example.com' });
+    const server = await start({
+      reader: askingReader(facts, subject => subject === 'credential'),
+      limiter: createSourceLimiter({ burst: 2, nowMs: () => 0 }),
+    });
+    const ask = async (host: string, more: Pairs = []): Promise<string> =>
+      reasonOf(await server.ask('/auth/forward', forward('/x', [...from('192.0.2.1'), ...more], host)));
+    expect(await ask('a.example.com')).toBe('403 unknown_app');
+    expect(await ask('b.example.com')).toBe('403 unknown_app');
+    // Behind the same balancer: a scanner is held back, and so is who presents what nobody knows.
+    expect(await ask('c.example.com')).toBe('503 unavailable');
+    expect(await ask('c.example.com', [['Authorization', `Bearer ${createToken()}`]])).toBe('503 unavailable');
+    expect(await ask(APP.host, BEARER)).toBe('200 granted');
+    // The user's own made-up hosts are the user's.
+    expect(await ask('d.example.com', BEARER)).toBe('403 unknown_app');
+    expect(await ask('e.example.com', BEARER)).toBe('403 unknown_app');
+    expect(await ask('f.example.com', BEARER)).toBe('503 unavailable');
+    facts.set('credential', [hashToken(TOKEN)], { userId: ALICE.id, appId: null, revoked: true, expiresAtMs: null });
+    expect(await ask(APP.host, BEARER)).toBe('503 unavailable');
   });
 });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { route } from '../../support/memory-facts.js';
 import { forwardDialect } from '../../../src/auth/dialect-forward.js';
 import { createCredentialReader } from '../../../src/auth/credential.js';
 import { singleHeaders } from '../../../src/auth/headers.js';
@@ -79,7 +80,25 @@ describe('a host', () => {
       'a:-1',
     ],
     ...['a@b.com', 'user:pw@b.com', '@b.com', 'b.com@', 'a b', ' a', 'a ', 'a\tb', 'a\n', 'a\r\n', 'a\0', 'a\0.b'],
-    ...['bücher.example', 'b\xfccher', '\u212a', 'a\u3002b', 'ａ.com', '[::1]', '[::1]:80', '::1', 'a]', '[a'],
+    ...[
+      'bücher.example',
+      'b\xfccher',
+      '\u212a',
+      'a\u3002b',
+      'ａ.com',
+      '[::1',
+      '::1',
+      'a]',
+      '[a',
+      '[]',
+      '[::1]x',
+      '[::1]:',
+      '[::1].',
+      '[fe80::1%eth0]',
+      '[1.2.3.4]',
+      '[:::]',
+      '*.[::1]',
+    ],
     ...[
       'a/b',
       'a\\b',
@@ -101,6 +120,14 @@ describe('a host', () => {
     ...['l'.repeat(64), `${'l'.repeat(63)}.`.repeat(4) + 'com', 'a.'.repeat(127) + 'aa', '-'.repeat(20)],
   ])('%j is refused', host => {
     expect(parseHost(host)).toBeNull();
+  });
+
+  test.each([
+    ['[::1]', '[::1]', ''],
+    ['[2001:DB8:0:0:0:0:0:1]:8443', '[2001:db8::1]', ':8443'],
+    ['[2001:db8:0:1:1:1:1:1]', '[2001:db8:0:1:1:1:1:1]', ''],
+  ])('%s is the address %s', (spelling, host, port) => {
+    expect(parseHost(spelling)).toEqual({ host, port, wildcards: [] });
   });
 
   test('is at most 253 characters long', () => {
@@ -161,7 +188,6 @@ describe('the target', () => {
       proto: 'https',
       method: 'DELETE',
       uri: '/page?q=1',
-      readings: ['/page'],
     });
   });
 
@@ -182,16 +208,19 @@ describe('the target', () => {
     },
   );
 
-  test.each(['get', 'GET, POST', 'GET,POST', 'GET POST', 'G\tT', '-GET', 'GET1', 'G'.repeat(33), '*'])(
+  test.each(['get', 'GET, POST', 'GET,POST', 'GET POST', 'G\tT', '-GET', '1GET', '_GET', 'GET.', 'G'.repeat(33), '*'])(
     'method %j is refused',
     method => {
       expect(parse({ 'X-Forwarded-Method': method })).toHaveProperty('problem');
     },
   );
 
-  test.each(['GET', 'HEAD', 'PROPFIND', 'M-SEARCH', 'X'])('method %s passes', method => {
-    expect(parsed({ 'X-Forwarded-Method': method }).method).toBe(method);
-  });
+  test.each(['GET', 'HEAD', 'PROPFIND', 'M-SEARCH', 'RDG_OUT_DATA', 'VERSION-CONTROL', 'X2', 'X'])(
+    'method %s passes',
+    method => {
+      expect(parsed({ 'X-Forwarded-Method': method }).method).toBe(method);
+    },
+  );
 
   test.each([
     ...[
@@ -207,14 +236,14 @@ describe('the target', () => {
       '/a\x7f',
       '/a?\0',
     ],
-    ...['/%', '/%zz', '/a%00', '/a%0a', '/a, /b', '\\a', '%2fa', '/\xe9', '/' + 'a'.repeat(8_192)],
+    ...['\\a', '%2fa', '/a, /b', '/a\r\nb', '/' + 'a'.repeat(8_192)],
   ])('URI %j is refused', uri => {
     expect(parse({ 'X-Forwarded-Uri': uri })).toHaveProperty('problem');
   });
 
   test('may be 8,192 characters long, query and all', () => {
-    expect(parsed({ 'X-Forwarded-Uri': '/' + 'a'.repeat(8_191) }).readings).toHaveLength(1);
-    expect(parsed({ 'X-Forwarded-Uri': '/?' + '%2e'.repeat(2_730) }).readings).toEqual(['/']);
+    expect(parsed({ 'X-Forwarded-Uri': '/' + 'a'.repeat(8_191) }).uri).toHaveLength(8_192);
+    expect(parsed({ 'X-Forwarded-Uri': '/?' + '%2e'.repeat(2_730) }).uri).toHaveLength(8_192);
   });
 
   test('raw UTF-8 is escaped as a browser would', () => {
@@ -230,6 +259,7 @@ describe('the target', () => {
         credential: request.credential(),
         isNavigation: request.isNavigation(),
         isPreflight: request.isPreflight(),
+        route: request.route([]),
       });
       expect(told(parsed({}, [[name, 'DELETE']]))).toEqual(told(parsed()));
     },
@@ -369,6 +399,24 @@ describe('a CORS preflight', () => {
   const ORIGIN = ['Origin', 'https://other.example.com'] as const;
   const ASKED = ['Access-Control-Request-Method', 'PUT'] as const;
 
+  test('is what Chromium and Firefox send', () => {
+    const chromium: Pairs = [
+      ['Accept', '*/*'],
+      ASKED,
+      ['Access-Control-Request-Headers', 'content-type,x-http-method-override'],
+      ORIGIN,
+      ['Sec-Fetch-Mode', 'cors'],
+      ['Sec-Fetch-Site', 'cross-site'],
+      ['Sec-Fetch-Dest', 'empty'],
+      ['Referer', 'https://other.example.com/'],
+      ['Accept-Encoding', 'gzip, deflate, br'],
+      ['Content-Length', '0'],
+    ];
+    expect(parsed({ ...OPTIONS, 'X-Forwarded-Uri': '/api/x?method=card&a_method=b' }, chromium).isPreflight()).toBe(
+      true,
+    );
+  });
+
   test('is OPTIONS by the forwarded method, with Origin and Access-Control-Request-Method', () => {
     expect(parsed(OPTIONS, [ORIGIN, ASKED]).isPreflight()).toBe(true);
   });
@@ -383,7 +431,100 @@ describe('a CORS preflight', () => {
     { changes: OPTIONS, more: [ORIGIN, ASKED, ASKED] },
     { changes: OPTIONS, more: [ORIGIN, ['Access_Control_Request_Method', 'PUT']] },
     { changes: { 'X-Forwarded-Method': 'GET' }, more: [ORIGIN, ASKED, ['X-HTTP-Method-Override', 'OPTIONS']] },
+    // What no browser sends with one, and some app believes.
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['Cookie', 'a=b']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['Authorization', 'Basic eDp5']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['Content-Length', '3']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['Transfer-Encoding', 'chunked']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-HTTP-Method-Override', 'DELETE']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X_HTTP_METHOD_OVERRIDE', 'DELETE']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-Http.Method_Override', 'DELETE']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-Method-Override', 'DELETE']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-Method_Override', 'DELETE']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-HTTP-Method', 'MERGE']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['x_http_method', 'PATCH']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-Tunneled-Method', 'PUT']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-Method', 'PUT']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['Request-Method', 'PUT']] },
+    { changes: OPTIONS, more: [ORIGIN, ASKED, ['X-HTTP-Method-Override', ''], ['X-HTTP-Method-Override', 'PUT']] },
+    { changes: { ...OPTIONS, 'X-Forwarded-Uri': '/a?_method=DELETE' }, more: [ORIGIN, ASKED] },
+    { changes: { ...OPTIONS, 'X-Forwarded-Uri': '/a?b&x-http-method-override=PUT' }, more: [ORIGIN, ASKED] },
+    { changes: { ...OPTIONS, 'X-Forwarded-Uri': '/a?%5Fmethod=PUT' }, more: [ORIGIN, ASKED] },
+    { changes: { ...OPTIONS, 'X-Forwarded-Uri': '/a?$httpMethod=PUT' }, more: [ORIGIN, ASKED] },
   ] as const)('is not $changes with $more', ({ changes, more }) => {
     expect(parsed(changes, more).isPreflight()).toBe(false);
+  });
+});
+
+describe('another path that a request names', () => {
+  const ROUTES = [
+    route('/admin', 'granted', { roles: ['admin'] }),
+    route('/pub/secret', 'granted'),
+    route('/mine', 'authenticated'),
+    route('/pub', 'public'),
+  ];
+  const copy = (destination: string, from = '/pub/x', more: Pairs = []): string => {
+    const request = parse({ 'X-Forwarded-Method': 'COPY', 'X-Forwarded-Uri': from }, [
+      ['Destination', destination],
+      ...more,
+    ]);
+    if ('problem' in request) {
+      return 'refused';
+    }
+    const rule = request.route(ROUTES);
+    return rule === undefined ? 'refused' : [rule?.access ?? 'granted', ...(rule?.roles ?? [])].join(' ');
+  };
+
+  test.each([
+    ['/pub/y', 'public'],
+    ['https://wiki.example.com/pub/y%20z', 'public'],
+    ['http://WIKI.example.com:8443/pub/y?z', 'public'],
+    ['y.txt', 'granted'],
+    ['/pub/a b.txt', 'public'],
+    ['/pub/caf\xc3\xa9', 'public'],
+    ['/mine/x', 'authenticated'],
+    ['/elsewhere', 'granted'],
+    ['/admin/planted', 'granted admin'],
+    ['/admin.txt', 'granted admin'],
+    ['https://wiki.example.com/admin', 'granted admin'],
+    ['https://wiki.example.com', 'granted admin'],
+    ['/pub', 'granted'],
+    ['/pub/', 'granted'],
+    ['/', 'granted admin'],
+    ['/pub/../admin/x', 'refused'],
+    ['/pub/%2e%2e/admin', 'refused'],
+    ['//x/admin', 'refused'],
+    ['../admin/x', 'refused'],
+    ['https://other.example.com/pub/y', 'refused'],
+    ['https://wiki.example.com@evil.test/pub', 'refused'],
+    ['https:///pub', 'refused'],
+    ['/pub/y#z', 'refused'],
+    ['/pub/\ty', 'refused'],
+    ['/pub/' + 'y'.repeat(8_192), 'refused'],
+  ])('to %j needs what both paths need: %s', (destination, expected) => {
+    expect(copy(destination)).toBe(expected);
+  });
+
+  test('what is moved or copied with all below it needs what is needed there', () => {
+    expect(copy('/pub/y', '/pub')).toBe('granted');
+    expect(copy('/pub/y', '/')).toBe('granted admin');
+    expect(copy('/pub/y', '/pub/secretary')).toBe('public');
+    expect(copy('/pub/y', '/admin')).toBe('granted admin');
+  });
+
+  test('counts under every method, and for every header that names one', () => {
+    for (const name of ['Destination', 'X-Copy-From', 'X-Amz-Copy-Source', 'dESTINATION']) {
+      for (const method of ['COPY', 'MOVE', 'PUT', 'POST', 'GET']) {
+        const request = parsed({ 'X-Forwarded-Method': method, 'X-Forwarded-Uri': '/pub/x' }, [[name, '/admin/x']]);
+        expect(request.route(ROUTES)?.roles).toEqual(['admin']);
+      }
+    }
+    expect(copy('/pub/y', '/pub/x', [['Destination', '/pub/y']])).toBe('refused');
+    expect(copy('/pub/y', '/pub/x', [['X-Copy-From', '/mine/a']])).toBe('authenticated');
+  });
+
+  test('is found once for the same routes', () => {
+    const request = parsed({ 'X-Forwarded-Uri': '/pub/x' }, [['Destination', '/mine/y']]);
+    expect(request.route(ROUTES)).toBe(request.route(ROUTES));
   });
 });
