@@ -206,7 +206,8 @@ describe('a subject', () => {
     const token = tokenOf();
     expect(await reasonOf(token, '/')).toBe('granted');
     expect(await identitiesOf(user)).toEqual([{ issuer: ISSUER, name: user }]);
-    await replica.askUntil('granted', { token });
+    // A strong answer comes after the signal of the binding, however slow the machine is.
+    expect(await reasonOf(token)).toBe('granted');
     const series = 'gatebell_db_queries_total{query="bind_identity"}';
     const before = await replica.metric(series);
     expect(before).toBeGreaterThan(0);
