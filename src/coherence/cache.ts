@@ -19,7 +19,7 @@ import type { Observe } from './observation.js';
 import { createRoom, Recent, type Guest } from './room.js';
 import { createRoster, type Member } from './roster.js';
 import { keyText, type Key, type Signal } from './signal.js';
-import type { FactQuery } from './source.js';
+import { keyProblem, type FactQuery } from './source.js';
 
 /** One cached fact; `value` is null if the row does not exist. */
 export interface Entry<V> {
@@ -75,7 +75,7 @@ export interface Cache<V> {
   /**
    * Loads the fact, or joins a load of it. Whether the result may decide a request is for the caller to judge: it is evidence
    * only if its batch was sent after the request arrived (P15).
-   * @throws UnavailableError (also as a rejection)
+   * @throws UnavailableError (also as a rejection); TypeError, if the key has too few or too many parts
    */
   load(key: Key): Promise<Loaded<V>>;
 }
@@ -234,6 +234,10 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
       return entry;
     },
     async load(key) {
+      const problem = keyProblem(subject, load, key);
+      if (problem !== null) {
+        throw problem;
+      }
       const text = keyText(key);
       // A flight that was sent before we asked proves nothing unless its guard holds and the lease is fresh (P16).
       const flight = lease.serves(subject, clock.now()) ? flights.get(text) : undefined;

@@ -12,7 +12,7 @@ import type { Observe } from './observation.js';
 import { createFairQueue } from './queue.js';
 import type { Key } from './signal.js';
 import type { Slots } from './slots.js';
-import { understand, type FactQuery, type FactSource, type Reading } from './source.js';
+import { StrayRowError, understand, type FactQuery, type FactSource, type Reading } from './source.js';
 
 /** One fact as loaded: null if the row does not exist. */
 export interface Loaded<V> {
@@ -101,6 +101,17 @@ export function createLoader(deps: {
 }): Loader {
   const { source, slots, clock, sequence, serverClock, acceptance, observe, limits } = deps;
 
+  /** One bad value must have one victim (P6): halving finds it in few queries. */
+  async function loadHalves<V>(owner: BatchOwner<V>, tickets: readonly Ticket<V>[], error: unknown): Promise<boolean> {
+    const middle = Math.ceil(tickets.length / 2);
+    const rest = tickets.slice(middle);
+    if (await load(owner, tickets.slice(0, middle))) {
+      return rest.length === 0 || load(owner, rest);
+    }
+    rejectAll(rest, notLoaded(`facts of ${owner.subject}`, error));
+    return false;
+  }
+
   /** Loads the tickets, in several batches if it must; false when Postgres is not there to ask. */
   async function load<V>(owner: BatchOwner<V>, tickets: readonly Ticket<V>[]): Promise<boolean> {
     const sent = clock.now();
@@ -122,14 +133,7 @@ export function createLoader(deps: {
       }
       const isDataError = source.isDataError(error);
       if (tickets.length > 1 && isDataError) {
-        // One bad value must have one victim (P6): halving finds it in few queries.
-        const middle = tickets.length >> 1;
-        const rest = tickets.slice(middle);
-        if (await load(owner, tickets.slice(0, middle))) {
-          return load(owner, rest);
-        }
-        rejectAll(rest, notLoaded(`facts of ${owner.subject}`, error));
-        return false;
+        return loadHalves(owner, tickets, error);
       }
       rejectAll(tickets, notLoaded(`facts of ${owner.subject}`, error));
       return isDataError;
@@ -155,21 +159,32 @@ export function createLoader(deps: {
       tickets.map(ticket => ticket.text),
       reading.rows,
     );
+    const undecided: Ticket<V>[] = [];
+    let stray: unknown = null;
     for (const ticket of tickets) {
       let value: V | null;
       try {
         value = factOf(ticket.text);
       } catch (error) {
+        if (error instanceof StrayRowError && tickets.length > 1) {
+          guard.onFailed(ticket);
+          undecided.push(ticket);
+          stray = error;
+          continue;
+        }
         observe({ event: 'load_failed', subject: owner.subject, keys: 1, error });
         guard.onFailed(ticket);
-        ticket.reject(new UnavailableError('database', `a row of ${owner.subject} could not be understood`, error));
+        const reason = error instanceof StrayRowError ? `: ${error.message}` : '';
+        ticket.reject(
+          new UnavailableError('database', `a row of ${owner.subject} could not be understood${reason}`, error),
+        );
         continue;
       }
       const loaded: Loaded<V> = { value, sentAt, sent, receivedAt };
       guard.onLoaded(ticket, loaded);
       ticket.resolve(loaded);
     }
-    return true;
+    return undecided.length === 0 || loadHalves(owner, undecided, stray);
   }
 
   return {

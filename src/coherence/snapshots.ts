@@ -13,7 +13,7 @@ import type { Observe } from './observation.js';
 import { createFairQueue } from './queue.js';
 import { keyText, type Key } from './signal.js';
 import type { Slots } from './slots.js';
-import { understand, type FactQuery, type FactSource, type Reading } from './source.js';
+import { keyProblem, StrayRowError, understand, type FactQuery, type FactSource, type Reading } from './source.js';
 
 /** One of several facts that are read together. */
 export interface Wanted {
@@ -112,6 +112,15 @@ export function createSnapshots(deps: {
   const { source, clock, sequence, serverClock, acceptance, observe, limits } = deps;
   const waiting = createFairQueue<Waiting>(limits.waitingKeysMax);
 
+  async function answerHalves(questions: readonly Waiting[]): Promise<void> {
+    const middle = Math.ceil(questions.length / 2);
+    for (const half of [questions.slice(0, middle), questions.slice(middle)]) {
+      if (half.length > 0) {
+        await answer(half);
+      }
+    }
+  }
+
   /** Answers the questions from one snapshot, or from several if one of them asks for what cannot be read (P6). */
   async function answer(questions: readonly Waiting[]): Promise<void> {
     const sent = clock.now();
@@ -133,9 +142,7 @@ export function createSnapshots(deps: {
         observe({ event: 'load_failed', subject, keys: keys.size, error });
       }
       if (questions.length > 1 && source.isDataError(error)) {
-        const middle = questions.length >> 1;
-        await answer(questions.slice(0, middle));
-        await answer(questions.slice(middle));
+        await answerHalves(questions);
       } else {
         reject(notLoaded(WHAT, error));
       }
@@ -154,19 +161,32 @@ export function createSnapshots(deps: {
       serverClock.observe(sent, reading.serverTimeMs);
     }
     const valueOf = understandAll(parts, readings);
-    for (const { wanted, resolve, reject: rejectOne } of questions) {
+    const undecided: Waiting[] = [];
+    for (const question of questions) {
+      const { wanted, resolve, reject: rejectOne } = question;
       try {
         resolve(wanted.map(({ query, key }) => ({ value: valueOf(query, keyText(key)), sentAt, sent, receivedAt })));
       } catch (error) {
-        rejectOne(notLoaded(WHAT, error));
+        if (error instanceof StrayRowError && questions.length > 1) {
+          undecided.push(question);
+        } else {
+          rejectOne(notLoaded(WHAT, error));
+        }
       }
     }
+    await answerHalves(undecided);
   }
 
   const depart = deps.slots.lane(() => (waiting.size === 0 ? null : answer(waiting.take(limits.batchKeysMax))));
 
   return {
     async read(wanted, isKnown) {
+      for (const { subject, query, key } of wanted) {
+        const problem = keyProblem(subject, query, key);
+        if (problem !== null) {
+          throw problem;
+        }
+      }
       // A separator could stand in a key, and one question be taken for another.
       const name = keyText(wanted.flatMap(({ subject, key }) => [subject, keyText(key)]));
       const joined = waiting.get(name);

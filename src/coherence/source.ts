@@ -47,9 +47,26 @@ export interface FactSource {
   isDataError(error: unknown): boolean;
 }
 
+/** A row came back that belongs to no key that was asked for, so nothing can be said of the keys without a row. */
+export class StrayRowError extends Error {}
+
 /**
- * What the rows of a reading say of each key that was asked for, by its text: null if it has no row. Throws where that
- * cannot be said.
+ * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would refuse the whole batch.
+ * @param query its parameters are counted outside of quoted text
+ */
+export function keyProblem(subject: string, query: Pick<FactQuery<unknown>, 'text'>, key: Key): TypeError | null {
+  const parameters = query.text.replaceAll(/'[^']*'/g, '').matchAll(/\$(\d+)/g);
+  const parts = Math.max(0, ...Array.from(parameters, ([, number]) => Number(number)));
+  return parts === 0 || key.length === parts
+    ? null
+    : new TypeError(
+        `key ${JSON.stringify(key)} of ${subject} must have as many parts as its load has parameters: ${parts}`,
+      );
+}
+
+/**
+ * What the rows of a reading say of each key that was asked for, by its text: null if it has no row.
+ * @throws StrayRowError where that cannot be said, because its row may be one that reads back as another key
  */
 export function understand<V>(
   subject: string,
@@ -59,25 +76,25 @@ export function understand<V>(
 ): (text: string) => V | null {
   const asked = new Set(texts);
   const found = new Map<string, Row>();
-  let stray: { readonly error: unknown } | null = null;
+  let stray: StrayRowError | null = null;
   for (const row of rows) {
     try {
       const key = query.key(row);
       if (!asked.has(keyText(key))) {
         throw new TypeError(
-          `the load of ${subject} returned a row of key ${JSON.stringify(key)}, which was not asked for`,
+          `the load of ${subject} returned a row of key ${JSON.stringify(key)}, which was not asked for: ask for keys as Postgres prints them`,
         );
       }
       found.set(keyText(key), row);
     } catch (error) {
-      stray = { error };
+      stray = new StrayRowError(error instanceof Error ? error.message : 'a row has no key', { cause: error });
     }
   }
   return text => {
     const row = found.get(text);
     if (row === undefined && stray !== null) {
-      // It may be this one's row: a fact must not be called absent because its row could not be read.
-      throw stray.error;
+      // A fact must not be called absent because its row could not be read.
+      throw stray;
     }
     return row === undefined ? null : query.value(row);
   };

@@ -46,8 +46,11 @@ export interface Database {
 const POOL_MAX = 4;
 const TIMEOUT_MS = 2_000;
 const KEEPALIVE_MS = 5_000;
-/** Class 22 of Postgres' error codes: data exception. https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const DATA_EXCEPTION = '22';
+/**
+ * Classes of Postgres' error codes that say something of the values asked for: data exception, integrity constraint violation (of a domain),
+ * PL/pgSQL error (raised by a function that the load calls). https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+const DATA_ERRORS = ['22', '23', 'P0'];
 /** Terminated by the administrator, or by a crash or shutdown of the server. */
 const ADMINISTRATOR = '57P';
 
@@ -293,7 +296,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         }
         throw new Error(`tables were emptied or rewritten while they were read together, ${SNAPSHOTS_MAX} times`);
       },
-      isDataError: error => sqlState(error)?.startsWith(DATA_EXCEPTION) === true,
+      isDataError: error => DATA_ERRORS.includes(sqlState(error)?.slice(0, 2) ?? ''),
     },
     async askFence(unlessAfter, listener, trusted = []) {
       const values = [unlessAfter, listener?.processId ?? null, listener?.mark ?? null, trusted];

@@ -1,0 +1,159 @@
+/** One key, one victim: whatever one caller asks for, the others of its batch are served (P6). */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { UnavailableError } from '../../src/coherence/errors.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { createInsideCoherence, type InsideCoherence } from '../support/inside.js';
+
+let database: TestDatabase;
+let inside: InsideCoherence;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.sql(`create schema s; create type s.mood as enum ('low', 'high'); create domain s.even as integer check (value % 2 = 0);
+    create function s.picky(k text) returns text language plpgsql immutable as $$ begin if k = 'bad' then raise 'no'; end if; return k; end $$`);
+  inside = createInsideCoherence({ connectionString: database.url, auditIntervalMs: 0 });
+  const live = inside.seen('fence_proven');
+  inside.coherence.start();
+  await live;
+});
+
+afterAll(async () => {
+  await inside.coherence.stop();
+  await database.drop();
+});
+
+interface Kind {
+  readonly type: string;
+  /** As Postgres prints them; the first three are in the table. */
+  readonly good: readonly string[];
+  /** Keys that read back otherwise, or cannot be read. */
+  readonly bad: readonly string[];
+}
+
+const UUID = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1';
+const KINDS: readonly Kind[] = [
+  { type: 'integer', good: ['7', '8', '-9', '11'], bad: ['007', ' 8', '+7', 'x', '', '99999999999', '1\0', '7.0'] },
+  { type: 'bigint', good: ['7', '8', '-9', '11'], bad: ['007', '0x7', '99999999999999999999', '\ud800'] },
+  {
+    type: 'uuid',
+    good: [`${UUID}1`, `${UUID}2`, `${UUID}3`, `${UUID}4`],
+    bad: [`${UUID}1`.toUpperCase(), `{${UUID}2}`, `${UUID}3`.replaceAll('-', ''), 'none'],
+  },
+  { type: 'numeric', good: ['1.00', '2', 'NaN', '3'], bad: ['1.0', '1', '2.000', '2e0', 'nan', 'one'] },
+  { type: 'text', good: ['a', 'ä', '', 'x'], bad: ['a\0', '\0'] },
+  { type: 'char(5)', good: ['ab', 'cd', 'e', 'f'], bad: ['ab   ', 'cd ', '\0'] },
+  { type: 'boolean', good: ['true', 'false'], bad: ['t', 'TRUE', 'yes', '0', 'maybe'] },
+  {
+    type: 'date',
+    good: ['2026-01-02', '2026-03-04', '-infinity', '2026-05-06'],
+    bad: ['2026-1-2', 'Jan 2 2026', '2026-02-30', 'x', '20260304'],
+  },
+  { type: 's.mood', good: ['low', 'high'], bad: ['Low', '', 'middle'] },
+  { type: 's.even', good: ['2', '4', '6', '8'], bad: ['3', '02', 'x'] },
+  {
+    type: 'inet',
+    good: ['10.0.0.1/32', '10.0.0.2/32', '::1/128', '10.0.0.3/32'],
+    bad: ['10.0.0.1', '0:0::1', '10.0.0.256'],
+  },
+];
+
+/** Asks for all keys at once, past memory, so that they share a batch, and returns what each got. */
+async function askAll(
+  get: (key: readonly string[]) => Promise<string | null>,
+  keys: readonly (readonly string[])[],
+): Promise<unknown[]> {
+  return Promise.all(keys.map(key => get(key).catch((error: unknown) => error)));
+}
+
+describe.each(KINDS)('$type', ({ type, good, bad }) => {
+  const present = good.slice(0, 3);
+
+  test.each([false, true])('a key that reads back otherwise fails alone (strong: %s)', async strong => {
+    const name = `k_${type.replaceAll(/[^a-z]/g, '')}_${strong ? 'strong' : 'bounded'}`;
+    await database.sql(`create table s.${name} (k ${type} primary key, v text)`);
+    for (const key of present) {
+      await database.sql(`insert into s.${name} values ($1, $2)`, [key, key]);
+    }
+    // Strong reads of a table that is not watched are read together, in one snapshot.
+    if (!strong) {
+      await database.sql(`select gatebell.watch('s.${name}', '${name}', '{k}', '{v}')`);
+      await inside.seen('fence_proven', 2);
+    }
+    const cache = inside.coherence.coherentCache({
+      subject: name,
+      load: {
+        text: `select t.k::text, t.v from s.${name} t where t.k = any ($1::text[]::${type}[])`,
+        key: row => [String(row['k'])],
+        value: row => String(row['v']),
+      },
+    });
+    const get = (key: readonly string[]): Promise<string | null> => cache.get(key, { strong });
+    // Each bad one together with all good ones that it is not another spelling of, and all bad ones at once with those that none of them is.
+    for (const one of bad) {
+      const [alone] = await askAll(get, [[one]]);
+      expect(alone instanceof UnavailableError || alone === null, `${one}: ${String(alone)}`).toBe(true);
+      const others = await askAll(get, [[one], ...good.map(key => [key])]);
+      expect(others.slice(1), one).toEqual(good.map(key => (present.includes(key) ? key : null)));
+    }
+    const all = await askAll(
+      get,
+      [...bad, ...good].map(key => [key]),
+    );
+    expect(all.slice(bad.length)).toEqual(good.map(key => (present.includes(key) ? key : null)));
+    expect(all.slice(0, bad.length).filter(one => typeof one === 'string')).toEqual([]);
+  });
+});
+
+test.each([false, true])('a key of too few or too many parts fails alone, and says why (strong: %s)', async strong => {
+  const name = `parts_${String(strong)}`;
+  await database.sql(
+    `create table s.${name} (a integer, b text, primary key (a, b)); insert into s.${name} values (1, 'x'), (2, 'y')`,
+  );
+  const cache = inside.coherence.coherentCache({
+    subject: name,
+    load: {
+      text: `select t.a::text, t.b, '$9 is no parameter' from unnest($1::text[]::integer[], $2::text[]) as k (a, b) join s.${name} t using (a, b)`,
+      key: row => [String(row['a']), String(row['b'])],
+      value: row => `${String(row['a'])}${String(row['b'])}`,
+    },
+  });
+  const keys = [['1'], ['1', 'x'], ['1', 'x', 'z'], [], ['2', 'y'], ['3', 'z']];
+  const got = await askAll(key => cache.get(key, { strong }), keys);
+  expect(got.map(one => (one instanceof TypeError ? 'TypeError' : one))).toEqual([
+    'TypeError',
+    '1x',
+    'TypeError',
+    'TypeError',
+    '2y',
+    null,
+  ]);
+  expect((got[0] as Error).message).toBe(`key ["1"] of ${name} must have as many parts as its load has parameters: 2`);
+});
+
+test('a function of the load that refuses one value fails that one', async () => {
+  const cache = inside.coherence.coherentCache({
+    subject: 'picky',
+    load: {
+      text: 'select s.picky(k) as k from unnest($1::text[]) as k',
+      key: row => [String(row['k'])],
+      value: row => String(row['k']),
+    },
+  });
+  const got = await askAll(key => cache.get(key), [['a'], ['bad'], ['b']]);
+  expect(got).toEqual(['a', expect.any(UnavailableError), 'b']);
+});
+
+test('the error names the key that Postgres reads back', async () => {
+  await database.sql(`create table s.named (k uuid primary key); insert into s.named values ('${UUID}1')`);
+  const cache = inside.coherence.coherentCache({
+    subject: 'named',
+    load: {
+      text: 'select t.k::text from s.named t where t.k = any ($1::text[]::uuid[])',
+      key: row => [String(row['k'])],
+      value: row => String(row['k']),
+    },
+  });
+  await expect(cache.get([`${UUID}1`.toUpperCase()])).rejects.toThrow(
+    `returned a row of key ["${UUID}1"], which was not asked for`,
+  );
+});
