@@ -26,9 +26,13 @@ export async function migrateUp(context: CommandContext): Promise<void> {
   await withDirectClient(context, async client => {
     const { migrations: applied, repairs } = await runMigrations(client, 'up', { warn });
     const { channel } = context.config;
-    const moved = await client.query('select gatebell.set_channel($1) where gatebell.channel() <> $1', [channel]);
+    const { rows } = await client.query<{ channel: string }>('select gatebell.channel() as channel');
+    const isMoved = rows[0]?.channel !== channel;
+    if (isMoved) {
+      await client.query('select gatebell.set_channel($1)', [channel]);
+    }
     const lines = [...applied.map(name => `applied ${name}`), ...repairs.map(line => `repaired: ${line}`)];
-    if (moved.rowCount === 1) {
+    if (isMoved) {
       lines.push(`moved the signals to channel ${channel}`);
     }
     context.print({ applied, repairs, channel, warnings }, lines.length === 0 ? 'up to date' : lines);

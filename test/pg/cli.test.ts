@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatebell, type Outcome } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { startReplica } from '../support/replica.js';
+import { CLI, startReplica } from '../support/replica.js';
+import { runTool } from '../support/tool.js';
 import { VERSION } from '../../src/version.js';
 
 let database: TestDatabase;
@@ -281,6 +282,78 @@ describe('the rest', () => {
       await empty.drop();
     }
   });
+});
+
+describe('what is deleted for good is asked for', () => {
+  const rows = (): Promise<unknown> =>
+    database.sql(`select (select count(*) from gatebell.users where name = 'kept')::integer as users,
+      (select count(*) from gatebell.apps where name = 'kept')::integer as apps, gatebell.schema_version() > 1 as migrated`);
+
+  beforeAll(async () => {
+    await call('user', 'add', 'kept');
+    await call('app', 'add', 'kept', '--host', 'kept.test');
+  });
+
+  const DELETING = [
+    ['user', 'delete', 'kept'],
+    ['app', 'delete', 'kept'],
+    ['migrate', 'down'],
+  ];
+
+  test.each(DELETING)('%s %s %s: without a terminal it needs --yes', async (...words) => {
+    const before = await rows();
+    for (const more of [[], ['--json']]) {
+      const { code, stdout, stderr } = await call(...words.filter(word => word !== undefined), ...more);
+      expect(code).toBe(2);
+      expect(stdout).toBe('');
+      expect(stderr).toContain('give --yes if you mean it');
+    }
+    expect(await rows()).toEqual(before);
+  });
+
+  /** Answers the question at a terminal. */
+  const atTerminal = (words: readonly string[], answer: string): Promise<string> =>
+    runTool('script', ['-qec', [process.execPath, CLI, ...words].join(' '), '/dev/null'], {
+      input: `${answer}\n`,
+      env: { DATABASE_URL: database.url },
+    });
+
+  test.each(DELETING)('%s %s %s: at a terminal it asks, and anything but yes is no', async (...given) => {
+    const words = given.filter(word => word !== undefined);
+    const before = await rows();
+    for (const answer of ['', 'n', 'nyes']) {
+      await expect(atTerminal(words, answer)).rejects.toThrow(/Go on\? \[y\/N\].*nothing was changed/s);
+    }
+    expect(await rows()).toEqual(before);
+    if (words[0] !== 'migrate') {
+      expect(await atTerminal(words, 'y')).toMatch(/Go on\? \[y\/N\].* kept was deleted/s);
+      expect(await rows()).not.toEqual(before);
+    }
+  });
+});
+
+test('migrate up prints the warnings of Postgres, and goes on', async () => {
+  const owner = `owner_${new URL(database.url).pathname.slice(1)}`;
+  const other = await createTestDatabase();
+  try {
+    await other.sql(`create role ${owner} login password 'x'; grant select on gatebell.fence_key to public`);
+    const url = new URL(other.url);
+    [url.username, url.password] = [owner, 'x'];
+    await other.sql(
+      `grant gatebell_daemon to ${owner}; grant execute on function gatebell.repair_privileges() to ${owner}`,
+    );
+    const { code, stdout, stderr } = await gatebell(['migrate', 'up'], url.href);
+    expect(stderr).toContain('warning: ');
+    expect(stderr).toContain('revoke SELECT on table gatebell.fence_key from public cascade');
+    expect([code, stdout]).toEqual([0, 'up to date\n']);
+    const asJson = await gatebell(['migrate', 'up', '--json'], url.href);
+    expect(JSON.parse(asJson.stdout)).toMatchObject({
+      warnings: expect.arrayContaining([expect.stringContaining('fence_key')]) as unknown,
+    });
+  } finally {
+    await other.sql(`drop owned by ${owner}; drop role ${owner}`);
+    await other.drop();
+  }
 });
 
 describe('doctor', () => {
