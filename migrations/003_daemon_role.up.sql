@@ -217,15 +217,16 @@ create function gatebell.repair_privileges() returns setof text
 as $function$
 declare
   remedies text[];
+  done text[] := '{}';
   statement text;
 begin
   -- First the roles, then their rights, and again what a CASCADE may have taken from somebody.
   for round in 1..3 loop
-    select array_agg(distinct p.remedy) into remedies from gatebell.privilege_problems p where p.repairable and (round > 1 or p.kind = 'role');
+    select array_agg(distinct p.remedy) into remedies from gatebell.privilege_problems p where p.repairable and (p.kind = 'role') = (round = 1);
     foreach statement in array coalesce(remedies, '{}') loop
       begin
         execute statement;
-        return next statement;
+        done := done || statement;
       exception
         when insufficient_privilege or feature_not_supported then
           if round = 1 or round = 3 then
@@ -237,8 +238,14 @@ begin
       end;
     end loop;
   end loop;
-  for statement in select p.remedy from gatebell.privilege_problems p where p.repairable and p.kind <> 'role' loop
-    raise warning 'gatebell: this has not helped, since another role has given the right: "%"', statement;
+  -- REVOKE takes away what its caller has given, and is silent of the rest.
+  select array_agg(p.remedy) into remedies from gatebell.privilege_problems p where p.repairable;
+  for statement in select distinct d from unnest(done) d order by d loop
+    if statement = any (remedies) then
+      raise warning 'gatebell: this has not helped, since another role has given the right: "%"', statement;
+    else
+      return next statement;
+    end if;
   end loop;
 end
 $function$;
