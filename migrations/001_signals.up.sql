@@ -4,7 +4,7 @@
 -- removes them, the view gatebell.watched lists them and says what is wrong with them. Payloads carry keys, never secrets:
 --   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the subject changed
 --   {"v":1,"s":"grant"}                               any key of the subject may have changed
---   {"v":1,"f":42,"o":"<server>","m":"<signature>"}   a fence, see gatebell.fence()
+--   {"v":1,"f":812,"n":42,"o":"<server and schema>","m":"<signature>"}   a fence, see gatebell.fence()
 
 create schema gatebell;
 
@@ -24,21 +24,6 @@ create function gatebell.channel() returns text
 
 comment on function gatebell.channel() is 'The channel that signals and fences are sent on; change it with gatebell.set_channel(name).';
 
--- Where and when a statement was answered: a load that was read from another server than the one the replica listens
--- to must be discarded. (pg_postmaster_start_time changes at a restart and at a failover.)
-create view gatebell.origin as
-select
-  (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text
-    || '/' || (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())::text as origin,
-  pg_catalog.pg_is_in_recovery() as in_recovery,
-  (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::double precision as server_time_ms;
-
-comment on view gatebell.origin is 'One row: which server answers, whether it is a standby, and its clock (milliseconds since 1970).';
-
--- A fence is a message with a number that is taken, visibly to all, before the message is sent. Who asks for the newest number and then
--- hears a greater one has heard every signal of every transaction that was acknowledged before it asked.
-create sequence gatebell.fence_number;
-
 -- Anybody can NOTIFY: fences are signed, by HMAC-SHA256 (RFC 2104) with a key of 64 bytes. It is kept as it is, and combined
 -- with the two pads of the algorithm.
 create table gatebell.fence_key (
@@ -47,6 +32,26 @@ create table gatebell.fence_key (
   outer_key bytea not null
 );
 create unique index fence_key_one on gatebell.fence_key ((true));
+
+-- Where and when a statement was answered: a load that was read elsewhere than where the replica listens must be discarded.
+--
+-- The server is named by when it was started and by the oid of the database: they change at a restart, at a failover, and when the
+-- database is restored under the same name. The schema is named by its fence key: the table's oid and the row's transaction change
+-- when the schema is dropped, made anew, or restored in place in whatever way, and when the key is written again.
+create view gatebell.origin as
+select
+  (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text
+    || '/' || (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())::text
+    || '/' || coalesce((select k.tableoid::text || '.' || k.xmin::text from gatebell.fence_key k), 'none') as origin,
+  pg_catalog.pg_is_in_recovery() as in_recovery,
+  (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::double precision as server_time_ms;
+
+comment on view gatebell.origin is
+  'One row: which server and which schema answers, whether it is a standby, and its clock (milliseconds since 1970).';
+
+-- Whoever asks for a fence takes a number here, so that others see that one is on its way and need not send their own. Nothing
+-- is proven by these numbers: when they go back or jump ahead, one fence too many or too few is sent.
+create sequence gatebell.fence_number maxvalue 9007199254740991 cycle;
 
 -- A dump of the schema alone has no key: it is made anew then.
 create function gatebell.make_fence_key() returns void
@@ -70,29 +75,46 @@ select gatebell.make_fence_key();
 
 comment on table gatebell.fence_key is 'The key that fences are signed with. Who can read it can make replicas believe that they have heard what they have not.';
 
+-- A fence is a message that carries its transaction's id. Who asks is told a bound: the first id past all that had completed. NOTIFY takes
+-- a lock before it queues, and its transaction holds that until it has completed; so the queue is in the order of completion, and whoever
+-- hears a fence with the bound or a greater id, which had not completed by then, has heard all that had.
+-- The bound is read first: its snapshot is older than the id that this transaction takes to send a fence.
+--
 -- It runs with the rights of its caller, who must be able to read the key and to use the sequence. Functions are everybody's in a dump
 -- without privileges; tables and sequences are nobody's.
-create function gatebell.fence(unless_after bigint, out newest bigint, out sent boolean, out key bytea)
+create function gatebell.fence(unless_after bigint, out bound bigint, out newest bigint, out sent boolean, out key bytea)
   language plpgsql volatile
   set search_path = pg_catalog, pg_temp
 as $function$
 declare
   secret gatebell.fence_key;
+  id xid8;
   number bigint;
   origin text;
 begin
+  bound := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   select case when n.is_called then n.last_value else 0 end into newest from gatebell.fence_number n;
   select * into secret from gatebell.fence_key;
+  if secret.key is null then
+    raise exception 'gatebell.fence: the key that fences are signed with is missing'
+      using errcode = 'object_not_in_prerequisite_state', hint = 'gatebell repair makes a new one.';
+  end if;
   key := secret.key;
   sent := unless_after is null or newest <= unless_after;
   if sent then
-    number := nextval('gatebell.fence_number');
+    -- Else a crash could give the id of a fence that was heard to another transaction.
+    if current_setting('synchronous_commit') = 'off' then
+      perform set_config('synchronous_commit', 'local', true);
+    end if;
     select o.origin into origin from gatebell.origin o;
+    id := pg_current_xact_id();
+    number := nextval('gatebell.fence_number');
     perform pg_notify(gatebell.channel(), json_build_object(
       'v', 1,
-      'f', number,
+      'f', id::text::bigint,
+      'n', number,
       'o', origin,
-      'm', encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(number || '/' || origin, 'UTF8'))), 'hex')
+      'm', encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, origin), 'UTF8'))), 'hex')
     )::text);
   end if;
 end
@@ -101,7 +123,7 @@ $function$;
 revoke execute on function gatebell.fence(bigint) from public;
 
 comment on function gatebell.fence(bigint) is
-  'Says the number of the newest fence, and then sends one, unless there is a newer one than given; null: in any case. Whoever hears a greater number than it was told has heard every signal of every transaction that was acknowledged before it asked.';
+  'Says the bound and the number of the newest fence, and then sends one, unless there is one with a greater number than given; null: in any case; -1: never. Whoever hears a fence of the bound or more has heard every signal of every transaction that was acknowledged before it asked.';
 
 create table gatebell.watches (
   id bigint generated always as identity primary key,

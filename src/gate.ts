@@ -185,6 +185,7 @@ export function createGate(
       state: coherence.state,
       problem: coherence.problem,
       watchProblems: Object.fromEntries(coherence.watchProblems),
+      origin: coherence.origin,
       stalenessBoundMs: coherence.stalenessBoundMs,
       pool: { size: coherence.database.poolSize, max: coherence.database.poolMax },
       caches: coherence.caches.map(({ subject, size, absences, stats }) => ({

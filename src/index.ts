@@ -17,12 +17,12 @@ export type { FactQuery, FactSource, Reading, ReadPart, ReadPurpose, Row } from 
 export type {
   AskFence,
   FenceReceipt,
-  ListeningBackend,
   OpenSubscription,
   Subscription,
   SubscriptionEvents,
 } from './coherence/listener.js';
 export type { CoherenceObservation, ListenerState, Observe } from './coherence/observation.js';
+export type { AskServer, ListeningBackend, ServerReceipt } from './coherence/server.js';
 export type { Caches, FactRef, Facts, Outcome, Question, Reader } from './coherence/reader.js';
 export { keyText, parseMessage } from './coherence/signal.js';
 export type { Change, Flush, Key, Message, Signal } from './coherence/signal.js';

@@ -61,6 +61,7 @@ runMembers(async counter => {
       }
     },
     openSubscription: openCounted,
+    askServer: database.askServer,
     askFence: database.askFence,
     renewPool: database.renew,
     source: database.source,

@@ -170,7 +170,7 @@ async function breakMemory(by: Break): Promise<void> {
     by === 'malformed message'
       ? `select pg_notify(gatebell.channel(), 'not a message')`
       : `select pg_terminate_backend(pid) from pg_stat_activity
-         where application_name = '${applicationNameOf(REPLICA)}' and datname = current_database()`,
+         where application_name like '${applicationNameOf(REPLICA)}#%' and datname = current_database()`,
   );
   await client.end();
 }

@@ -9,6 +9,7 @@ import { createCache, type AuditedCache, type Cache, type CacheOptions } from '.
 import { createSequence, type Clock, type Random } from './clock.js';
 import { createLease, createServerClock } from './lease.js';
 import { createListener, type OpenSubscription, type AskFence } from './listener.js';
+import type { AskServer } from './server.js';
 import { createLoader } from './loader.js';
 import type { ListenerState, Observe } from './observation.js';
 import { createReader, type Caches, type Reader } from './reader.js';
@@ -40,6 +41,7 @@ export interface CoherenceOptions {
   readonly random: Random;
   readonly observe: Observe;
   readonly openSubscription: OpenSubscription;
+  readonly askServer: AskServer;
   readonly askFence: AskFence;
   /** Makes the connections to Postgres, except the listening one, anew. */
   readonly renewPool: () => void;
@@ -63,6 +65,8 @@ export interface Coherence {
   readonly problem: string | null;
   /** Subjects that are not served because their triggers are not in place, with what is wrong. */
   readonly watchProblems: ReadonlyMap<string, string>;
+  /** The server, the database and the schema that are listened to and read, as in `gatebell.origin`; null while that is not known. */
+  readonly origin: string | null;
   /** Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from memory. */
   readonly stalenessBoundMs: number | null;
   /** The server that is listened to, as the view `gatebell.origin` names it: changes are sent there. Null while that is not proven. */
@@ -107,6 +111,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     sequence,
     observe,
     openSubscription: options.openSubscription,
+    askServer: options.askServer,
     askFence: options.askFence,
     renewPool: options.renewPool,
     readsSettled: () => runningReads.settled(),
@@ -121,8 +126,8 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     acceptance: createAcceptance({
       lease,
       clock,
-      onForeignReading: () => {
-        listener.distrust('foreign_reading');
+      onForeignReading: cause => {
+        listener.distrust(cause);
       },
     }),
     observe,
@@ -170,6 +175,9 @@ export function createCoherence(options: CoherenceOptions): Coherence {
         }
       }
       return problems;
+    },
+    get origin() {
+      return lease.origin;
     },
     get stalenessBoundMs() {
       return lease.stalenessBoundMs();

@@ -15,11 +15,11 @@ import type { Clock, Instant } from './clock.js';
 export interface Freshness {
   /** Number of the running epoch, or null when there is none. */
   readonly epoch: number | null;
-  /** The server that the listener listens to, once the first fence of the epoch has told. */
+  /** The server and the schema that the listener listens to, once it is known that the pool reads from there. */
   readonly origin: string | null;
   /**
-   * Not null while it is to be found out which server the epoch listens to, after an earlier one had been proven: the pool may
-   * have stayed behind on an old primary. Aborted when it is known, or the epoch has ended. Nothing read is to be believed before (P5).
+   * Not null while it is to be found out which server is listened to: from when an epoch, or the first attempt to begin one, has begun. The
+   * pool may lead to an old primary. Aborted when it is known, or the epoch has ended. Nothing read is to be believed before (P5).
    */
   readonly originPending: AbortSignal | null;
   /**
@@ -41,13 +41,17 @@ export interface Freshness {
 /** See the head of the file. */
 export interface Lease extends Freshness {
   readonly leaseMs: number;
+  /** Whether any epoch was ever proven. */
+  readonly everProven: boolean;
   /** Upper bound, in milliseconds, of how far what is served now may lie behind Postgres; null when nothing is served. */
   stalenessBoundMs(): number | null;
+  /** The first attempt to listen begins: its outcome is waited for. */
+  expectEpoch(): void;
   beginEpoch(): number;
   endEpoch(): void;
   /** Notes that the pool reads from another server; if that is not certain, it counts once a fence has ever come back. */
   doubtReadings(isCertain: boolean): void;
-  /** Notes which server this epoch listens to, and the pool reads from. */
+  /** Notes where this epoch listens, and the pool reads from. */
   settleOrigin(origin: string): void;
   /** Notes the subjects whose triggers are in place; all others are not served. */
   settleTrust(subjects: ReadonlySet<string>): void;
@@ -60,7 +64,8 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
   let epochs = 0;
   let epoch: number | null = null;
   let origin: string | null = null;
-  let inquiry = new AbortController();
+  /** While it is to be found out which server is listened to. */
+  let inquiry: AbortController | null = null;
   let trusted: ReadonlySet<string> = new Set();
   let proof: Instant | null = null;
   let everProven = false;
@@ -75,8 +80,17 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs && wallElapsedMs >= 0 && wallElapsedMs <= leaseMs;
   };
 
+  const endInquiry = (): void => {
+    const ending = inquiry;
+    inquiry = null;
+    ending?.abort();
+  };
+
   return {
     leaseMs,
+    get everProven() {
+      return everProven;
+    },
     get epoch() {
       return epoch;
     },
@@ -84,7 +98,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       return origin;
     },
     get originPending() {
-      return epoch !== null && origin === null && everProven ? inquiry.signal : null;
+      return inquiry?.signal ?? null;
     },
     get doubtsReadings() {
       return doubted;
@@ -97,9 +111,12 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       const now = clock.now();
       return proof !== null && isFresh(now) ? Math.max(now.monoMs - proof.monoMs, now.wallMs - proof.wallMs) : null;
     },
+    expectEpoch() {
+      inquiry ??= new AbortController();
+    },
     beginEpoch() {
       epoch = ++epochs;
-      inquiry = new AbortController();
+      inquiry ??= new AbortController();
       return epoch;
     },
     endEpoch() {
@@ -107,7 +124,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       origin = null;
       trusted = new Set();
       proof = null;
-      inquiry.abort();
+      endInquiry();
     },
     doubtReadings(isCertain) {
       doubted ||= isCertain || everProven;
@@ -115,7 +132,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     settleOrigin(found) {
       origin = found;
       doubted = false;
-      inquiry.abort();
+      endInquiry();
     },
     settleTrust(subjects) {
       trusted = subjects;

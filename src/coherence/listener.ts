@@ -6,26 +6,29 @@
  *      down ───────────▶ connecting ───────────▶ listening ───────────▶ live ⇄ unproven
  *       ▲                     │                       │                   │  the lease runs out; a late echo proves again
  *       └─────────────────────┴───────────────────────┴───────────────────┘
- *         connection lost, fence overdue, another server, anything odd: at once, and everything cached is flushed
+ *         connection lost, fence overdue, another server or schema, anything odd: at once, and everything cached is flushed
  *
  * Each state is an observation, none is a wish. An epoch begins when LISTEN is acknowledged and ends, in the same turn as
  * its cause, when the connection is given up; a connection is never used again.
  *
- * The trust window. Postgres delivers in commit order, and what was acknowledged before a fence was sent is ahead of it in the
- * queue. So a replica asks Postgres for the number of the newest fence, at moments of its own; when it hears a later one, it has applied
- * all that was acknowledged before it asked, and the proof is both clocks as of just before it asked.
+ * The trust window. Postgres delivers in commit order, and what was acknowledged before a replica asked is ahead in the queue of every
+ * fence that had not completed by then. So a replica asks Postgres, at moments of its own, from where on fences are such
+ * (`fences.ts`); when it hears one, it has applied all that was acknowledged before it asked, and the proof is both clocks as of just
+ * before it asked.
  *
  * Whoever asks sends a fence on the way if it is time for one, and nobody else has since. One fence proves all replicas, so
  * Postgres sees a few a second however many they are. Whoever is in a hurry has one sent at once.
  *
  * Every fence is sent from a pool, never over a listening connection: hearing it proves that what *others* send
  * arrives (a transaction-mode pooler echoes a connection's own messages and delivers nothing else), and that the pool and
- * the listener see the same server. The statement that asks also reads which server answers, its clock, and the
- * state of the triggers, so a proof says too: up to here the triggers were in place (P11).
+ * the listener see the same server. The statement that asks also reads which server and which schema answers, its clock, and the
+ * state of the triggers, so a proof says too: up to here the triggers were in place (P11). If the server or the schema has changed
+ * since the epoch began, the epoch ends.
  *
- * The first fence of an epoch also asks whether the backend that serves the listening connection is there. If it is not, the
- * pool leads to another server, an old primary perhaps: then nothing that the pool reads is believed until a fence has
- * come back (P5). Without the question this would show only when the fence is overdue.
+ * Each question also looks for the backend that serves the listening connection (`server.ts`). If it is not there, the pool leads to
+ * another server, an old primary perhaps, or the server has crashed since: nothing that the pool reads is believed until it is
+ * known that both lead to the same server (P5). An epoch begins with a question that only looks, because a server that cannot commit
+ * any more can still answer that.
  *
  * One fence is waited for at a time. Strong reads join the next one, which is not asked for yet (P19).
  */
@@ -35,15 +38,9 @@ import { nap, sleep, type Clock, type Instant, type Nap, type Random, type Seque
 import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from './observation.js';
 import { createHeardFences, type HeardFences } from './fences.js';
+import { changeOf, type AskServer, type ListeningBackend, type ServerReceipt } from './server.js';
 import { parseMessage } from './signal.js';
 import { createWatches, type WatchState } from './watches.js';
-
-/** A backend that listens, as others on its server can find it. */
-export interface ListeningBackend {
-  readonly processId: number;
-  /** A random text that stands in the newest statement of the backend. */
-  readonly mark: string;
-}
 
 /** An open LISTEN connection. */
 export interface Subscription {
@@ -71,11 +68,11 @@ export type OpenSubscription = (
 ) => Promise<Subscription>;
 
 /** What the statement that asked for a fence has read in the same breath. */
-export interface FenceReceipt {
-  readonly origin: string;
-  readonly inRecovery: boolean;
+export interface FenceReceipt extends ServerReceipt {
   readonly serverTimeMs: number;
-  /** Number of the newest fence as of then; one that was sent on the way has a greater one. */
+  /** First transaction id past all that had completed by then. A fence that was sent on the way has it or a greater one. */
+  readonly bound: number;
+  /** Number of the newest fence as of then. */
   readonly newest: number;
   /** Whether a fence was sent on the way. */
   readonly sent: boolean;
@@ -86,21 +83,19 @@ export interface FenceReceipt {
   /** Share of the notification queue that is in use, 0 to 1. When it is full, writers fail at COMMIT. */
   readonly queueUsage: number;
   readonly watches: readonly WatchState[];
-  /**
-   * Whether the backend that was asked for is on this server. `unsure`: one of its process id is, and its newest statement is another or
-   * may not be seen. `seen` if none was asked for.
-   */
-  readonly listener: 'seen' | 'unsure' | 'absent';
 }
 
 /**
- * Asks from the pool for the newest fence, and has one sent, unless there is a newer one than `unlessAfter` already; null: in any case.
- * Looks for a backend on the way; null: a fence has come back on this connection, so it is known. Reads the open writers of the tables whose
- * fingerprints are not among `trusted` (default: of all). Rejects when it cannot, within bounded time.
+ * Asks from the pool for the bound, and has a fence sent, unless there is one with a greater number than `unlessAfter` already; null: in any
+ * case. Looks for the backend on the way. Reads the open writers of the tables whose fingerprints are not among `trusted` (default: of
+ * all). Rejects when it cannot, within bounded time.
+ *
+ * @param isProven whether a fence has come back in this epoch: then no transaction-mode pooler is in between
  */
 export type AskFence = (
   unlessAfter: number | null,
-  listener: ListeningBackend | null,
+  listener: ListeningBackend,
+  isProven: boolean,
   trusted?: readonly string[],
 ) => Promise<FenceReceipt>;
 
@@ -129,6 +124,7 @@ export interface ListenerDeps {
   readonly sequence: Sequence;
   readonly observe: Observe;
   readonly openSubscription: OpenSubscription;
+  readonly askServer: AskServer;
   readonly askFence: AskFence;
   /** Gives the pool's connections up, for they may lead to another server; the next ones are new. */
   readonly renewPool: () => void;
@@ -164,7 +160,7 @@ const POLL_TURNS_MAX = 100;
 const GAP_SHARE = 0.5;
 /** Whoever waits asks again a gap after the last one and up to this share of one later, so that not all do at once. */
 const GAP_JITTER = 0.5;
-/** As `unlessAfter`: asks for the newest fence, and sends none. */
+/** As `unlessAfter`: asks, and sends no fence. */
 export const NEVER = -1;
 /** Timers are as exact as this, in milliseconds. */
 const TIMER_MS = 1;
@@ -177,12 +173,26 @@ const MISMATCHES: ReadonlySet<DownCause> = new Set(['foreign_pool', 'foreign_rea
 /** Says in its message what an operator should know. */
 class FenceError extends Error {}
 
+/** What has ended an epoch, in words. */
+function misfit(cause: DownCause, origin: string): string {
+  switch (cause) {
+    case 'foreign_pool':
+      return `the pool reads from another server (${origin}) than the one that the listening connection leads to: an old primary still runs, Postgres has crashed and the listening connection does not know it, DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between (set GATEBELL_LISTEN_URL to a direct connection)`;
+    case 'schema_changed':
+      return 'schema gatebell was restored or made anew';
+    case 'standby':
+      return `the pool leads to a standby (${origin})`;
+    default:
+      return `another server or database answers (${origin}): Postgres was restarted, or another took its place`;
+  }
+}
+
 interface Fence {
   /** Whether somebody waits for it, or nothing is proven without it. */
   readonly isUrgent: boolean;
   sentAt: number;
   sent: Instant;
-  /** Of the first question: what is heard later than it proves. */
+  /** Of the first question, or of the first that has seen the listening backend. */
   receipt: FenceReceipt | null;
   /** When it was asked for last, and whether the answer is still to come. */
   askedMs: number;
@@ -207,6 +217,8 @@ interface Attempt {
   /** Set when the attempt was given up. */
   ended: DownCause | null;
   proven: boolean;
+  /** Whether its backend was seen, with its mark. */
+  seen: boolean;
   messages: number;
   readonly heard: HeardFences;
   /** Monotonic time, in milliseconds, of when a fence was last heard. */
@@ -247,6 +259,7 @@ export function createListener(deps: ListenerDeps): Listener {
   /** The pause before the next fence. */
   let pause: Nap | null = null;
   let failures = 0;
+  let isFirst = true;
   let noted: ListenerState = 'down';
   let problem: string | null = 'not started';
   const watches = createWatches(deps);
@@ -377,6 +390,31 @@ export function createListener(deps: ListenerDeps): Listener {
     noteState();
   };
 
+  /** Whether an answer fits what is listened to; if not, the epoch is over. */
+  const fits = (receiver: Attempt, receipt: ServerReceipt): boolean => {
+    if (receiver.ended !== null) {
+      return false;
+    }
+    const isGone = receipt.listener === 'absent' || (receipt.listener === 'unsure' && receiver.seen && receiver.proven);
+    const cause = isGone
+      ? 'foreign_pool'
+      : receipt.inRecovery
+        ? 'standby'
+        : lease.origin === null
+          ? null
+          : changeOf(lease.origin, receipt.origin);
+    if (cause !== null) {
+      endAttempt(receiver, cause, new FenceError(misfit(cause, receipt.origin)));
+      return false;
+    }
+    receiver.seen ||= receipt.listener === 'seen';
+    // Behind a pooler the mark may be lost for good: while nothing else is known, the process id does.
+    if (receipt.listener === 'seen' || (receipt.isPooled && !lease.everProven)) {
+      lease.settleOrigin(receipt.origin);
+    }
+    return true;
+  };
+
   /** Called when a fence and when a receipt came, in whichever order; the second of them may prove. */
   const judge = (receiver: Attempt): void => {
     const { inFlight: fence } = receiver;
@@ -384,31 +422,12 @@ export function createListener(deps: ListenerDeps): Listener {
     if (fence === null || receipt === null) {
       return;
     }
-    if (receipt.listener === 'absent') {
-      endAttempt(
-        receiver,
-        'foreign_pool',
-        new FenceError(
-          `the pool reads from another server (${receipt.origin}) than the one that the listening connection leads to: an old primary still runs, DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between (set GATEBELL_LISTEN_URL to a direct connection)`,
-        ),
-      );
+    // A process that had the mark and has not got it is another one.
+    const isSame = receipt.listener === 'seen' || !receiver.seen;
+    if (!isSame || receipt.channel !== channel || !receiver.heard.hasHeard(receipt.bound, receipt.origin)) {
       return;
     }
-    if (receipt.inRecovery) {
-      endAttempt(receiver, 'standby', null);
-      return;
-    }
-    if (lease.origin !== null && lease.origin !== receipt.origin) {
-      endAttempt(receiver, 'origin_changed', null);
-      return;
-    }
-    const isHeard = receipt.channel === channel && receiver.heard.hasHeardSince(receipt.newest, receipt.origin);
-    if (isHeard || receipt.listener === 'seen') {
-      lease.settleOrigin(receipt.origin);
-    }
-    if (!isHeard) {
-      return;
-    }
+    lease.settleOrigin(receipt.origin);
     const now = clock.now();
     const ageMs = now.monoMs - fence.sent.monoMs;
     if (Math.abs(now.wallMs - fence.sent.wallMs - ageMs) > CLOCK_JUMP_MS) {
@@ -443,19 +462,23 @@ export function createListener(deps: ListenerDeps): Listener {
   };
 
   const ask = async (sender: Attempt, fence: Fence, unlessAfter: number | null): Promise<void> => {
+    const { backend } = sender.subscription!;
     fence.isAsking = true;
     fence.askedMs = clock.now().monoMs;
     fence.againMs = fence.askedMs + pauseMs();
     try {
-      const receipt = await deps.askFence(
-        unlessAfter,
-        sender.proven ? null : (sender.subscription?.backend ?? null),
-        watches.trusted,
-      );
-      sender.heard.learnKey(receipt.key);
-      fence.receipt ??= receipt;
+      const receipt = await deps.askFence(unlessAfter, backend, sender.proven, watches.trusted);
+      // Each of them: one that came later may be from after a crash.
+      if (!fits(sender, receipt)) {
+        return;
+      }
+      sender.heard.learn(receipt);
+      const isOwed = receipt.sent || receipt.newest > (fence.receipt?.newest ?? receipt.newest);
+      if (fence.receipt?.listener !== 'seen') {
+        fence.receipt = receipt;
+      }
       fence.newest = receipt.newest;
-      if (receipt.sent || receipt.newest > fence.receipt.newest) {
+      if (isOwed) {
         fence.owedMs = Math.min(fence.owedMs, fence.askedMs);
       }
       judge(sender);
@@ -551,6 +574,22 @@ export function createListener(deps: ListenerDeps): Listener {
     }
   };
 
+  /** Resolves when it is known whether the pool leads to the server that is listened to, or the attempt has ended. */
+  const findServer = async (sender: Attempt, { backend }: Subscription): Promise<void> => {
+    while (sender.ended === null) {
+      try {
+        fits(sender, await deps.askServer(backend));
+        return;
+      } catch (error) {
+        if (sender.ended === null) {
+          problem = `the pool cannot ask which server it leads to: ${error instanceof Error ? error.message : String(error)}`;
+          observe({ event: 'fence_failed', cause: 'send_failed', error });
+          await sleep(clock, FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
+        }
+      }
+    }
+  };
+
   /** Resolves when the attempt has ended; returns what it failed with, unless it was told to stop. */
   const connect = async (stop: AbortSignal): Promise<{ readonly error: unknown } | null> => {
     const opened: Attempt = {
@@ -559,6 +598,7 @@ export function createListener(deps: ListenerDeps): Listener {
       epoch: null,
       ended: null,
       proven: false,
+      seen: false,
       messages: 0,
       heard: createHeardFences(),
       heardMs: -Infinity,
@@ -566,6 +606,10 @@ export function createListener(deps: ListenerDeps): Listener {
       barriers: new Map(),
     };
     attempt = opened;
+    if (isFirst) {
+      isFirst = false;
+      lease.expectEpoch();
+    }
     noteState();
     try {
       const subscription = await deps.openSubscription(
@@ -591,6 +635,7 @@ export function createListener(deps: ListenerDeps): Listener {
       problem = failures === 0 ? 'waiting for the first fence' : problem;
       observe({ event: 'connection_opened' });
       noteState();
+      await findServer(opened, subscription);
       await proveOnAndOn(opened);
       return null;
     } catch (error) {
@@ -650,7 +695,7 @@ export function createListener(deps: ListenerDeps): Listener {
     fence: requestFence,
     distrust(cause) {
       if (attempt !== null) {
-        endAttempt(attempt, cause, null);
+        endAttempt(attempt, cause, cause === 'schema_changed' ? new FenceError(misfit(cause, '')) : null);
       }
     },
   };

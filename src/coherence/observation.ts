@@ -8,15 +8,18 @@ import type { FlushCause } from './signal.js';
 export type ListenerState = 'down' | 'connecting' | 'listening' | 'live' | 'unproven';
 
 /** Why a connection, and with it the epoch, was given up. */
-export type DownCause =
-  | 'stopped'
-  | 'connection_lost'
-  | 'fence_overdue'
-  | 'channel_mismatch'
-  | 'origin_changed'
-  | 'standby'
-  | 'foreign_reading'
-  | 'foreign_pool';
+export const DOWN_CAUSES = [
+  'stopped',
+  'connection_lost',
+  'fence_overdue',
+  'channel_mismatch',
+  'origin_changed',
+  'schema_changed',
+  'standby',
+  'foreign_reading',
+  'foreign_pool',
+] as const;
+export type DownCause = (typeof DOWN_CAUSES)[number];
 
 /** Why a fence proved nothing. */
 export type FenceFailure = 'send_failed' | 'clock_jump' | 'channel_mismatch' | 'overdue' | 'epoch_ended';

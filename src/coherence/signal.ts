@@ -48,6 +48,15 @@ function isKey(value: unknown): value is Key {
   return Array.isArray(value) && value.length > 0 && value.every(part => typeof part === 'string');
 }
 
+function isFence(id: unknown, number: unknown, origin: unknown, signature: unknown): boolean {
+  return (
+    Number.isSafeInteger(id) &&
+    Number.isSafeInteger(number) &&
+    typeof origin === 'string' &&
+    typeof signature === 'string'
+  );
+}
+
 /**
  * Parses a payload of the channel. Never throws.
  *
@@ -64,17 +73,17 @@ export function parseMessage(payload: string): Message {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     return malformed('not a JSON object');
   }
-  const { v, s, k, f, o, m, b, a, r, g, ...rest } = parsed as Record<string, unknown>;
+  const { v, s, k, f, n, o, m, b, a, r, g, ...rest } = parsed as Record<string, unknown>;
   if (v !== WIRE_VERSION) {
     return malformed('not version 1');
   }
   if (Object.keys(rest).length > 0 || [s, f, b, a, g].filter(kind => kind !== undefined).length !== 1) {
     return malformed('not one of change, fence, barrier, acknowledgement, greeting');
   }
-  if (Number.isSafeInteger(f) && typeof o === 'string' && typeof m === 'string' && k === undefined && r === undefined) {
-    return { type: 'fence', number: f as number, origin: o, signature: m };
+  if (isFence(f, n, o, m) && k === undefined && r === undefined) {
+    return { type: 'fence', id: f as number, number: n as number, origin: o as string, signature: m as string };
   }
-  if (o !== undefined || m !== undefined) {
+  if (n !== undefined || o !== undefined || m !== undefined) {
     return malformed('a field has the wrong type');
   }
   if (typeof s === 'string' && r === undefined) {

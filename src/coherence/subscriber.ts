@@ -5,13 +5,15 @@
  * ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects
  * (`retryLimit: 1`), no paranoid check, no parsing or quoting of its own; we make the socket, watch it, and destroy it.
  *
- * It does not tell which backend serves it. A message that it sends to itself does: the notification names its sender.
+ * It does not tell which backend serves it. A message that it sends to itself does: the notification names its sender. The backend
+ * bears a random mark in its `application_name` besides, by which others can tell it from a later one of the same process id.
  */
 import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';
 import pgListen from 'pg-listen';
 import { nap, systemClock, systemRandom } from './clock.js';
 import type { OpenSubscription } from './listener.js';
+import { MARK_LENGTH } from './server.js';
 
 // Under NodeNext the CommonJS default export is one level down.
 const createSubscriber = pgListen.default;
@@ -36,8 +38,9 @@ const ECHO_TIMEOUT_MS = 2_000;
 export function createSubscriptionOpener(connection: ClientConfig): OpenSubscription {
   return async (channel, events, signal) => {
     const socket = new Socket();
+    const mark = `#${systemRandom.nonce().slice(0, MARK_LENGTH - 1)}`;
     const subscriber = createSubscriber(
-      { ...connection, stream: () => socket },
+      { ...connection, application_name: `${connection.application_name ?? ''}${mark}`, stream: () => socket },
       { retryLimit: 1, retryInterval: 0, paranoidChecking: false, parse: text => text, serialize: String },
     );
     let closed = false;
@@ -46,8 +49,8 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
       fail = reject;
     });
     failed.catch(() => undefined);
-    const mark = systemRandom.nonce();
-    const greeting = JSON.stringify({ v: 1, g: mark });
+    // Not the mark, which everybody can see.
+    const greeting = JSON.stringify({ v: 1, g: systemRandom.nonce() });
     let identify: (processId: number) => void = () => undefined;
     const identified = new Promise<number>(resolve => {
       identify = resolve;

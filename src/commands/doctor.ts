@@ -2,6 +2,7 @@
  * `gatebell doctor`: looks at everything that a replica rests on, with the replica's own connection strings and role, and says what is wrong and what to do.
  */
 import { NEVER } from '../coherence/listener.js';
+import { NOBODY } from '../coherence/server.js';
 import { EXIT } from '../errors.js';
 import { errorText } from '../ops/log.js';
 import { readMigrationStatus, requireCurrentSchema } from '../store/migrate.js';
@@ -106,19 +107,22 @@ async function examineDatabase(
       return checks;
     }
   }
+  const fenceKey = await checkFenceKey(database);
   checks.push(
     await checkSignInRights(context, database),
     await checkPrivileges(database, allowRole),
-    await checkFenceKey(database),
-  );
-  // Of nobody: whether the connection is a direct one is not known.
-  const receipt = await database.askFence(NEVER, { processId: 0, mark: '' });
-  checks.push(
-    await checkTriggers(database, receipt),
-    checkQueue(receipt.queueUsage),
-    await hearFence(context, database),
+    fenceKey,
     await checkRows(database),
   );
+  if (fenceKey.ok) {
+    // Whether the connection is a direct one is not known.
+    const receipt = await database.askFence(NEVER, NOBODY, false);
+    checks.push(
+      await checkTriggers(database, receipt),
+      checkQueue(receipt.queueUsage),
+      await hearFence(context, database),
+    );
+  }
   return checks;
 }
 

@@ -4,7 +4,7 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Coherence } from '../coherence/coherence.js';
-import type { ListenerState } from '../coherence/observation.js';
+import { DOWN_CAUSES, type ListenerState } from '../coherence/observation.js';
 import type { MetricsJson } from './joint-metrics.js';
 import type { Observation } from './observation.js';
 import { createPlainHistogram } from './plain-histogram.js';
@@ -125,6 +125,12 @@ export function createMetrics(
   const flushes = new Counter({
     name: 'gatebell_flushes_total',
     help: 'Times that everything was forgotten.',
+    labelNames: ['cause'],
+    registers,
+  });
+  const closures = new Counter({
+    name: 'gatebell_listener_closures_total',
+    help: 'Listening connections that were given up, with all that was remembered.',
     labelNames: ['cause'],
     registers,
   });
@@ -266,6 +272,9 @@ export function createMetrics(
   for (const result of ['ok', 'failed']) {
     jwksRefreshes.inc({ result }, 0);
   }
+  for (const cause of DOWN_CAUSES) {
+    closures.inc({ cause }, 0);
+  }
   flushes.inc({ cause: 'down' }, 0);
   flushes.inc({ cause: 'malformed' }, 0);
   for (const result of ['signed_in', ...REFUSALS]) {
@@ -316,6 +325,9 @@ export function createMetrics(
           break;
         case 'connection_opened':
           connections.inc();
+          break;
+        case 'connection_closed':
+          closures.inc({ cause: observation.cause });
           break;
         case 'fence_proven':
           if (observation.rttMs !== null) {

@@ -82,6 +82,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     random: systemRandom,
     observe,
     openSubscription: options.openSubscription ?? createSubscriptionOpener(database.listenConfig),
+    askServer: database.askServer,
     askFence: database.askFence,
     renewPool: database.renew,
     source: database.source,

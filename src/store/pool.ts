@@ -5,6 +5,7 @@
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
 import type { FenceReceipt, AskFence } from '../coherence/listener.js';
+import type { AskServer, ServerReceipt } from '../coherence/server.js';
 import type { FactSource, Reading, ReadPart } from '../coherence/source.js';
 
 /** How to reach Postgres. */
@@ -31,6 +32,7 @@ export type StoreObservation =
 /** See the head of the file. */
 export interface Database {
   readonly source: FactSource;
+  readonly askServer: AskServer;
   readonly askFence: AskFence;
   /** What the listening connection is made of. */
   readonly listenConfig: ClientConfig;
@@ -118,17 +120,24 @@ function connectionConfig(
   return options === '' ? config : { ...config, options };
 }
 
+/** Which server answers, and whether the backend of process id $1, with the mark $2, is on it, in the same database. */
+const SERVER = `
+  o.origin, o.in_recovery, pg_backend_pid() as process_id, coalesce((
+    select case when position($2::text in a.application_name) > 0 then 'seen' else 'unsure' end
+    from pg_stat_get_activity($1::integer) a
+    where a.datid = (select d.oid from pg_database d where d.datname = current_database())
+  ), 'absent') as listener`;
+
+const ASK_SERVER = `select ${SERVER} from gatebell.origin o`;
+
 const FENCE = `
-  select o.origin, o.in_recovery, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
-    f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
-    case when $2::integer is null then 'seen' else coalesce((
-      select case when position($3::text in a.query) > 0 then 'seen' else 'unsure' end from pg_stat_get_activity($2) a
-    ), 'absent') end as listener,
+  select ${SERVER}, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
+    f.bound::double precision as bound, f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
     (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint,
        'writers', case when w.problem is not null or w.fingerprint = any ($4::text[]) then '{}'
          else gatebell.open_writers(w.target, pg_current_snapshot()) end)
        order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
-  from gatebell.origin o, gatebell.fence($1) f`;
+  from gatebell.origin o, gatebell.fence($3) f`;
 
 /**
  * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then no
@@ -136,16 +145,21 @@ const FENCE = `
  */
 const PREPARED_FENCE = 'gatebell_fence';
 
-interface FenceRow extends pg.QueryResultRow {
+interface ServerRow extends pg.QueryResultRow {
   origin: string;
   in_recovery: boolean;
+  process_id: number;
+  listener: ServerReceipt['listener'];
+}
+
+interface FenceRow extends ServerRow {
   server_time_ms: number;
+  bound: number;
   newest: number;
   sent: boolean;
   key: string;
   channel: string;
   queue_usage: number;
-  listener: FenceReceipt['listener'];
   watches: FenceReceipt['watches'];
 }
 
@@ -236,7 +250,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 
   /** One connection for some statements; it is not used again if any of them fails. */
-  const onConnection = async <T>(work: (run: Query) => Promise<T>): Promise<T> => {
+  const onConnection = async <T>(work: (run: Query, client: pg.PoolClient) => Promise<T>): Promise<T> => {
     const client = await acquire();
     try {
       const result = await work(
@@ -250,6 +264,7 @@ export function createDatabase(options: DatabaseOptions): Database {
           const statement = { text, values: [...values] };
           return (await client.query<R>(prepared === null ? statement : { ...statement, name: prepared })).rows;
         },
+        client,
       );
       client.release();
       return result;
@@ -275,6 +290,23 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   };
 
+  /** One row, and what it says of the server. */
+  const askAbout = <R extends ServerRow>(
+    name: string,
+    text: string,
+    values: readonly unknown[],
+    prepared: string | null = null,
+  ): Promise<R & ServerReceipt> =>
+    onConnection(async (run, client) => {
+      const [row] = await run<R>(name, text, values, prepared);
+      if (row === undefined) {
+        throw new Error('the view gatebell.origin returned no row');
+      }
+      // The driver keeps it and does not declare it: the process that the connection began with.
+      const { processID: begunWith } = client as { readonly processID?: unknown };
+      return { ...row, inRecovery: row.in_recovery, isPooled: row.process_id !== begunWith };
+    });
+
   return {
     poolMax,
     get poolSize() {
@@ -298,24 +330,23 @@ export function createDatabase(options: DatabaseOptions): Database {
       },
       isDataError: error => DATA_ERRORS.includes(sqlState(error)?.slice(0, 2) ?? ''),
     },
-    async askFence(unlessAfter, listener, trusted = []) {
-      const values = [unlessAfter, listener?.processId ?? null, listener?.mark ?? null, trusted];
-      const prepared = isDirect && listener === null ? PREPARED_FENCE : null;
-      const [row] = await onConnection(run => run<FenceRow>('fence', FENCE, values, prepared));
-      if (row === undefined) {
-        throw new Error('the view gatebell.origin returned no row');
-      }
+    askServer: async ({ processId, mark }) => askAbout<ServerRow>('server', ASK_SERVER, [processId, mark]),
+    async askFence(unlessAfter, { processId, mark }, isProven, trusted = []) {
+      const prepared = isDirect && isProven ? PREPARED_FENCE : null;
+      const row = await askAbout<FenceRow>('fence', FENCE, [processId, mark, unlessAfter, trusted], prepared);
       return {
         origin: row.origin,
-        inRecovery: row.in_recovery,
+        inRecovery: row.inRecovery,
+        listener: row.listener,
+        isPooled: row.isPooled,
         serverTimeMs: row.server_time_ms,
+        bound: row.bound,
         newest: row.newest,
         sent: row.sent,
         key: row.key,
         channel: row.channel,
         queueUsage: row.queue_usage,
         watches: row.watches,
-        listener: row.listener,
       };
     },
     async close() {

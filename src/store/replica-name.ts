@@ -1,5 +1,6 @@
 /** What a replica is called, and by which names Postgres shows its connections. */
 import { hostname } from 'node:os';
+import { MARK_LENGTH } from '../coherence/server.js';
 
 const PREFIX = 'gatebell/';
 const POOL_SUFFIX = '/pool';
@@ -18,13 +19,16 @@ export function defaultReplica(): string {
   return `${host.slice(0, 40)}-${process.pid}`.slice(0, 48);
 }
 
-/** What a replica's connections are called: the listening one so, those of its pool with `/pool` behind it. */
+/** What a replica's connections are called: the listening one with its mark behind it, those of its pool with `/pool`. */
 export function applicationNameOf(replica: string): string {
   return PREFIX + replica;
 }
 
 /** Whose connection it is that is called so. */
 export function replicaOf(applicationName: string): { readonly replica: string; readonly isPool: boolean } {
-  const isPool = applicationName.endsWith(POOL_SUFFIX);
-  return { replica: applicationName.slice(PREFIX.length, isPool ? -POOL_SUFFIX.length : undefined), isPool };
+  const name = applicationName.slice(PREFIX.length);
+  if (name.endsWith(POOL_SUFFIX)) {
+    return { replica: name.slice(0, -POOL_SUFFIX.length), isPool: true };
+  }
+  return { replica: name.at(-MARK_LENGTH) === '#' ? name.slice(0, -MARK_LENGTH) : name, isPool: false };
 }

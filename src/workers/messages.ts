@@ -1,5 +1,5 @@
 /** What the host process and its workers say to each other, over the channel that Node gives them; it keeps the order. */
-import type { ListeningBackend } from '../coherence/listener.js';
+import type { ListeningBackend } from '../coherence/server.js';
 import type { MetricsJson } from '../ops/joint-metrics.js';
 import type { GateStatus } from '../ops/status.js';
 

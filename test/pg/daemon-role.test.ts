@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NOBODY } from '../../src/coherence/server.js';
 import { signFence } from '../../src/coherence/fences.js';
 import { parseMessage } from '../../src/coherence/signal.js';
 import { migrate, readMigrationStatus, requireCurrentSchema } from '../../src/store/migrate.js';
@@ -62,7 +63,7 @@ describe('it can', () => {
   });
 
   test('send fences, which say how the watched tables are', async () => {
-    const receipt = await daemon.askFence(null, null);
+    const receipt = await daemon.askFence(null, NOBODY, true);
     expect(receipt).toMatchObject({
       inRecovery: false,
       channel: 'gatebell',
@@ -83,14 +84,12 @@ describe('it can', () => {
         resolve(notification);
       });
     });
-    const { newest, origin, key } = await daemon.askFence(null, null);
+    const { bound, newest, origin, key } = await daemon.askFence(null, NOBODY, true);
     const message = parseMessage((await heard).payload ?? '');
-    expect(message).toEqual({
-      type: 'fence',
-      number: newest + 1,
-      origin,
-      signature: signFence(key, newest + 1, origin),
-    });
+    const id = message.type === 'fence' ? message.id : -1;
+    expect(id).toBeGreaterThanOrEqual(bound);
+    const fence = { id, number: newest + 1, origin };
+    expect(message).toEqual({ type: 'fence', ...fence, signature: signFence(key, fence) });
     await client.query('unlisten *');
   });
 
@@ -322,6 +321,6 @@ test('the migration grants what a replica runs by name, also where functions are
       end loop;
     end $$`);
   await expect(client.query('select gatebell.is_label($1)', ['x'])).rejects.toMatchObject({ code: '42501' });
-  expect((await daemon.askFence(null, null)).watches).toHaveLength(8);
+  expect((await daemon.askFence(null, NOBODY, true)).watches).toHaveLength(8);
   requireCurrentSchema(await readMigrationStatus(client));
 });

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NOBODY } from '../../src/coherence/server.js';
 import type { Subscription } from '../../src/coherence/listener.js';
 import type { ReadPart } from '../../src/coherence/source.js';
 import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
@@ -95,7 +96,8 @@ describe('when Postgres gives up', () => {
 });
 
 test('a subscription knows its own backend', async () => {
-  expect(await backends('gatebell/p')).toEqual([subscription.backend.processId]);
+  expect(await backends(`gatebell/p${subscription.backend.mark}`)).toEqual([subscription.backend.processId]);
+  expect(subscription.backend.mark).toMatch(/^#.{5}$/);
 });
 
 test('what is sent over it comes from that backend', async () => {
@@ -116,8 +118,13 @@ test('a fence sees the backend that listens on the same server, and says when it
     new AbortController().signal,
   );
   const { backend } = open;
-  const look = async (asked: typeof backend | null): Promise<string> => (await pool.askFence(null, asked)).listener;
-  expect(await look(null)).toBe('seen');
+  const look = async (asked: typeof backend): Promise<string> => {
+    const { listener, isPooled } = await pool.askServer(asked);
+    expect(isPooled).toBe(false);
+    expect(await pool.askFence(null, asked, false)).toMatchObject({ listener, isPooled });
+    return listener;
+  };
+  expect(await look(NOBODY)).toBe('absent');
   expect(await look(backend)).toBe('seen');
   expect(await look({ ...backend, mark: 'of another server' })).toBe('unsure');
   await database.sql('select pg_terminate_backend($1, 5000)', [backend.processId]);
@@ -127,17 +134,17 @@ test('a fence sees the backend that listens on the same server, and says when it
 
 test('a fence sees everything as it is, however often it was asked for on the same connection', async () => {
   for (let times = 0; times < 8; times++) {
-    await pool.askFence(null, null);
+    await pool.askFence(null, NOBODY, true);
   }
-  const before = await pool.askFence(null, null);
+  const before = await pool.askFence(null, NOBODY, true);
   await database.sql(`select gatebell.set_channel('elsewhere')`);
-  expect(await pool.askFence(null, null)).toMatchObject({ channel: 'elsewhere', newest: before.newest + 1 });
+  expect(await pool.askFence(null, NOBODY, true)).toMatchObject({ channel: 'elsewhere', newest: before.newest + 1 });
   await database.sql(`alter table gatebell.grants disable trigger gatebell_grant_update`);
-  const { watches } = await pool.askFence(null, null);
+  const { watches } = await pool.askFence(null, NOBODY, true);
   expect(watches.filter(({ problem }) => problem !== null)).toHaveLength(1);
   await database.sql(`alter table gatebell.grants enable trigger gatebell_grant_update`);
   await database.sql(`select gatebell.set_channel('gatebell')`);
-  const after = await pool.askFence(null, null);
+  const after = await pool.askFence(null, NOBODY, true);
   expect(after.channel).toBe('gatebell');
   expect(after.watches.map(({ problem }) => problem)).toEqual(before.watches.map(({ problem }) => problem));
   expect(after.watches.map(({ fingerprint }) => fingerprint)).not.toEqual(

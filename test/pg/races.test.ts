@@ -107,6 +107,7 @@ async function startInside(poolUrl: string, listenUrl: string): Promise<Inside> 
       }
     },
     openSubscription: createSubscriptionOpener(pool.listenConfig),
+    askServer: pool.askServer,
     askFence: pool.askFence,
     renewPool: pool.renew,
     source: pool.source,

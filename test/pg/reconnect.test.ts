@@ -53,7 +53,7 @@ test('kill of the listening backend: at once not trusted, then a new connection,
   // The change commits while nobody listens: the backend that listened is gone before the transaction ends.
   await client.query(`begin; ${setAlice(false)}`);
   const { rows } = await client.query<{ pid: number }>(
-    `select pid from pg_stat_activity where application_name = 'gatebell/test' and datname = current_database()`,
+    `select pid from pg_stat_activity where application_name like 'gatebell/test#%' and datname = current_database()`,
   );
   expect(rows).toHaveLength(1);
   await client.query('select pg_terminate_backend($1, 5000)', [rows[0]?.pid]);
@@ -68,7 +68,7 @@ test('kill of the listening backend: at once not trusted, then a new connection,
   expect(await replica.metric('gatebell_flushes_total{cause="down"}')).toBe(flushes + 1);
   expect(await replica.metric('gatebell_listener_connections_total')).toBe(2);
 
-  const listeners = await client.query(`select from pg_stat_activity where application_name = 'gatebell/test'`);
+  const listeners = await client.query(`select from pg_stat_activity where application_name like 'gatebell/test#%'`);
   expect(listeners.rowCount).toBe(1);
   await reset(client);
   await client.end();

@@ -69,6 +69,7 @@ test('the series have the names and labels that people build on', async () => {
     'gatebell_signals_total',
     'gatebell_invalidations_total',
     'gatebell_flushes_total',
+    'gatebell_listener_closures_total',
     'gatebell_staleness_bound_seconds',
     'gatebell_notify_queue_usage_ratio',
     'process_cpu_seconds_total',

@@ -51,8 +51,13 @@ async function becomesReady(): Promise<void> {
   }
 }
 
+/** By their names, a mark behind it apart. */
 const backends = (name: string): Promise<Record<string, unknown>[]> =>
-  database.sql('select pid from pg_stat_activity where application_name = $1 and datname = current_database()', [name]);
+  database.sql(
+    `select pid from pg_stat_activity
+     where regexp_replace(application_name, '#.{5}$', '') = $1 and datname = current_database()`,
+    [name],
+  );
 
 const workerIds = async (): Promise<number[]> => {
   const { readFile } = await import('node:fs/promises');
@@ -161,7 +166,7 @@ test('when the listening connection is killed all forget, and one new connection
   const since = replica.lines.length;
   const live = becomesLive(replica, since);
   await database.sql(
-    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gatebell/test' and datname = current_database()`,
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'gatebell/test#%' and datname = current_database()`,
   );
   await live;
   await becomesReady();

@@ -5,7 +5,8 @@
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
 import { signFence } from '../../src/coherence/fences.js';
-import type { FenceReceipt, ListeningBackend } from '../../src/coherence/listener.js';
+import type { FenceReceipt } from '../../src/coherence/listener.js';
+import type { ListeningBackend, ServerReceipt } from '../../src/coherence/server.js';
 import type { WatchState } from '../../src/coherence/watches.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { Dice } from './dice.js';
@@ -57,17 +58,44 @@ export interface Backend {
 
 export interface Server {
   readonly name: string;
-  readonly origin: string;
-  readonly rows: Map<string, StoredRow>;
+  /** When its postmaster was started: a crash alone does not change it. */
+  readonly started: number;
+  rows: Map<string, StoredRow>;
   readonly backends: Set<Backend>;
+  /** Id of the newest transaction, and of the newest that has completed. */
+  ids: number;
+  completed: number;
+  /** Of transactions that have begun to write and will commit later than others that begin after them. */
+  readonly openIds: number[];
   /** Number of the newest fence. */
   fences: number;
+  /** Changes when the schema is restored or made anew. */
+  schema: number;
+  /** Whether the schema is there. */
+  hasSchema: boolean;
+  /** Whether it can commit. */
+  commits: boolean;
   up: boolean;
   inRecovery: boolean;
 }
 
 interface Commit {
   readonly before: readonly (readonly [name: string, row: StoredRow | undefined])[];
+}
+
+/** What a dump has kept. */
+interface Dump {
+  readonly rows: ReadonlyMap<string, StoredRow>;
+  readonly fences: number;
+}
+
+/** How a primary is replaced. */
+interface Replacement {
+  readonly downMs: number;
+  /** Commits that are undone, though they were acknowledged. */
+  readonly lost: number;
+  /** Whether its postmaster goes on: only its children are new. */
+  readonly isCrash?: boolean;
 }
 
 const CHANNEL = 'gatebell';
@@ -91,6 +119,7 @@ export class Cluster {
   readonly #writers = new Map<string, Subject>();
   readonly #commits: Commit[] = [];
   #servers = 0;
+  #schemas = 0;
   #versions = 0;
 
   constructor(timeline: Timeline, dice: Dice, history: History, trace: (line: () => string) => void) {
@@ -98,7 +127,7 @@ export class Cluster {
     this.#dice = dice;
     this.#history = history;
     this.#trace = trace;
-    this.primary = this.#boot(new Map(), 0);
+    this.primary = this.#boot(new Map(), null);
   }
 
   get clockMs(): number {
@@ -112,8 +141,13 @@ export class Cluster {
   /** One transaction, and what the triggers tell of it. */
   commit(writes: readonly Write[], tells: 'keys' | 'whole subject' | 'untold'): void {
     const server = this.primary;
-    if (server === null) {
+    if (server === null || !server.hasSchema) {
       return;
+    }
+    const id = (this.#dice.chance(0.5) ? server.openIds.shift() : undefined) ?? ++server.ids;
+    server.completed = Math.max(server.completed, id);
+    if (this.#dice.chance(0.3)) {
+      server.openIds.push(++server.ids);
     }
     const touched = new Map<string, { readonly subject: Subject; readonly key: Key }>();
     const before: [string, StoredRow | undefined][] = [];
@@ -153,9 +187,20 @@ export class Cluster {
     }
   }
 
-  /** Sends a fence of this number, with this signature if it is forged. */
-  notifyFence(server: Server, number: number, signature = signFence(FENCE_KEY, number, server.origin)): void {
-    this.notify(server, JSON.stringify({ v: 1, f: number, o: server.origin, m: signature }));
+  /** The transaction of this id completes, which sends a fence of this number. */
+  completeFence(server: Server, id: number, number: number, origin: string): void {
+    const signature = signFence(FENCE_KEY, { id, number, origin });
+    this.notify(server, JSON.stringify({ v: 1, f: id, n: number, o: origin, m: signature }));
+    server.completed = Math.max(server.completed, id);
+  }
+
+  /** Somebody sends what looks like a fence. */
+  forgeFence(server: Server, id: number): void {
+    this.notify(server, JSON.stringify({ v: 1, f: id, n: id, o: this.originOf(server), m: 'forged' }));
+  }
+
+  originOf({ started, schema }: Server): string {
+    return `${started}/16384/${schema}`;
   }
 
   /** One statement's snapshot. */
@@ -166,23 +211,43 @@ export class Cluster {
     });
   }
 
-  /** What the statement that asks for a fence reads; if it sends one, it takes its number now, and notifies when it commits. */
-  receipt(server: Server, unlessAfter: number | null, listener: ListeningBackend | null): FenceReceipt {
+  /** Which server answers, and whether the listener is on it. */
+  serverReceipt(server: Server, listener: ListeningBackend): ServerReceipt {
+    const listens = [...server.backends].some(({ processId }) => processId === listener.processId);
+    return {
+      origin: this.originOf(server),
+      inRecovery: server.inRecovery,
+      listener: listens ? 'seen' : 'absent',
+      isPooled: false,
+    };
+  }
+
+  /**
+   * What the statement that asks for a fence reads. If it sends one, it takes its number and its id now, after its snapshot, and
+   * notifies when it commits.
+   */
+  receipt(
+    server: Server,
+    unlessAfter: number | null,
+    listener: ListeningBackend,
+  ): { readonly receipt: FenceReceipt; readonly id: number } {
     const newest = server.fences;
+    const bound = server.completed + 1;
     const sent = unlessAfter === null || newest <= unlessAfter;
     server.fences += Number(sent);
-    return {
+    server.ids += Number(sent);
+    const receipt = {
+      ...this.serverReceipt(server, listener),
+      bound,
       newest,
       sent,
       key: FENCE_KEY,
-      listener: this.#look(server, listener),
-      origin: server.origin,
-      inRecovery: server.inRecovery,
       serverTimeMs: this.clockMs,
       channel: CHANNEL,
       queueUsage: 0,
       watches: ALL_SUBJECTS.flatMap(subject => this.#watch(subject)),
     };
+    return { receipt, id: server.ids };
   }
 
   disableTriggers(subject: Subject): void {
@@ -220,26 +285,73 @@ export class Cluster {
 
   /** A standby as of now, which falls behind from now on. */
   standby(): Server | null {
-    return this.primary === null
-      ? null
-      : { ...this.#boot(new Map(this.primary.rows), this.primary.fences), inRecovery: true };
+    return this.primary === null ? null : { ...this.#boot(new Map(this.primary.rows), this.primary), inRecovery: true };
   }
 
   /** All connections break; a little later it is back, as another process. */
   restart(downMs: number): void {
-    this.#replacePrimary(downMs, 0);
+    this.#replacePrimary({ downMs, lost: 0 });
   }
 
   /** A standby takes over that has not got the last commits: they are undone, though they were acknowledged. */
   failOver(downMs: number, lost: number): void {
-    this.#replacePrimary(downMs, lost);
+    this.#replacePrimary({ downMs, lost });
+  }
+
+  /** A backend crashes, and all others with it: the last commits and ids, which were not written down yet, are given out again. */
+  crash(downMs: number, lost: number): void {
+    this.#replacePrimary({ downMs, lost, isCrash: true });
+  }
+
+  /** What a dump would keep of now. */
+  dump(): Dump | null {
+    return this.primary === null ? null : { rows: new Map(this.primary.rows), fences: this.primary.fences };
+  }
+
+  /**
+   * The schema is dropped, and after a while it is there again, as it was dumped or empty. Nothing tells of it: the rows are there before
+   * the triggers are.
+   */
+  restore(dump: Dump | null, goneMs: number): void {
+    const server = this.primary;
+    if (server === null) {
+      return;
+    }
+    this.#trace(() => `schema of ${server.name} is dropped`);
+    const before = [...server.rows.values()];
+    // A program finds no table there: it is neither told what was nor what will be.
+    server.hasSchema = false;
+    this.#timeline.after(goneMs, () => {
+      server.rows = new Map(dump?.rows);
+      server.fences = dump?.fences ?? 0;
+      server.schema = ++this.#schemas;
+      server.hasSchema = true;
+      server.ids += 1;
+      server.completed = server.ids;
+      this.#commits.length = 0;
+      for (const subject of SUBJECTS) {
+        this.#touch(subject, 'made anew');
+      }
+      this.#trace(() => `schema of ${server.name} is there again${dump === null ? ', empty' : ''}`);
+      if (this.primary === server) {
+        this.#noteTruth(server, [...before, ...server.rows.values()]);
+      }
+    });
+  }
+
+  /** Somebody sets the sequence. */
+  setFenceNumber(number: number): void {
+    if (this.primary !== null) {
+      this.primary.fences = number;
+      this.#trace(() => `the sequence is set to ${number}`);
+    }
   }
 
   /** A standby that has everything takes over at once; the old primary goes on answering reads, and its listeners are sent away. */
   switchOver(): Server | null {
     const old = this.primary;
     if (old !== null) {
-      this.primary = this.#boot(new Map(old.rows), old.fences);
+      this.primary = this.#boot(new Map(old.rows), old);
       this.#trace(() => `${this.primary?.name} takes over, and ${old.name} still answers`);
       for (const backend of old.backends) {
         backend.end();
@@ -249,7 +361,7 @@ export class Cluster {
     return old;
   }
 
-  #replacePrimary(downMs: number, lost: number): void {
+  #replacePrimary({ downMs, lost, isCrash = false }: Replacement): void {
     const old = this.primary;
     if (old === null) {
       return;
@@ -271,7 +383,7 @@ export class Cluster {
           }
         }
       }
-      const server = this.#boot(rows, old.fences);
+      const server = this.#boot(rows, old, isCrash);
       this.primary = server;
       this.#trace(() => `${server.name} takes over without the last ${lost} commits`);
       const facts = new Map([...old.rows.values(), ...rows.values()].map(row => [factName(row.subject, row.key), row]));
@@ -279,19 +391,25 @@ export class Cluster {
     });
   }
 
-  /** Numbers are logged ahead, 32 at a time; a standby may lack the last of them. */
-  #boot(rows: Map<string, StoredRow>, fencesBefore: number): Server {
-    const name = `server ${++this.#servers}`;
-    const fences = Math.max(0, fencesBefore + (this.#servers % 2 === 0 ? -10 : 32));
-    return { name, origin: `${this.#servers}/16384`, rows, backends: new Set(), fences, up: true, inRecovery: false };
-  }
-
-  /** Not every role may see what another one's backend does. */
-  #look(server: Server, listener: ListeningBackend | null): FenceReceipt['listener'] {
-    if (listener !== null && ![...server.backends].some(({ processId }) => processId === listener.processId)) {
-      return 'absent';
-    }
-    return this.#dice.chance(0.1) ? 'unsure' : 'seen';
+  /** Numbers are logged ahead, 32 at a time; a standby may lack the last of them, and the last ids. */
+  #boot(rows: Map<string, StoredRow>, before: Server | null, isCrash = false): Server {
+    const number = ++this.#servers;
+    const ids = Math.max(3, (before?.completed ?? 1_000) - this.#dice.integer(40));
+    return {
+      name: `server ${number}`,
+      started: isCrash && before !== null ? before.started : number,
+      rows,
+      backends: new Set(),
+      ids,
+      completed: ids,
+      openIds: [],
+      fences: Math.max(0, (before?.fences ?? 0) + (number % 2 === 0 ? -10 : 32)),
+      schema: before?.schema ?? 0,
+      hasSchema: true,
+      commits: true,
+      up: true,
+      inRecovery: false,
+    };
   }
 
   #touch(subject: Subject, what: string): void {

@@ -178,6 +178,70 @@ export const leftBehind = {
   },
 } satisfies Faults;
 
+/** Backups and what is made of them: the schema goes back in time, and so does whatever is numbered in it. */
+export const restores = {
+  /** From a dump of a while ago, into the same database; often nothing more is heard soon after. */
+  restoreInPlace: ({ timeline, dice, cluster, replicas, write }) => {
+    const dump = cluster.dump();
+    timeline.after(dice.between(100, 2_000), () => {
+      const goneMs = dice.pick([0, dice.between(0, 300)]);
+      cluster.restore(dump, goneMs);
+      timeline.after(goneMs + dice.between(0, 1_500), () => {
+        fallSilent(timeline, dice, replicas);
+        for (const subject of SUBJECTS) {
+          write(subject);
+        }
+      });
+    });
+  },
+  makeAnew: ({ dice, cluster }) => {
+    cluster.restore(null, dice.between(0, 300));
+  },
+  setNumbers: ({ timeline, dice, cluster, replicas, write }) => {
+    cluster.setFenceNumber(dice.pick([0, 0, 3, 1_000_000]));
+    fallSilent(timeline, dice, replicas);
+    for (const subject of SUBJECTS) {
+      timeline.after(dice.between(0, 1_000), () => {
+        write(subject);
+      });
+    }
+  },
+} satisfies Faults;
+
+/** Listening connections on which nothing comes for a while. */
+function fallSilent(timeline: Timeline, dice: Dice, replicas: readonly Replica[]): void {
+  for (const replica of replicas) {
+    const { listening } = replica.wires;
+    if (listening !== null && dice.chance(0.7)) {
+      listening.stalledUntilMs = timeline.nowMs + dice.between(2_000, 6_000);
+    }
+    for (const afterMs of [1_500, 3_500]) {
+      timeline.after(afterMs, () => {
+        askAgain(replica);
+      });
+    }
+  }
+}
+
+/** The postmaster goes on, its children are new, and what was not yet written down is given out again. */
+export const crashes = {
+  crash: ({ timeline, dice, cluster, replicas, write }) => {
+    forgetSilently(replicas, dice);
+    const downMs = dice.between(5, 300);
+    cluster.crash(downMs, dice.integer(4));
+    for (const subject of SUBJECTS) {
+      timeline.after(downMs + dice.between(0, 1_500), () => {
+        write(subject);
+      });
+    }
+    for (const replica of replicas) {
+      timeline.after(downMs + dice.between(1_000, 4_000), () => {
+        askAgain(replica);
+      });
+    }
+  },
+} satisfies Faults;
+
 /** People wait while a machine stands still, and are answered first. */
 function askAgain(replica: Replica): void {
   for (const app of ['a1', 'a2']) {
@@ -311,7 +375,7 @@ export const hostile = {
   foreignFence: ({ cluster }) => {
     if (cluster.primary !== null) {
       // A number that will not be reached: if it counted, it would prove whatever is asked for.
-      cluster.notifyFence(cluster.primary, Number.MAX_SAFE_INTEGER, 'forged');
+      cluster.forgeFence(cluster.primary, Number.MAX_SAFE_INTEGER);
     }
   },
   forgeFences: ({ timeline, dice }, { wires }) => {
@@ -458,7 +522,7 @@ export const forgedFences = {
     const { listening } = replica.wires;
     const { primary } = cluster;
     if (listening !== null && primary !== null) {
-      cluster.notifyFence(primary, primary.fences + 1_000_000, 'forged');
+      cluster.forgeFence(primary, primary.ids + 1_000_000);
       timeline.after(20, () => {
         listening.stalledUntilMs = timeline.nowMs + dice.between(2_000, 6_000);
         for (const subject of SUBJECTS) {

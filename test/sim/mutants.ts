@@ -61,6 +61,13 @@ const FRESH =
   'return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs && wallElapsedMs >= 0 && wallElapsedMs <= leaseMs;';
 const PROVE = '        proof = sent;';
 const END_EPOCH = '      epoch = null;';
+/** Whether the listening backend is on the server that answers is not looked at. */
+const NEVER_GONE = listener(
+  "receipt.listener === 'absent' || (receipt.listener === 'unsure' && receiver.seen && receiver.proven);",
+  'false;',
+);
+/** What is read is believed before it is known where it was read. */
+const AT_ONCE = lease('return inquiry?.signal ?? null;', 'return null;');
 const DOUBTED = '  let doubted = false;';
 
 /** What was served was not so: which promise it breaks first is chance. */
@@ -439,8 +446,9 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'the pool may read from an old primary',
     patches: [
       acceptance('(lease.origin === null || lease.origin === origin)', 'true'),
-      listener("if (receipt.listener === 'absent') {", 'if (false) {'),
-      listener('if (lease.origin !== null && lease.origin !== receipt.origin) {', 'if (false) {'),
+      NEVER_GONE,
+      listener(': changeOf(lease.origin, receipt.origin);', ': null;'),
+      AT_ONCE,
       lease('doubted ||= isCertain || everProven;', ''),
     ],
     profile: 'leftBehind',
@@ -516,27 +524,27 @@ export const MUTANTS: readonly Mutant[] = [
     expects: ['rates'],
   },
   {
-    name: '34-number',
-    mistake: 'any fence proves whatever was asked for, whatever its number',
-    patches: [fences(' && newest.number > number', '')],
+    name: '34-id',
+    mistake: 'any fence proves whatever was asked for, whatever its id',
+    patches: [fences(' && newest.id >= bound', '')],
     profile: 'echoes',
     seed: 1,
     seeds: 60,
     expects: STALE,
   },
   {
-    name: '34-same-number',
-    mistake: 'the newest fence as of the question proves what was asked for',
-    patches: [fences('newest.number > number', 'newest.number >= number')],
-    profile: 'echoes',
+    name: '34-completed',
+    mistake: 'the newest transaction that had completed as of the question proves what was asked for',
+    patches: [fences('newest.id >= bound', 'newest.id >= bound - 1')],
+    profile: 'stalls',
     seed: 1,
-    seeds: 60,
+    seeds: 200,
     expects: STALE,
   },
   {
     name: '34-signature',
     mistake: "anybody's fence proves: signatures are not looked at",
-    patches: [fences('if (!isSigned(fence, signedWith)) {', 'if (false) {')],
+    patches: [fences(' || !isSigned(fence, key)', '')],
     profile: 'echoes',
     seed: 1,
     seeds: 60,
@@ -545,11 +553,59 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '34-origin',
     mistake: 'a fence of another server proves',
-    patches: [fences('newest.origin === origin && ', '')],
-    without: [listener("if (receipt.listener === 'absent') {", 'if (false) {')],
+    patches: [fences('newest.origin === origin && ', ''), fences('fence.origin !== origin || ', '')],
+    without: [NEVER_GONE],
     profile: 'leftBehind',
     seed: 2,
     seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'proof-by-number',
+    mistake: 'the number of a fence proves: a sequence that is set back makes old ones count',
+    patches: [
+      listener(
+        'receiver.heard.hasHeard(receipt.bound, receipt.origin)',
+        'receiver.heard.hasHeard(receipt.newest, receipt.origin)',
+      ),
+      fences('newest.id >= bound', 'newest.number > bound'),
+      fences('fence.id <= newest.id', 'fence.number <= newest.number'),
+    ],
+    profile: 'restores',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'looked-for-once',
+    mistake: 'the listening backend is looked for until a fence has come back, and not after that',
+    patches: [
+      listener("receipt.listener === 'absent' ||", "(receipt.listener === 'absent' && !receiver.proven) ||"),
+      listener("receipt.listener === 'seen' || !receiver.seen;", 'true;'),
+    ],
+    profile: 'crashes',
+    seed: 1,
+    seeds: 200,
+    expects: STALE,
+  },
+  {
+    name: 'schema-without-a-name',
+    mistake: 'a schema that was restored in place is not told from the one before',
+    patches: [cluster('`${started}/16384/${schema}`', '`${started}/16384/${Math.min(schema, 0)}`')],
+    without: [watches('unheard.has(subject) || before !== fingerprint', 'unheard.has(subject)')],
+    profile: 'restores',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'newcomer-believes',
+    mistake: 'a replica that was never proven believes what its pool reads',
+    patches: [lease('return inquiry?.signal ?? null;', 'return everProven ? (inquiry?.signal ?? null) : null;')],
+    without: [listener('      await findServer(opened, subscription);\n', '')],
+    profile: 'newcomers',
+    seed: 1,
+    seeds: 20,
     expects: STALE,
   },
   {
@@ -760,7 +816,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'absent-ignored',
     mistake: 'a fence that was sent on another server than the listener is on tells nothing',
-    patches: [listener("if (receipt.listener === 'absent') {", 'if (false) {')],
+    patches: [NEVER_GONE],
+    without: [AT_ONCE],
     profile: 'leftBehind',
     seed: 5,
     seeds: 40,

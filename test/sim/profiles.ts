@@ -1,5 +1,6 @@
 /** Kinds of lives: what may go wrong in them, what is asked and written, and what must hold there besides the promises. */
 import {
+  crashes,
   ddl,
   floods,
   hostile,
@@ -10,6 +11,7 @@ import {
   openWriters,
   pauses,
   processes,
+  restores,
   servers,
   slips,
   steppedFences,
@@ -55,6 +57,8 @@ export interface Profile {
   readonly hasWorkers: boolean;
   /** Share of the requests that present JWTs. */
   readonly jwtShare: number;
+  /** Replicas start when another server has just taken over, and their pools lead to the old one, which cannot commit any more. */
+  readonly startsBehind: boolean;
   /** Facts change past the triggers: only their age bounds how stale they are served, also to strong requests. */
   readonly slips: boolean;
 }
@@ -79,6 +83,7 @@ const usual: Profile = {
   isLeftBehind: false,
   hasWorkers: false,
   jwtShare: 0,
+  startsBehind: false,
   slips: false,
 };
 
@@ -112,6 +117,17 @@ export const PROFILES = {
     ],
     isLeftBehind: true,
   },
+  /** The schema goes back in time, and what is numbered in it. */
+  restores: {
+    ...usual,
+    faults: [restores, { ...restores, cut }],
+    faultMeansMs: [800, 2_000],
+    writeMeansMs: [60, 200, 800],
+  },
+  /** Crashes that some do not notice, after which ids of transactions are given out again. */
+  crashes: { ...usual, faults: [crashes], faultMeansMs: [1_000, 3_000], writeMeansMs: [200, 800] },
+  /** Replicas that are started after a failover, with pools that lead to the old primary. */
+  newcomers: { ...usual, isLeftBehind: true, startsBehind: true, strongShare: 0.3 },
   clocks: {
     ...usual,
     faults: [
@@ -137,8 +153,8 @@ export const PROFILES = {
   chaos: {
     ...usual,
     faults: [
-      { ...network, ...servers, ...pauses, ...suspensions, ...ddl, ...hostile },
-      { ...network, ...servers, ...pauses, ...steps, ...ddl, ...hostile },
+      { ...network, ...servers, ...pauses, ...suspensions, ...ddl, ...hostile, ...restores, ...crashes },
+      { ...network, ...servers, ...pauses, ...steps, ...ddl, ...hostile, ...restores, ...crashes },
     ],
     isOnTime: false,
   },

@@ -134,7 +134,7 @@ export class Replica {
   #floors: ReadonlyMap<string, QueuedAt> = new Map();
   /** The same as of before the newest connection. */
   #floorsBefore = this.#floors;
-  /** Connections, by their number, on which a fence was answered: it tells whether the pool sees the same server. */
+  /** Connections, by their number, on which a question was answered: it tells whether the pool sees the same server. */
   readonly #toldOn = new Set<number>();
   /** When barriers were queued. */
   readonly #barriers = new Map<string, QueuedAt>();
@@ -220,6 +220,7 @@ export class Replica {
         this.#observe(observation, trace);
       },
       openSubscription: this.#seat?.open ?? this.wires.open,
+      askServer: this.wires.askServer,
       askFence: this.wires.askFence,
       renewPool: () => {
         this.wires.renewPool();
@@ -371,7 +372,7 @@ export class Replica {
   }
 
   /**
-   * Whether what was heard on this connection is held against the replica. A connection that broke before the first fence was answered has
+   * Whether what was heard on this connection is held against the replica. A connection that broke before the first question was answered has
    * not told whether the pool sees the same server; what is read then may be an old primary's, which is known and said.
    */
   #counts(connection: number): boolean {

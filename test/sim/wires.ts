@@ -9,6 +9,7 @@ import {
   type OpenSubscription,
   type SubscriptionEvents,
 } from '../../src/coherence/listener.js';
+import type { AskServer, ServerReceipt } from '../../src/coherence/server.js';
 import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/source.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { ViolationKind } from './checker.js';
@@ -44,6 +45,7 @@ const TIMEOUT_MS = 2_000;
 /** Of connecting: those of one series, and of the next if one of them succeeded in between. */
 const ATTEMPTS_A_SECOND_MAX = 10;
 const LISTENER_PROCESS = 10_000;
+const NO_SCHEMA = 'schema "gatebell" does not exist';
 
 export class DataError extends Error {}
 
@@ -61,7 +63,7 @@ export interface WireTap {
   onHeard(payload: string, queuedAt: QueuedAt): void;
   /** Called when the replica sends a message over its listening connection. */
   onSent(payload: string): void;
-  /** Called when a fence is answered while the listening connection is the one on which it was to come back. */
+  /** Called when a question for the server, or for a fence, is answered while the listening connection is the one on which it was to come back. */
   onReceipt(connection: number): void;
   onLoad(subject: string, keys: readonly Key[]): void;
   onViolation(kind: ViolationKind, problem: string): void;
@@ -210,6 +212,15 @@ export class Wires {
     }
   }
 
+  readonly askServer: AskServer = listener => {
+    const number = this.opened;
+    const asked = this.#ask<ServerReceipt>('a look for the listener', (server, answer) => {
+      answer(server.hasSchema ? this.#cluster.serverReceipt(server, listener) : new Error(NO_SCHEMA));
+    });
+    this.#tellWhenAnswered(asked, number);
+    return asked;
+  };
+
   readonly askFence: AskFence = (unlessAfter, listener) => {
     this.fences += 1;
     this.weather.onFence?.();
@@ -219,15 +230,20 @@ export class Wires {
         answer(new Error('cannot execute nextval() during recovery'));
         return;
       }
-      if (this.weather.forgesFences && this.#dice.chance(0.5)) {
-        this.#cluster.notifyFence(server, server.fences + this.#dice.integer(5), 'forged');
+      if (!server.hasSchema) {
+        answer(new Error(NO_SCHEMA));
+        return;
       }
-      const receipt = this.#cluster.receipt(server, unlessAfter, listener);
+      if (this.weather.forgesFences && this.#dice.chance(0.5)) {
+        this.#cluster.forgeFence(server, server.ids + this.#dice.integer(5));
+      }
+      const { receipt, id } = this.#cluster.receipt(server, unlessAfter, listener);
       const commit = (): void => {
-        if (server.up) {
+        // One that waits for a standby for ever does not answer.
+        if (server.up && (server.commits || !receipt.sent)) {
           if (receipt.sent) {
             this.fencesSent += Number(unlessAfter !== null);
-            this.#cluster.notifyFence(server, receipt.newest + 1);
+            this.#cluster.completeFence(server, id, receipt.newest + 1, receipt.origin);
           }
           answer(receipt);
         }
@@ -239,16 +255,20 @@ export class Wires {
         this.#timeline.after(this.#dice.between(0, 2), commit);
       }
     });
+    this.#tellWhenAnswered(asked, number);
+    return asked;
+  };
+
+  #tellWhenAnswered(asked: Promise<unknown>, connection: number): void {
     asked.then(
       () => {
-        if (this.listening?.number === number) {
-          this.#tap.onReceipt(number);
+        if (this.listening?.number === connection) {
+          this.#tap.onReceipt(connection);
         }
       },
       () => undefined,
     );
-    return asked;
-  };
+  }
 
   readonly source: FactSource = {
     read: async (subject, _text, keys, purpose) => {
@@ -310,10 +330,13 @@ export class Wires {
   }
 
   #read(server: Server, subject: Subject, keys: readonly Key[]): Reading | Error {
+    if (!server.hasSchema) {
+      return new Error(NO_SCHEMA);
+    }
     return keys.some(key => key.includes('poison'))
       ? new DataError('invalid input')
       : {
-          origin: server.origin,
+          origin: this.#cluster.originOf(server),
           inRecovery: server.inRecovery,
           serverTimeMs: this.#cluster.clockMs,
           rows: this.#cluster.read(server, subject, keys).map(({ key, fact }) => ({ key, fact })),

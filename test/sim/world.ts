@@ -164,7 +164,14 @@ class World {
       });
     }
     for (const replica of this.#replicas) {
-      this.#timeline.at(this.#diceOf(`${replica.name} starts`).between(0, 50), () => {
+      const dice = this.#diceOf(`${replica.name} starts`);
+      const startMs = dice.between(0, 50);
+      if (this.#profile.startsBehind) {
+        this.#timeline.at(Math.max(0, startMs - 5), () => {
+          this.#leaveBehind(replica, dice.between(1_000, 7_000));
+        });
+      }
+      this.#timeline.at(startMs, () => {
         replica.start();
       });
     }
@@ -179,6 +186,15 @@ class World {
       if (this.violation === null) {
         part();
       }
+    }
+  }
+
+  /** Another server takes over; the old one, to which the pool leads for a while, answers and cannot commit. */
+  #leaveBehind({ wires }: Replica, ms: number): void {
+    const server = this.#cluster.switchOver();
+    if (server !== null) {
+      server.commits = false;
+      wires.weather.poolServer = { server, untilMs: this.#timeline.nowMs + ms, untilRenewed: false };
     }
   }
 

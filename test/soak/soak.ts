@@ -75,7 +75,7 @@ async function readReplica(replica: Replica, client: pg.Client): Promise<Reading
   const files = await readdir(folder);
   const targets = await Promise.all(files.map(file => readlink(`${folder}/${file}`).catch(() => '')));
   const { rows } = await client.query<{ backends: number }>(
-    `select count(*)::int as backends from pg_stat_activity where application_name in ($1, $1 || '/pool')`,
+    `select count(*)::int as backends from pg_stat_activity where application_name like $1 || '#%' or application_name = $1 || '/pool'`,
     [`gatebell/${replica.name}`],
   );
   const metrics = (await replica.get('/metrics')).body.split('\n').filter(line => line !== '' && !line.startsWith('#'));

@@ -1,6 +1,7 @@
 /** Fences as the pool sends them: the test decides whether and when each is confirmed. */
 import { signFence } from '../../src/coherence/fences.js';
-import type { AskFence, FenceReceipt, ListeningBackend } from '../../src/coherence/listener.js';
+import type { AskFence, FenceReceipt } from '../../src/coherence/listener.js';
+import type { AskServer, ListeningBackend, ServerReceipt } from '../../src/coherence/server.js';
 
 export interface AskedFence {
   /** As it was asked for. */
@@ -10,7 +11,9 @@ export interface AskedFence {
   readonly number: number;
   readonly message: object;
   /** The backend that was asked for. */
-  readonly listener: ListeningBackend | null;
+  readonly listener: ListeningBackend;
+  /** Whether a fence has come back in this epoch, as the listener says. */
+  readonly isProven: boolean;
   /** Fingerprints whose writers were not asked about. */
   readonly trusted: readonly string[];
   /** The statement that asked for it returns. */
@@ -20,39 +23,56 @@ export interface AskedFence {
 
 export interface FakeFences {
   readonly ask: AskFence;
-  /** All questions, oldest first. */
+  readonly askServer: AskServer;
+  /** All questions for fences, oldest first. */
   readonly asked: readonly AskedFence[];
   readonly newest: AskedFence;
+  /** The backends that were looked for when an epoch began. */
+  readonly looked: readonly ListeningBackend[];
   /** Somebody else has one sent. Its message. */
   sendElsewhere(): object;
   /** What a confirmation says unless told otherwise; may be changed while a test runs. */
   receipt: FenceReceipt;
+  /** What the question that begins an epoch is answered with, at once; an error: it fails. May be changed while a test runs. */
+  server: Partial<ServerReceipt> | Error | Promise<ServerReceipt>;
 }
 
-export const ORIGIN = 'primary/1';
+export const ORIGIN = 'primary/1/16500.742';
 export const FENCE_KEY = 'f0'.repeat(64);
 export const CHANNEL = 'gatebell';
+/** Ids of transactions are ahead of the numbers of fences by so much. */
+export const IDS_AHEAD = 1_000;
 
 /** A fence as Postgres sends it. */
-export function fenceMessage(number: number, origin: string = ORIGIN, key: string = FENCE_KEY): object {
-  return { v: 1, f: number, o: origin, m: signFence(key, number, origin) };
+export function fenceMessage(
+  number: number,
+  origin: string = ORIGIN,
+  key: string = FENCE_KEY,
+  id: number = number + IDS_AHEAD,
+): object {
+  return { v: 1, f: id, n: number, o: origin, m: signFence(key, { id, number, origin }) };
 }
 
 export function createFakeFences(subjects: readonly string[] = ['grant', 'user']): FakeFences {
   const asked: AskedFence[] = [];
+  const looked: ListeningBackend[] = [];
   let number = 0;
   const fences: FakeFences = {
     asked,
+    looked,
+    server: {},
     receipt: {
       origin: ORIGIN,
       inRecovery: false,
       serverTimeMs: 5_000,
+      bound: 0,
       newest: 0,
       sent: true,
       key: FENCE_KEY,
       channel: CHANNEL,
       queueUsage: 0,
       listener: 'seen',
+      isPooled: false,
       watches: subjects.map(subject => ({ subject, problem: null, fingerprint: '1', writers: [] })),
     },
     get newest() {
@@ -63,7 +83,16 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
       return newest;
     },
     sendElsewhere: () => fenceMessage(++number),
-    ask: (unlessAfter, listener, trusted = []) =>
+    async askServer(listener) {
+      looked.push(listener);
+      const server = await fences.server;
+      if (server instanceof Error) {
+        throw server;
+      }
+      const { origin, inRecovery, isPooled } = fences.receipt;
+      return { origin, inRecovery, listener: fences.receipt.listener, isPooled, ...server };
+    },
+    ask: (unlessAfter, listener, isProven, trusted = []) =>
       new Promise((resolve, reject) => {
         const newest = number;
         const sent = unlessAfter === null || newest <= unlessAfter;
@@ -74,9 +103,10 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
           number,
           message: fenceMessage(number),
           listener,
+          isProven,
           trusted,
           confirm(receipt = {}) {
-            resolve({ ...fences.receipt, newest, sent, ...receipt });
+            resolve({ ...fences.receipt, newest, bound: newest + 1 + IDS_AHEAD, sent, ...receipt });
           },
           fail: reject,
         });

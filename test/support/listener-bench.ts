@@ -77,6 +77,7 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
     sequence: createSequence(),
     observe: log.observe,
     openSubscription: subscriptions.open,
+    askServer: fences.askServer,
     askFence: fences.ask,
     renewPool: () => {
       bench.poolsRenewed += 1;

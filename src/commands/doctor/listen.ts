@@ -32,7 +32,7 @@ export async function hearFence(context: CommandContext, database: Database): Pr
     arrive = resolve;
   });
   const look = (): void => {
-    if (receipt !== null && heard.hasHeardSince(receipt.newest, receipt.origin)) {
+    if (receipt !== null && heard.hasHeard(receipt.bound, receipt.origin)) {
       arrive(true);
     }
   };
@@ -52,8 +52,8 @@ export async function hearFence(context: CommandContext, database: Database): Pr
       abort.signal,
     );
     try {
-      receipt = await database.askFence(null, subscription.backend);
-      heard.learnKey(receipt.key);
+      receipt = await database.askFence(null, subscription.backend, false);
+      heard.learn(receipt);
       look();
       if (receipt.listener === 'absent') {
         return { name, ok: false, detail: `the pool reads from another server than ${variable} leads to` };

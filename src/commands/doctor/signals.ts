@@ -37,14 +37,14 @@ export async function checkTriggers(database: Database, { watches }: FenceReceip
   };
 }
 
-/** Looks for the key that fences are signed with. */
+/** Looks for the key that fences are signed with, and says the identity that it gives to the schema. */
 export async function checkFenceKey(database: Database): Promise<Check> {
-  const [row] = await database.query<{ keys: number }>(
+  const [row] = await database.query<{ keys: number; origin: string }>(
     'doctor',
-    'select count(*)::integer as keys from gatebell.fence_key',
+    'select (select count(*)::integer from gatebell.fence_key) as keys, o.origin from gatebell.origin o',
   );
   return row?.keys === 1
-    ? { name: 'fence key', ok: true, detail: 'fences are signed' }
+    ? { name: 'fence key', ok: true, detail: `fences are signed; server and schema are ${row.origin}` }
     : {
         name: 'fence key',
         ok: false,

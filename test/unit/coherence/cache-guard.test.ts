@@ -4,6 +4,7 @@ import { createCache, type Cache } from '../../../src/coherence/cache.js';
 import type { BatchOwner, Loaded, Ticket } from '../../../src/coherence/loader.js';
 import { keyText, type Key } from '../../../src/coherence/signal.js';
 import { createCacheBench, type CacheBench } from '../../support/cache-bench.js';
+import { ORIGIN } from '../../support/fake-fences.js';
 import { fakeQuery } from '../../support/fake-source.js';
 
 const KEY: Key = ['7', '12'];
@@ -120,8 +121,17 @@ describe('an epoch', () => {
     unproven.source.set('grant', KEY, 'old');
     unproven.lease.beginEpoch();
     unproven.lease.settleTrust(new Set(['grant']));
-    expect(await unproven.loaded(cache, KEY)).toBe('old');
-    expect(cache.size).toBe(0);
+    const loading = cache.load(KEY);
+    await unproven.clock.settle();
+    unproven.lease.settleOrigin(ORIGIN);
+    expect((await loading).value).toBe('old');
+    expect(cache.size).toBe(1);
+    unproven.lease.endEpoch();
+    unproven.lease.beginEpoch();
+    unproven.lease.settleTrust(new Set(['grant']));
+    const refused = expect(cache.load(['another'])).rejects.toMatchObject({ reason: 'foreign_reading' });
+    await unproven.clock.advance(1_000);
+    await refused;
   });
 
   test('stores nothing of a subject whose triggers are not known to be in place', async () => {

@@ -215,7 +215,7 @@ describe('the totals', () => {
 
 describe('an answer from elsewhere', () => {
   const elsewhere = { origin: 'primary/2', inRecovery: false, serverTimeMs: 900_000 };
-  const standby = { origin: 'primary/1', inRecovery: true, serverTimeMs: 900_000 };
+  const standby = { origin: ORIGIN, inRecovery: true, serverTimeMs: 900_000 };
 
   test.each([
     ['another server', elsewhere],

@@ -36,6 +36,7 @@ beforeEach(() => {
     random: createFixedRandom(),
     observe: log.observe,
     openSubscription: subscriptions.open,
+    askServer: fences.askServer,
     askFence: fences.ask,
     renewPool: () => undefined,
     source,

@@ -255,18 +255,29 @@ describe('the doubt about readings', () => {
 });
 
 describe('the question which server is listened to', () => {
-  test('is not asked before anything was proven, nor without an epoch', () => {
-    lease.beginEpoch();
+  test('is not asked without an epoch', () => {
     expect(lease.originPending).toBeNull();
-    lease.settleOrigin('primary/1');
-    lease.prove(clock.now());
+    goLive();
     lease.endEpoch();
     expect(lease.originPending).toBeNull();
   });
 
-  test('is open from the beginning of a later epoch until it is answered', () => {
-    goLive();
+  test('is open while the first epoch is expected, until that has failed', () => {
+    lease.expectEpoch();
+    const pending = lease.originPending;
+    expect(pending?.aborted).toBe(false);
     lease.endEpoch();
+    expect(pending?.aborted).toBe(true);
+    expect(lease.originPending).toBeNull();
+  });
+
+  test.each(['first', 'later'])('is open from the beginning of a %s epoch until it is answered', which => {
+    if (which === 'later') {
+      goLive();
+      lease.endEpoch();
+    } else {
+      lease.expectEpoch();
+    }
     lease.beginEpoch();
     const pending = lease.originPending;
     expect(pending?.aborted).toBe(false);

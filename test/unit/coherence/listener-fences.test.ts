@@ -1,7 +1,7 @@
 /** What a fence proves, what it does not, and what becomes of those who wait for one. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { FenceOutcome } from '../../../src/coherence/listener.js';
-import { fenceMessage, ORIGIN } from '../../support/fake-fences.js';
+import { FENCE_KEY, fenceMessage, ORIGIN } from '../../support/fake-fences.js';
 import {
   createListenerBench,
   FENCE_INTERVAL_MS,
@@ -88,16 +88,41 @@ describe('a proof', () => {
     expect(state()).toBe('live');
   });
 
-  test('is not made by the newest fence as of the question', async () => {
+  test('is made by the first transaction that had not completed as of the question, and by no earlier one', async () => {
     await listening();
-    const before = bench.fences.sendElsewhere();
-    bench.subscriptions.newest.say(before);
-    bench.fences.newest.confirm({ newest: 2 });
+    bench.fences.newest.confirm({ bound: 812 });
     await bench.clock.settle();
-    bench.subscriptions.newest.say(fenceMessage(2));
+    bench.subscriptions.newest.say(fenceMessage(7, ORIGIN, FENCE_KEY, 811));
     expect(state()).toBe('listening');
-    bench.subscriptions.newest.say(fenceMessage(3));
+    bench.subscriptions.newest.say(fenceMessage(8, ORIGIN, FENCE_KEY, 812));
     expect(state()).toBe('live');
+  });
+
+  test('does not rest on numbers: they may be as great as they like', async () => {
+    await listening();
+    bench.fences.newest.confirm({ bound: 812, newest: 3 });
+    await bench.clock.settle();
+    bench.subscriptions.newest.say(fenceMessage(Number.MAX_SAFE_INTEGER, ORIGIN, FENCE_KEY, 811));
+    expect(state()).toBe('listening');
+  });
+
+  test.each([
+    ['set back', 1],
+    ['ahead', 1_000_000],
+  ])('numbers that are %s cost one question', async (_, number) => {
+    await bench.goLive();
+    bench.subscriptions.newest.say(fenceMessage(40, ORIGIN, FENCE_KEY, 5_000));
+    for (const id of [6_000, 7_000]) {
+      await bench.clock.advance(2 * FENCE_INTERVAL_MS);
+      const asked = bench.fences.newest;
+      asked.confirm({ bound: id, newest: number, sent: true });
+      await bench.clock.drain();
+      bench.subscriptions.newest.say(fenceMessage(number, ORIGIN, FENCE_KEY, id));
+      expect(state()).toBe('live');
+    }
+    await bench.clock.advance(2 * FENCE_INTERVAL_MS);
+    expect(bench.fences.asked.at(-2)?.unlessAfter).toBe(number);
+    expect(bench.log.of('connection_closed')).toHaveLength(0);
   });
 
   test('is not made by an earlier fence that is sent again', async () => {
@@ -140,8 +165,8 @@ describe('a proof', () => {
   test('settles which server is listened to, and its clock from when the fence was sent', async () => {
     await listening();
     await bench.clock.advance(250);
-    await bench.prove({ origin: 'primary/2', serverTimeMs: 80_000 });
-    expect(bench.lease.origin).toBe('primary/2');
+    await bench.prove({ serverTimeMs: 80_000 });
+    expect(bench.lease.origin).toBe(ORIGIN);
     expect(bench.serverClock.nowMs(bench.clock.now())).toBe(80_250);
   });
 
@@ -196,10 +221,48 @@ describe('another server', () => {
     expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'origin_changed' }]);
   });
 
+  test('another schema on the same server ends the epoch, and the pool is not suspected', async () => {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    bench.fences.newest.confirm({ origin: ORIGIN.replace('742', '743') });
+    await bench.clock.drain();
+    expect(state()).toBe('down');
+    expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'schema_changed' }]);
+    expect(bench.listener.problem).toBe('schema gatebell was restored or made anew');
+    expect(bench.lease.doubtsReadings).toBe(false);
+    expect(bench.poolsRenewed).toBe(0);
+  });
+
+  test('fences that another schema sent prove nothing', async () => {
+    await listening();
+    bench.fences.newest.confirm({ bound: 812 });
+    await bench.clock.settle();
+    bench.subscriptions.newest.say(fenceMessage(1, ORIGIN.replace('742', '741'), FENCE_KEY, 900));
+    expect(state()).toBe('listening');
+  });
+
+  test('the key of another schema is learned in the next epoch', async () => {
+    await bench.goLive();
+    const key = '0f'.repeat(64);
+    const origin = ORIGIN.replace('742', '743');
+    bench.fences.receipt = { ...bench.fences.receipt, origin, key };
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    bench.fences.newest.confirm();
+    await bench.clock.advance(RETRY_MS);
+    await bench.accept();
+    bench.fences.newest.confirm({ bound: 812 });
+    await bench.clock.settle();
+    bench.subscriptions.newest.say(fenceMessage(1, origin, FENCE_KEY, 900));
+    expect(state()).toBe('listening');
+    bench.subscriptions.newest.say(fenceMessage(1, origin, key, 900));
+    expect(state()).toBe('live');
+  });
+
   test('is listened to in the next epoch', async () => {
     await bench.goLive();
     bench.subscriptions.newest.lose();
     await bench.clock.advance(RETRY_MS);
+    bench.fences.receipt = { ...bench.fences.receipt, origin: 'primary/2' };
     await bench.accept();
     await bench.prove({ origin: 'primary/2' });
     expect(state()).toBe('live');

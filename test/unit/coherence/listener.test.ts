@@ -63,7 +63,6 @@ describe('on the way up', () => {
     bench.listener.start();
     await bench.accept();
     expect(bench.lease.isFresh(bench.clock.now())).toBe(false);
-    expect(bench.lease.origin).toBeNull();
     expect(bench.lease.trusts('grant')).toBe(false);
   });
 

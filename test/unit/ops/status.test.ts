@@ -9,6 +9,7 @@ const LIVE: GateStatus = {
   state: 'live',
   problem: null,
   watchProblems: {},
+  origin: '1764359000123456/16384/16500.742',
   stalenessBoundMs: 300,
   pool: { size: 2, max: 2 },
   caches: [CACHE],
@@ -21,6 +22,7 @@ test('nobody is down, and serves nothing', () => {
     state: 'down',
     problem: 'no worker is up',
     watchProblems: {},
+    origin: null,
     stalenessBoundMs: null,
     pool: { size: 0, max: 0 },
     caches: [],
@@ -44,6 +46,7 @@ test('of several the worst state and the greatest staleness are told, and the su
     state: 'live',
     problem: null,
     watchProblems: { grant: 'the table was dropped' },
+    origin: LIVE.origin,
     stalenessBoundMs: 900,
     pool: { size: 4, max: 4 },
     caches: [{ subject: 'user', entries: 4, absences: 2, hits: 20, absentHits: 6, misses: 8, unproven: 10 }],
@@ -52,4 +55,9 @@ test('of several the worst state and the greatest staleness are told, and the su
   const unproven: GateStatus = { ...LIVE, state: 'unproven', problem: 'late', stalenessBoundMs: null };
   expect(joinStatus([LIVE, unproven])).toMatchObject({ state: 'unproven', problem: 'late', stalenessBoundMs: null });
   expect(joinStatus([LIVE, { ...LIVE, canDecide: false }]).canDecide).toBe(false);
+});
+
+test('an origin is told if all have the same', () => {
+  expect(joinStatus([LIVE, { ...LIVE, origin: null }]).origin).toBeNull();
+  expect(joinStatus([LIVE, { ...LIVE, origin: 'another' }]).origin).toBeNull();
 });
