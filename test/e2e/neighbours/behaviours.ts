@@ -6,6 +6,7 @@ import { spellingsOf, UNTRUSTED_HEADERS, type HeaderSubject } from '../../suppor
 import { openWebSocket } from '../proxies/open-connections.js';
 import { ask, bodyOf, type NeighbourBehaviour } from './asking.js';
 import type { App, Front } from './neighbourhood.js';
+import { OTHER_READINGS } from './other-readings.js';
 
 const LAB = ['Host', 'lab.test'] as const;
 /** HAProxy takes no more than a hundred headers. */
@@ -148,4 +149,5 @@ export const NEIGHBOURS: readonly NeighbourBehaviour[] = [
       }
     },
   },
+  ...OTHER_READINGS,
 ];

@@ -120,7 +120,10 @@ export const startNginxFiles = (): Promise<ServerProcess> =>
          access_log off; ${temporary}
          server {
            listen 127.0.0.1:${port}; root ${root};
-           location / { dav_methods PUT DELETE MKCOL COPY MOVE; create_full_put_path on; try_files $uri $uri.html $uri/index.html =404; }
+           create_full_put_path on; dav_methods PUT DELETE MKCOL COPY MOVE;
+           location / { try_files $uri $uri.html $uri/index.html =404; }
+           # Without try_files, which would look for a file before it is put there.
+           location ~ ^/(pub|admin)/ { index index.html; }
          }
        }\n`,
     );

@@ -172,6 +172,12 @@ export async function startPlainServer(
       if (message.headers['transfer-encoding'] !== undefined) {
         headers.set('Transfer-Encoding', 'chunked');
       }
+      const hasBody =
+        message.headers['content-length'] !== undefined || message.headers['transfer-encoding'] !== undefined;
+      if (!hasBody && !['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(message.method ?? 'GET')) {
+        // Node would announce one in chunks.
+        headers.set('Content-Length', '0');
+      }
       if (message.headers['expect'] !== undefined) {
         response.writeContinue();
         headers.remove('expect');
