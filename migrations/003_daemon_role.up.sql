@@ -15,7 +15,9 @@ begin atomic
   select d.role, d.kind, d.object, c.name, p.name
   from (values
     -- CHECK constraints run them as whoever writes the row.
-    ('public', 'function', 'is_canonical_host', null::text[], '{EXECUTE}'::text[]),
+    ('public', 'function', 'are_labels', null::text[], '{EXECUTE}'::text[]),
+    ('public', 'function', 'is_canonical_address', null, '{EXECUTE}'),
+    ('public', 'function', 'is_canonical_host', null, '{EXECUTE}'),
     ('public', 'function', 'is_canonical_path_prefix', null, '{EXECUTE}'),
     ('public', 'function', 'is_label', null, '{EXECUTE}'),
     ('public', 'function', 'schema_version', null, '{EXECUTE}'),

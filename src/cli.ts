@@ -201,7 +201,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
   defineDenial(app, 'delete <name>', 'delete an app with all routes and grants', facts.appDelete).option(...yes);
   define(app, 'list', 'list all apps', facts.appList);
 
-  const route = program.command('route').description('rules by path; a path that no route matches is granted');
+  const route = program.command('route').description('rules by path; a path that no route matches needs a grant');
   define(route, 'set <app> <prefix>', 'add a route, or change one; what is not given stays', facts.routeSet)
     .addOption(
       new Option('--access <access>', 'who may pass; a new route needs it').choices([

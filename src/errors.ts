@@ -36,14 +36,18 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   apps_name_form: 'an app name is 1 to 200 printable characters without a space at either end',
   apps_host_key: 'there is an app with this host already',
   apps_host_canonical:
-    'a host is lower case, without scheme, port or trailing dot: photos.example.com, or *.example.com for all below it',
+    'a host is lower case, without scheme, port or trailing dot: photos.example.com, *.example.com for all below it, or an IPv6 address in its short form in brackets: [2001:db8::1]',
   apps_headers_object: 'headers are a JSON object of header names and templates',
   app_routes_path_prefix_canonical:
-    'a path prefix begins with /, has no escapes, no empty or dot segments, and no slash at its end: /share',
+    'a path prefix begins with /, has no escapes, no empty segments, no dot at the end of a segment, and no slash at its end: /share. It holds all below it, and is no pattern: *, /:name and a $ at the end would never match',
   app_routes_access_known: 'access is public, authenticated or granted',
   app_routes_consistency_known: 'consistency is bounded or strong',
   app_routes_headers_object: 'headers are a JSON object of header names and templates',
-  app_routes_roles_form: 'a role must not be null',
+  app_routes_roles_form:
+    'each role is 1 to 200 printable characters without a space at either end, and stands there once',
+  app_routes_public_without_roles: 'a public route never looks at who asks, so it has no roles',
+  app_routes_path_prefix_any_case:
+    'another route of the app differs from this one in case alone: a request that both match would be refused',
   grants_role_form: 'a role is 1 to 200 printable characters without a space at either end',
   credentials_kind_known: 'the kind of a credential is session or token',
   revoked_jwts_jti_form: 'the id (jti) of a JWT is 1 to 255 printable ASCII characters',

@@ -28,8 +28,8 @@ const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
 /** Readings of one path that are looked at, and their characters in all; a path with more is refused. */
 const READINGS_MAX = 64;
 const CHARACTERS_MAX = 20_480;
-/** Passes over characters in all: a long path of few readings has as many as a short one of many. */
-const WORK_MAX = 65_536;
+/** Passes over characters, for all paths of a request: a long path of few readings needs as many as a short one of many. */
+const WORK_MAX = 57_344;
 /** Passes over a reading besides those of its interpretations. */
 const WORK_OF_EACH = 2;
 /** Scripts in one reading; a path with more is refused. */
@@ -203,11 +203,25 @@ const INTERPRETATIONS: readonly (readonly [needs: number, read: (path: string) =
   [SEGMENT_END, resolveDots],
 ];
 
+/** What is left of the work that may be done for one request. */
+export interface Effort {
+  left: number;
+}
+
+/** The work for one request, before any is done. */
+export function createEffort(): Effort {
+  return { left: WORK_MAX };
+}
+
 /** Readings that are found one after the other; the work for all of them is bounded. */
 class Found {
   readonly readings = new Set<string>();
   #characters = 0;
-  #work = 0;
+  readonly #effort: Effort;
+
+  constructor(effort: Effort) {
+    this.#effort = effort;
+  }
 
   /** Adds a reading that is new. @returns false if it is one too many, or none that an upstream can be told */
   add(reading: string): boolean {
@@ -220,8 +234,8 @@ class Found {
   }
 
   #addRead(reading: string, read: (path: string) => string): boolean {
-    this.#work += reading.length;
-    return this.#work <= WORK_MAX && this.add(read(reading) || '/');
+    this.#effort.left -= reading.length;
+    return this.#effort.left >= 0 && this.add(read(reading) || '/');
   }
 
   /** Tries each interpretation on each reading, until none is new; false if there are too many, or one is no text. */
@@ -229,7 +243,7 @@ class Found {
     // The loop also meets the readings that it adds, and those that it has met before, whose interpretations are all there.
     for (const reading of this.readings) {
       const features = featuresOf(reading);
-      this.#work += reading.length * WORK_OF_EACH;
+      this.#effort.left -= reading.length * WORK_OF_EACH;
       if (
         (features & CONTROL) !== 0 ||
         ((features & NOT_ASCII) !== 0 && !isUtf8(Buffer.from(reading, 'latin1'))) ||
@@ -280,13 +294,14 @@ function addScripted(reading: string, found: Found): boolean {
  * reading, or too many readings.
  *
  * @param path the path as it was sent, without its query; it begins with a slash
+ * @param effort what may be spent; default: all that a request has
  */
-export function pathReadings(path: string): PathReadings | null {
+export function pathReadings(path: string, effort: Effort = createEffort()): PathReadings | null {
   const isPlain = PLAIN.test(path);
   if (isPlain && !mayHaveScript(path)) {
     return { exact: [path], scripted: NONE };
   }
-  const found = new Found();
+  const found = new Found(effort);
   if (!found.add(path) || (!isPlain && (BAD_ESCAPE.test(path) || !found.close()))) {
     return null;
   }

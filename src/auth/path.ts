@@ -11,7 +11,7 @@
  * Readings are made only for apps whose rules depend on the path.
  */
 import type { Route } from '../store/facts.js';
-import { hasScript, pathReadings } from './path-readings.js';
+import { hasScript, pathReadings, type Effort } from './path-readings.js';
 
 /** What holds where no rule matches: a grant is needed. */
 const UNRULED: Route = { pathPrefix: '/', access: 'granted', roles: [], strong: false, preflight: false, headers: [] };
@@ -225,12 +225,13 @@ export function selectRoute(
   routes: readonly Route[],
   path: string,
   scope: PathScope = 'path',
+  effort?: Effort,
 ): Route | null | undefined {
   const rules = rulesOf(routes);
   if (rules.ofAll !== undefined) {
     return rules.ofAll;
   }
-  const readings = pathReadings(path);
+  const readings = pathReadings(path, effort);
   if (readings === null) {
     return undefined;
   }

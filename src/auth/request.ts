@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { PresentedCredential, ReadCredential } from './credential.js';
 import type { HeaderName, SingleHeaders } from './headers.js';
 import { parseHost } from './host.js';
+import { createEffort } from './path-readings.js';
 import { bothRules, selectRoute } from './path.js';
 import { otherPaths, toAscii } from './other-paths.js';
 import { isPreflight } from './preflight.js';
@@ -103,9 +104,10 @@ function createRouteOnce(paths: readonly string[]): AuthRequest['route'] {
   return routes => {
     if (routes !== of) {
       of = routes;
-      found = selectRoute(routes, paths[0]!, paths.length === 1 ? 'path' : 'tree');
+      const effort = createEffort();
+      found = selectRoute(routes, paths[0]!, paths.length === 1 ? 'path' : 'tree', effort);
       for (let i = 1; i < paths.length && found !== undefined; i += 1) {
-        const other = selectRoute(routes, paths[i]!, 'tree');
+        const other = selectRoute(routes, paths[i]!, 'tree', effort);
         found = other === undefined ? undefined : bothRules(found, other);
       }
     }

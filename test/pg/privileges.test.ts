@@ -89,7 +89,9 @@ test('a role with nothing but USAGE of the schema can call what CHECK constraint
     [STRANGER],
   );
   expect(able.map(row => row['name'] as unknown)).toEqual([
+    'are_labels',
     'channel',
+    'is_canonical_address',
     'is_canonical_host',
     'is_canonical_path_prefix',
     'is_label',

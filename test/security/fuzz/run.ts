@@ -3,15 +3,19 @@
  *
  *   npm run fuzz -- --cases 1000000 --seed 7
  *   npm run fuzz -- --seed 7 --case 123456       with those that share its block
+ *   npm run fuzz -- --cost --cases 200000        breeds requests that cost much, and prints the dearest
  *
  * Exits with 0 if nothing is wrong, 1 if something is, 2 on wrong usage.
  */
 import { parseArgs } from 'node:util';
+import { searchDearest, type Dearest } from '../cost/search.js';
 import { BLOCK_CASES, makeBlock } from './cases.js';
 import { fuzz } from './fuzz.js';
 
 const PROGRESS_CASES = 100_000;
 const CASES = 50_000;
+/** Ordinary requests that one may cost. */
+const COST_RATIO_MAX = 20;
 
 function wholeNumber(name: string, value: string | undefined, otherwise: number): number {
   if (value === undefined) {
@@ -30,9 +34,23 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     case: { type: 'string' },
     connections: { type: 'string' },
+    cost: { type: 'boolean' },
   },
 });
 const seed = wholeNumber('seed', values.seed, 1);
+if (values.cost === true) {
+  const tell = ({ ratio, microseconds, tried, status, genome }: Dearest): void =>
+    console.log(
+      `${tried} tried; the dearest costs ${ratio.toFixed(1)} ordinary requests (${microseconds.toFixed(0)} µs), status ${status}: ${JSON.stringify(genome)}`,
+    );
+  const dearest = await searchDearest({
+    seed,
+    requests: wholeNumber('cases', values.cases, CASES),
+    onProgress: (_, found) => tell(found),
+  });
+  tell(dearest);
+  process.exit(dearest.ratio < COST_RATIO_MAX ? 0 : 1);
+}
 const one = values.case === undefined ? null : wholeNumber('case', values.case, 0);
 const connections = wholeNumber('connections', values.connections, 48);
 const block = one === null ? 0 : Math.floor(one / BLOCK_CASES);
