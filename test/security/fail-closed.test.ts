@@ -72,11 +72,11 @@ describe('fail open (CVE-2026-54762) never happens', () => {
 
   test.each(PROXY_DIALECTS)('when the request cannot be parsed, on $name', async dialect => {
     const gate = broken;
-    for (const { status = 400, ...target } of [
+    for (const { status = 400 as const, ...target } of [
       { uri: '/pub#x' },
       { uri: '/pub%zz' },
       { uri: '/pub/%2e%2e/x' },
-      { uri: `/pub/${'x'.repeat(8_200)}`, status: 414 },
+      { uri: `/pub/${'x'.repeat(8_200)}`, status: 414 as const },
       { proto: 'ftp' },
       { proto: 'javascript' },
       { host: 'a b' },

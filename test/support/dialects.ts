@@ -26,7 +26,7 @@ export interface ProxyDialect {
   /** Headers by which other dialects tell of theirs: this one must not look at them. */
   readonly foreign: readonly string[];
   /** The status that the proxy gets for what the gate decides. */
-  readonly statusOf: (status: 200 | 400 | 401 | 403 | 503) => number;
+  readonly statusOf: (status: 200 | 400 | 401 | 403 | 414 | 503) => number;
   /** Whether browsers are sent to the login page. */
   readonly redirects: boolean;
   readonly subrequest: (target: Target, client?: Pairs) => Subrequest;
