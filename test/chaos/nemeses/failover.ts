@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
-import { everywhere, isEvent, type Nemesis } from '../nemesis.js';
+import { everywhere, isEvent, LEASE_MS, type Nemesis } from '../nemesis.js';
 import { startStandby } from '../standby.js';
 
 /** How long the old primary takes commits that the standby does not get. */
@@ -93,3 +93,38 @@ export const promotePoolMoves = promote(
   'Promotes a standby; the connections of the pools move to it, the listening ones stay with the old primary, which still answers.',
   { loses: false, old: 'pool moves' },
 );
+
+export const promoteNewcomers: Nemesis = {
+  name: 'promote-before-start',
+  does: 'Promotes a standby and starts the replicas anew: their listening connections lead to it, their pools, for longer than the lease, to the old primary, which still answers and cannot commit.',
+  async start(cluster) {
+    const { writers, members } = cluster;
+    const old = cluster.primary;
+    const standby = await startStandby(old, old.port, cluster.settings);
+    cluster.onStop(() => standby.server.remove());
+    await writers.pause();
+    await standby.catchUp();
+    await Promise.all(members.map(member => member.kill()));
+    const sinceMs = performance.now();
+    await standby.promote();
+    await cluster.sql(`alter system set synchronous_standby_names = 'nobody'`);
+    await cluster.sql('select pg_reload_conf()');
+    cluster.follow(standby.server);
+    const lost = await writers.reread(sinceMs);
+    if (lost > 0) {
+      throw new Error(`${lost} facts were lost in the failover`);
+    }
+    await everywhere(cluster, async member => {
+      member.pool.retarget(old.port);
+      await member.start();
+    });
+    writers.resume();
+    await sleep(LEASE_MS + LOST_MS);
+    await everywhere(cluster, ({ pool }) => {
+      pool.retarget(standby.server.port);
+      pool.cut();
+    });
+    return () => old.remove();
+  },
+  leaves: line => line.event === 'connection_closed' && line['cause'] === 'foreign_pool',
+};

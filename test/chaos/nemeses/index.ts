@@ -5,6 +5,7 @@ import * as failover from './failover.js';
 import * as network from './network.js';
 import * as pooler from './pooler.js';
 import * as processes from './processes.js';
+import * as restores from './restores.js';
 import * as servers from './servers.js';
 import * as signals from './signals.js';
 
@@ -51,4 +52,9 @@ export const NEMESES: readonly Nemesis[] = [
   failover.promoteLossy,
   failover.promoteListenerMoves,
   failover.promotePoolMoves,
+  failover.promoteNewcomers,
+  restores.restoreInPlace,
+  restores.schemaMadeAnew,
+  restores.numbersSetBack,
+  restores.crashUnlogged,
 ];

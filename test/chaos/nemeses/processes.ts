@@ -1,7 +1,8 @@
 /** Nemeses of processes: paused, killed. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { everywhere, isEvent, LEASE_MS, repeatedly, type Nemesis } from '../nemesis.js';
+import type { Cluster } from '../cluster.js';
+import { everywhere, isEvent, LEASE_MS, repeatedly, type Nemesis, type Stop } from '../nemesis.js';
 
 /** Longer than the lease, and than a fence that is sent meanwhile may take. */
 const PAUSE_MS = LEASE_MS + 1_500;
@@ -53,33 +54,36 @@ export const killReplica: Nemesis = {
 export const pauseListenerBackend: Nemesis = {
   name: 'pause-listener-backend',
   does: 'Stops the Postgres processes that serve the listening connections (SIGSTOP) for longer than the lease, again and again.',
-  async start(cluster) {
-    const paused = new Set<number>();
-    const proceed = (): void => {
-      for (const pid of paused) {
-        signal(pid, 'SIGCONT');
-      }
-      paused.clear();
-    };
-    cluster.onStop(() => Promise.resolve(proceed()));
-    const stop = repeatedly(AWAKE_MS, async () => {
-      const rows = await cluster.sql(
-        `select pid from pg_stat_activity where application_name like 'gatebell/%' and application_name not like '%/pool'`,
-      );
-      for (const { pid } of rows as { pid: number }[]) {
-        paused.add(pid);
-        signal(pid, 'SIGSTOP');
-      }
-      await sleep(PAUSE_MS);
-      proceed();
-    });
-    return async () => {
-      await stop();
-      proceed();
-    };
-  },
+  start: cluster =>
+    Promise.resolve(
+      repeatedly(AWAKE_MS, async () => {
+        const proceed = await stopListeners(cluster);
+        await sleep(PAUSE_MS);
+        await proceed();
+      }),
+    ),
   leaves: isEvent('fence_failed'),
 };
+
+/** Stops the processes that serve the listening connections now. Returns what lets them go on. */
+export async function stopListeners(cluster: Cluster): Promise<Stop> {
+  const rows = await cluster.sql(
+    `select pid from pg_stat_activity where application_name like 'gatebell/%' and application_name not like '%/pool'`,
+  );
+  const stopped = new Set((rows as { pid: number }[]).map(({ pid }) => pid));
+  const proceed = (): Promise<void> => {
+    for (const pid of stopped) {
+      signal(pid, 'SIGCONT');
+    }
+    stopped.clear();
+    return Promise.resolve();
+  };
+  cluster.onStop(proceed);
+  for (const pid of stopped) {
+    signal(pid, 'SIGSTOP');
+  }
+  return proceed;
+}
 
 /** It may have ended meanwhile. */
 function signal(pid: number, name: NodeJS.Signals): void {
