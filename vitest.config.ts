@@ -32,7 +32,9 @@ export default defineConfig({
           name: 'pg15',
           include: ['test/pg/**/*.test.ts'],
           // Nothing in these depends on the version of Postgres.
-          exclude: ['test/pg/{cli,dev,examples,flood,jwt,portal,readme,secrets,serve,zero-queries,races}.test.ts'],
+          exclude: [
+            'test/pg/{cli,dev,examples,flood,jwt,portal,readme,secrets,serve,sql-mutants,zero-queries,races}.test.ts',
+          ],
           globalSetup: ['test/support/global-postgres-15.ts'],
           env: { GATEBELL_TEST_PG_BIN: POSTGRES_15 },
         },

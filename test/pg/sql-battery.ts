@@ -354,21 +354,43 @@ export const CHECKS: Readonly<Record<string, (bench: Bench) => Promise<void>>> =
     await bench.sql('rollback');
   },
   async fences(bench) {
-    const [first] = await bench.sql(`select newest::integer, sent, key from gatebell.fence(null)`);
-    const payloads = await bench.heard(`select gatebell.fence(null)`);
-    const message = JSON.parse(payloads[0]!) as { v: number; f: number; o: string; m: string };
-    const [origin] = await bench.sql('select origin, in_recovery from gatebell.origin');
+    const [first] = await bench.sql('select newest::integer, sent, key from gatebell.fence(null)');
+    const payloads = await bench.heard(
+      `begin; create table pg_temp.taken as select pg_current_xact_id()::text as id; select gatebell.fence(null); commit`,
+    );
+    const message = JSON.parse(payloads[0]!) as { v: number; f: number; n: number; o: string; m: string };
+    const [origin] = await bench.sql(`
+      select o.origin, o.in_recovery, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint || '/' || d.oid || '/' || k.tableoid || '.' || k.xmin as expected
+      from gatebell.origin o, gatebell.fence_key k, pg_database d where d.datname = current_database()`);
     equal([message.v, message.o, origin!['in_recovery']], [1, origin!['origin'], false]);
+    equal(origin!['origin'], origin!['expected']);
+    equal(await bench.sql('select id from pg_temp.taken'), [{ id: String(message.f) }]);
+    const signed = `${message.f}/${message.n}/${message.o}`;
     equal(
       message.m,
       createHmac('sha256', first!['key'] as Buffer)
-        .update(`${message.f}/${message.o}`)
+        .update(signed)
         .digest('hex'),
     );
-    equal([first!['sent'], Number(first!['newest'])], [true, message.f - 2]);
-    equal(await bench.heard(`select gatebell.fence(${message.f - 1})`), []);
-    equal((await bench.heard(`select gatebell.fence(${message.f})`)).length, 1);
-    equal((await bench.heard(`select gatebell.fence(${message.f + 5})`)).length, 1);
+    equal([first!['sent'], Number(first!['newest'])], [true, message.n - 2]);
+    equal(await bench.heard(`select gatebell.fence(${message.n - 1})`), []);
+    equal((await bench.heard(`select gatebell.fence(${message.n})`)).length, 1);
+    equal((await bench.heard(`select gatebell.fence(${message.n + 5})`)).length, 1);
+    // The bound is past all that has completed, whoever still runs; to read it takes no id.
+    await bench.listener.query('begin; select pg_current_xact_id()');
+    const [later] = await bench.sql('select pg_current_xact_id()::text as id');
+    await bench.sql('begin');
+    const [asked] = await bench.sql('select bound::text from gatebell.fence(-1)');
+    equal(await bench.sql('select pg_current_xact_id_if_assigned() as id'), [{ id: null }]);
+    await bench.sql('rollback');
+    await bench.listener.query('commit');
+    ok(BigInt(String(asked!['bound'])) > BigInt(String(later!['id'])), 'the bound is past what has completed');
+    await bench.sql('begin; set local synchronous_commit = off; select gatebell.fence(null)');
+    equal(await bench.sql(`select current_setting('synchronous_commit') as setting`), [{ setting: 'local' }]);
+    await bench.sql('rollback; begin');
+    await bench.sql('delete from gatebell.fence_key');
+    await refused(bench, 'select gatebell.fence(null)', '55000');
+    await bench.sql('rollback');
     ok(new Set(first!['key'] as Buffer).size > 8, 'the key is random');
     await refused(bench, 'insert into gatebell.fence_key select * from gatebell.fence_key', '23505');
     await bench.sql('begin');

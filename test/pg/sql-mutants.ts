@@ -189,6 +189,27 @@ export const SQL_MUTANTS: readonly SqlMutant[] = [
     "number := nextval('gatebell.fence_number');",
     "number := nextval('gatebell.fence_number'); newest := number;",
   ),
+  signals('the bound lies behind who still runs', 'bound := pg_snapshot_xmax(', 'bound := pg_snapshot_xmin('),
+  signals(
+    'the bound is the own id',
+    'bound := pg_snapshot_xmax(pg_current_snapshot())',
+    'bound := pg_current_xact_id()',
+  ),
+  signals('a fence carries another id', "'f', id::text::bigint", "'f', number"),
+  signals('a fence may be lost in a crash', "perform set_config('synchronous_commit', 'local', true)", 'null'),
+  signals('without a key fences are not refused', 'if secret.key is null then', 'if false then'),
+  signals(
+    'a restart is not seen',
+    '(extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text',
+    "''",
+  ),
+  signals(
+    'another database is not seen',
+    'd.datname = pg_catalog.current_database())::text',
+    'd.datname = pg_catalog.current_database() and false)::text',
+  ),
+  signals('a key that is written again is not seen', "k.tableoid::text || '.' || k.xmin::text", 'k.tableoid::text'),
+  signals('a schema that is made anew is not seen', "k.tableoid::text || '.' || k.xmin::text", 'k.xmin::text'),
   signals('the inner pad of the signature is another', 'get_byte(key, i) # 54', 'get_byte(key, i) # 55'),
   signals('the outer pad of the signature is another', 'get_byte(key, i) # 92', 'get_byte(key, i) # 91'),
   signals(
