@@ -173,7 +173,6 @@ export function createWatches(deps: {
     beginEpoch() {
       watched = new Set();
       standings = new Map();
-      waits = 0;
     },
     settle(states) {
       const found = summarise(states);

@@ -135,6 +135,33 @@ describe('a proof', () => {
     expect(bench.log.of('fence_proven')).toHaveLength(1);
   });
 
+  test('an earlier fence that is sent again does not put off the next one', async () => {
+    await bench.goLive();
+    const first = bench.fences.newest;
+    await bench.clock.advance(FENCE_INTERVAL_MS - 1);
+    bench.subscriptions.newest.say(first.message);
+    await bench.clock.advance(1);
+    expect(bench.fences.newest.unlessAfter).toBe(first.number);
+  });
+
+  test('is made with a key that was changed under way, as soon as an answer has told it; the old key counts no more', async () => {
+    await bench.goLive();
+    const key = '0f'.repeat(64);
+    bench.fences.receipt = { ...bench.fences.receipt, key };
+    const proofs = (): number => bench.log.of('fence_proven').length;
+    for (const id of [5_000, 6_000]) {
+      await bench.clock.advance(FENCE_INTERVAL_MS);
+      bench.fences.newest.confirm({ bound: id });
+      await bench.clock.settle();
+      const before = proofs();
+      bench.subscriptions.newest.say(fenceMessage(id, ORIGIN, FENCE_KEY, id));
+      expect(proofs()).toBe(before);
+      bench.subscriptions.newest.say(fenceMessage(id, ORIGIN, key, id));
+      expect(proofs()).toBe(before + 1);
+    }
+    expect(bench.log.of('connection_closed')).toHaveLength(0);
+  });
+
   test('is not made on a channel that the triggers do not use any more', async () => {
     await listening();
     bench.fences.newest.confirm({ channel: 'elsewhere' });

@@ -119,6 +119,17 @@ test('asks about the triggers anew in each epoch', async () => {
   expect(['grant', 'user'].map(serves)).toEqual([false, true]);
 });
 
+test('what was known of the triggers ends with the epoch: their writers are asked about again', async () => {
+  bench.subscriptions.newest.lose();
+  await bench.clock.advance(RETRY_MS);
+  await bench.accept();
+  expect(bench.fences.newest.trusted).toEqual([]);
+  await bench.prove({ watches: [watch('grant', '1', null, ['3/1'])] });
+  expect(serves('grant')).toBe(false);
+  // 'user' was watched in the epoch before; nothing has changed in this one.
+  expect([...bench.listener.watchProblems.keys()]).toEqual(['grant']);
+});
+
 test('reads nothing from a fence that proves nothing', async () => {
   await bench.clock.advance(1_000);
   bench.clock.stepWall(500);
