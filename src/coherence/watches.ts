@@ -66,7 +66,7 @@ function summarise(states: readonly WatchState[]): Map<string, Summary> {
   for (const { subject, problem, fingerprint, writers } of states) {
     const summary: Summary = found.get(subject) ?? { problem: null, fingerprint: '', tables: [], writers: new Set() };
     summary.problem = problem ?? summary.problem;
-    summary.fingerprint += `/${fingerprint}/${problem ?? ''}`;
+    summary.fingerprint += `/${fingerprint}`;
     summary.tables.push(fingerprint);
     summary.writers = writers === null || summary.writers === null ? null : new Set([...summary.writers, ...writers]);
     found.set(subject, summary);

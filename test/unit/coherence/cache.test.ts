@@ -38,6 +38,9 @@ describe('a fact', () => {
     expect(bench.served(grants, ['7', '13'])).toBeNull();
     expect(grants.absences).toBe(1);
     expect(grants.size).toBe(0);
+    expect([KEY, ['7', '13']].map(key => grants.knows(key))).toEqual([false, false]);
+    await bench.loaded(grants, KEY);
+    expect([KEY, ['7', '13']].map(key => grants.knows(key))).toEqual([true, false]);
   });
 
   test('is not confused with one whose key has the same characters', async () => {

@@ -140,11 +140,18 @@ describe('the epoch', () => {
     expect(serves()).toBe(false);
     expect(lease.trusts('grant')).toBe(false);
     expect(lease.origin).toBeNull();
+    expect(lease.isFresh(clock.now())).toBe(false);
 
     lease.beginEpoch();
+    expect(lease.isFresh(clock.now())).toBe(false);
     expect(serves()).toBe(false);
     expect(lease.trusts('grant')).toBe(false);
     expect(lease.origin).toBeNull();
+  });
+
+  test('is what trust belongs to: without one nothing is trusted', () => {
+    lease.settleTrust(new Set(['grant']));
+    expect(lease.trusts('grant')).toBe(false);
   });
 
   test('cannot be proven while there is none', () => {
@@ -254,7 +261,31 @@ describe('the doubt about readings', () => {
   });
 });
 
+test('changes may be sent to the server that is listened to, while that is proven and the pool is not in doubt', async () => {
+  const proven = (): string | null => lease.provenOrigin(clock.now());
+  lease.beginEpoch();
+  lease.settleOrigin('primary');
+  expect(proven()).toBeNull();
+  lease.prove(clock.now());
+  expect(proven()).toBe('primary');
+  lease.doubtReadings(true);
+  expect(proven()).toBeNull();
+  lease.settleOrigin('primary');
+  expect(proven()).toBe('primary');
+  await clock.advance(LEASE_MS + 1);
+  expect(proven()).toBeNull();
+});
+
 describe('the question which server is listened to', () => {
+  test('is the same one from the first attempt to its answer: who asked early hears it', () => {
+    lease.expectEpoch();
+    const pending = lease.originPending;
+    lease.beginEpoch();
+    expect(lease.originPending).toBe(pending);
+    lease.settleOrigin('primary');
+    expect(pending?.aborted).toBe(true);
+  });
+
   test('is not asked without an epoch', () => {
     expect(lease.originPending).toBeNull();
     goLive();

@@ -79,6 +79,21 @@ test('forgets a subject that is watched again', async () => {
   expect(bench.listener.watchProblems.size).toBe(0);
 });
 
+test('trusts no subject of which another is still to be forgotten', async () => {
+  const trusted: boolean[][] = [];
+  for (const subject of ['grant', 'user']) {
+    bench.bus.on(subject, () => {
+      trusted.push(['grant', 'user'].map(one => bench.lease.trusts(one)));
+    });
+  }
+  await bench.proveNext([watch('grant', '2'), watch('user', '2')]);
+  expect(trusted).toEqual([
+    [false, false],
+    [false, false],
+  ]);
+  expect(['grant', 'user'].map(serves)).toEqual([true, true]);
+});
+
 test('begins a newly watched subject from nothing, because what is being loaded may be older than its triggers', async () => {
   bench = createListenerBench();
   bench.fences.receipt = { ...bench.fences.receipt, watches: [watch('user')] };
@@ -136,6 +151,17 @@ test('reads nothing from a fence that proves nothing', async () => {
   await bench.prove({ watches: [] });
   expect(serves('grant')).toBe(true);
   expect(bench.listener.watchProblems.size).toBe(0);
+});
+
+test.each<[string, readonly WatchState[]]>([
+  ['broken', [watch('grant', '1', 'trigger is missing'), watch('user')]],
+  ['taken away', [watch('user')]],
+])('a watch that was %s and looks as before waits for its writers again', async (_, watches) => {
+  await bench.proveNext(watches);
+  await bench.proveNext([watch('grant', '1', null, ['3/1']), watch('user')]);
+  expect(serves('grant')).toBe(false);
+  await bench.proveNext([watch('grant'), watch('user')]);
+  expect(serves('grant')).toBe(true);
 });
 
 describe('open writers', () => {

@@ -134,6 +134,28 @@ describe('one connection', () => {
     }
   });
 
+  test('that was refused is asked for anew by each: one that does not ask keeps none open', async () => {
+    const [asks, other] = [createWorker(), createWorker()];
+    for (const worker of [asks, other]) {
+      worker.open();
+      worker.deliver();
+    }
+    subscriptions.newest.refuse(new Error('no such host'));
+    await settle();
+    other.deliver();
+    asks.deliver();
+    asks.open();
+    asks.deliver();
+    subscriptions.newest.accept();
+    await settle();
+    asks.feed.leave();
+    asks.deliver();
+    (await asks.subscription).close();
+    asks.deliver();
+    expect(other.told).toEqual([]);
+    expect(subscriptions.newest.closes).toBe(1);
+  });
+
   test('that is lost is lost for all; the next is brand-new', async () => {
     const workers = await createListeners(2);
     subscriptions.newest.lose(new Error('connection reset'));
@@ -181,6 +203,17 @@ describe('one connection', () => {
     await expect(worker.subscription).rejects.toThrow('given up');
     expect(subscriptions.newest.aborted).toBe(true);
   });
+
+  test('an attempt that succeeds in the turn in which it is given up is closed', async () => {
+    const worker = createWorker();
+    worker.open();
+    worker.deliver();
+    subscriptions.newest.accept();
+    worker.abort.abort();
+    worker.deliver();
+    await settle();
+    expect(subscriptions.newest.closes).toBe(1);
+  });
 });
 
 describe('a worker that has fallen behind', () => {
@@ -226,6 +259,12 @@ describe('a barrier', () => {
     expect(subscriptions.newest.sent).toEqual([]);
     await answer(other!);
     expect(subscriptions.newest.sent).toEqual([ANSWER]);
+    // Another answer, and the end of a worker, are reasons to look again.
+    await answer(one!);
+    other!.member.leave();
+    expect(subscriptions.newest.sent).toEqual([ANSWER, ANSWER]);
+    one!.member.receive({ type: 'send', subscription: 1, payload: 'other' });
+    expect(subscriptions.newest.sent).toEqual([ANSWER, ANSWER, 'other']);
   });
 
   test('does not wait for a worker that has ended', async () => {
@@ -343,4 +382,15 @@ test('what is said of an earlier subscription is ignored, on both sides', async 
     worker!.feed.receive(message);
   }
   expect(worker!.lost).toEqual([]);
+});
+
+test('the end of an earlier subscription does not end the connection of a later one', async () => {
+  const [worker] = await createListeners(1);
+  worker!.open();
+  worker!.deliver();
+  worker!.member.receive({ type: 'close', subscription: 1, leaving: false });
+  expect(subscriptions.newest.closes).toBe(0);
+  subscriptions.newest.say('one');
+  worker!.deliver();
+  expect(worker!.heard).toEqual(['one']);
 });
