@@ -22,7 +22,7 @@ local TIMEOUT_MS = 12000
 core.register_action('gatebell', { 'http-req' }, function(txn, address)
     local headers = {
         ['x-forwarded-method'] = { txn.sf:method() },
-        ['x-forwarded-proto'] = { txn.sf:ssl_fc() == '1' and 'https' or 'http' },
+        ['x-forwarded-proto'] = { txn:get_var('txn.scheme') },
         ['x-forwarded-host'] = { txn.sf:req_fhdr('host') },
         ['x-forwarded-uri'] = { txn.sf:pathq() },
         ['x-forwarded-for'] = { txn.sf:src() },

@@ -12,6 +12,7 @@ import { forwardDialect } from '../../src/auth/dialect-forward.js';
 import { createReplySender } from '../../src/auth/reply.js';
 import { CONFIG_VARIABLES, readConfig } from '../../src/config/config.js';
 import { HEADERS_BYTES_MAX } from '../../src/http/server.js';
+import { switchOn } from '../support/proxies/proxy.js';
 
 interface Service {
   readonly image?: string;
@@ -513,7 +514,7 @@ describe('nginx', () => {
     expect(location).toContain(`proxy_pass http://gatebell/auth/${nginxDialect.name};`);
     expect(location).toContain('proxy_pass_request_body off;');
     expect(location).toContain('proxy_set_header Content-Length "";');
-    expect(location).toMatch(/proxy_set_header X-Original-URL \$scheme:\/\/\$\w+\$request_uri;/);
+    expect(location).toMatch(/proxy_set_header X-Original-URL \$gatebell_scheme:\/\/\$\w+\$request_uri;/);
     expect(location).toContain('proxy_set_header X-Original-Method $request_method;');
   });
 
@@ -524,7 +525,7 @@ describe('nginx', () => {
     expect(location?.[2]).toContain('proxy_pass http://gatebell/_gatebell/$1$is_args$args;');
     expect(location?.[2]).toContain('proxy_pass_request_body off;');
     expect(location?.[2]).toContain('proxy_set_header X-Forwarded-Host $gatebell_host;');
-    expect(location?.[2]).toContain('proxy_set_header X-Forwarded-Proto $scheme;');
+    expect(location?.[2]).toContain('proxy_set_header X-Forwarded-Proto $gatebell_scheme;');
   });
 
   test('keeps connections to several replicas', () => {
@@ -688,6 +689,42 @@ describe('Envoy', () => {
         ops: Number(environment?.['GATEBELL_OPS_PORT']),
       })),
     );
+  });
+});
+
+describe('a load balancer before the proxy', () => {
+  const FILES = [
+    'nginx/gatebell-upstream.conf',
+    'caddy/Caddyfile',
+    'haproxy/haproxy.cfg',
+    'traefik/traefik.yml',
+    'traefik/dynamic.yml',
+    'envoy/envoy.yaml',
+  ];
+  const BELIEVING =
+    /set_real_ip_from|192\.0\.2\.10|HOPS|set-src|from_hop|remote_ip|trusted_proxies|trustedIPs: \[(?!127)|xff_num_trusted_hops: [1-9]/;
+
+  test.each(FILES)('%s believes none until its lines are switched on', name => {
+    const lines = read(`deploy/${name}`).split('\n');
+    expect(lines.some(line => line.trim().startsWith('#hop '))).toBe(true);
+    expect(lines.filter(line => !line.trim().startsWith('#') && BELIEVING.test(line))).toEqual([]);
+  });
+
+  test.each(['traefik/traefik.yml', 'traefik/dynamic.yml', 'envoy/envoy.yaml'])(
+    '%s has one setting of each name with its lines switched on, too',
+    name => {
+      expect(parse(switchOn(read(`deploy/${name}`), { hop: '198.51.100.7' }))).toBeTypeOf('object');
+    },
+  );
+
+  test('Envoy, which believes any peer about the scheme then, lets only the load balancer connect', () => {
+    const text = switchOn(read('deploy/envoy/envoy.yaml'), { hop: '198.51.100.7' });
+    const [chain, ...others] = (parse(text) as EnvoyBootstrap).static_resources.listeners[0]!.filter_chains;
+    expect(others).toEqual([]);
+    expect(chain).toMatchObject({
+      filter_chain_match: { direct_source_prefix_ranges: [{ address_prefix: '198.51.100.7', prefix_len: 32 }] },
+      filters: [{ typed_config: { use_remote_address: true, xff_num_trusted_hops: 1 } }],
+    });
   });
 });
 

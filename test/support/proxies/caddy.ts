@@ -26,6 +26,7 @@ export const caddy: TestProxy = {
           SITE: `http://:${port}`,
           GATE_UPSTREAMS: gates.map(gate => gate.auth).join(' '),
           APP_UPSTREAM: app,
+          HOPS: switches.hop ?? '',
           GATEBELL_PROXY_SECRET: switches.secret ?? '',
           HOME: scratch,
           XDG_DATA_HOME: scratch,

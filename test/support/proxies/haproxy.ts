@@ -28,6 +28,7 @@ export const haproxy: TestProxy = {
         program: findTool('haproxy'),
         args: ['-db', '-f', file],
         env: {
+          HOPS: switches.hop ?? '',
           GATEBELL_PROXY_SECRET: switches.secret ?? '',
           SITE: `127.0.0.1:${port}`,
           APP: app,

@@ -24,7 +24,7 @@ export const nginx: TestProxy = {
         .replace('zone gatebell 64k;', `zone gatebell 64k;\n${servers}`)
         .replace(/server 127\.0\.0\.1:8000;/, `server ${app};`)
         .replace('default "";', `default "${switches.secret ?? ''}";`);
-      await writeFile(upstream, addresses);
+      await writeFile(upstream, switchOn(addresses, switches));
       for (const name of ['gatebell.conf', 'gatebell-headers.conf']) {
         const file = path.join(gatebell, name);
         await writeFile(file, switchOn(await readFile(file, 'utf8'), switches));

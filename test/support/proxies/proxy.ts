@@ -17,6 +17,8 @@ export interface ProxySetup {
   readonly strip?: boolean;
   /** With the lines for GATEBELL_PROXY_SECRET, and this secret. */
   readonly secret?: string;
+  /** With the lines for a load balancer before the proxy, which connects from this IPv4 address. */
+  readonly hop?: string;
 }
 
 export type RunningProxy = ServerProcess;
@@ -36,7 +38,11 @@ export interface TestProxy {
 export const deployFile = (name: string): string => fileURLToPath(new URL(`../../../deploy/${name}`, import.meta.url));
 
 /** A file of deploy/ with the lines switched on that are wanted, as its comments say. */
-export function switchOn(text: string, { strip = false, secret }: Pick<ProxySetup, 'strip' | 'secret'>): string {
+export function switchOn(
+  text: string,
+  { strip = false, secret, hop }: Pick<ProxySetup, 'strip' | 'secret' | 'hop'>,
+): string {
   const stripped = strip ? text.replaceAll('#strip ', '') : text;
-  return secret === undefined ? stripped : stripped.replaceAll('#secret ', '').replaceAll('the-secret', secret);
+  const behindHop = hop === undefined ? stripped : stripped.replaceAll('#hop ', '').replaceAll('192.0.2.10', hop);
+  return secret === undefined ? behindHop : behindHop.replaceAll('#secret ', '').replaceAll('the-secret', secret);
 }

@@ -314,8 +314,12 @@ export const traefik: TestProxy = {
   retriesCuts: false,
   async start({ gates, app, ...switches }) {
     const text = await readFile(deployFile('traefik/dynamic.yml'), 'utf8');
-    const config = parse(switchOn(text, switches)) as Dynamic;
-    const { entryPoints } = parse(await readFile(deployFile('traefik/traefik.yml'), 'utf8')) as Static;
+    const trusting =
+      switches.hop === undefined ? text : text.replace('trustForwardHeader: false', 'trustForwardHeader: true');
+    const config = parse(switchOn(trusting, switches)) as Dynamic;
+    const { entryPoints } = parse(
+      switchOn(await readFile(deployFile('traefik/traefik.yml'), 'utf8'), switches),
+    ) as Static;
     const web = matchEntryPoint(config, entryPoints, 'web');
     const askGate = createBalancer(
       gates.map(gate => gate.auth),
