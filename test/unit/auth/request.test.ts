@@ -246,6 +246,13 @@ describe('the target', () => {
     expect(parsed({ 'X-Forwarded-Uri': '/?' + '%2e'.repeat(2_730) }).uri).toHaveLength(8_192);
   });
 
+  test('is too long by another reason than a bad one, also where raw bytes grow when they are escaped', () => {
+    for (const uri of ['/' + 'a'.repeat(8_192), '/?' + '\xc3\xa9'.repeat(1_400)]) {
+      expect(parse({ 'X-Forwarded-Uri': uri })).toMatchObject({ reason: 'uri_too_long' });
+    }
+    expect(parsed({ 'X-Forwarded-Uri': '/' + '\xc3\xa9'.repeat(1_300) }).uri).toHaveLength(7_801);
+  });
+
   test('raw UTF-8 is escaped as a browser would', () => {
     expect(parsed({ 'X-Forwarded-Uri': '/caf\xc3\xa9?\xc3\xa9' }).uri).toBe('/caf%C3%A9?%C3%A9');
   });
