@@ -114,14 +114,11 @@ async function examineDatabase(
     fenceKey,
     await checkRows(database),
   );
+  checks.push(await checkTriggers(database));
   if (fenceKey.ok) {
     // Whether the connection is a direct one is not known.
-    const receipt = await database.askFence(NEVER, NOBODY, false);
-    checks.push(
-      await checkTriggers(database, receipt),
-      checkQueue(receipt.queueUsage),
-      await hearFence(context, database),
-    );
+    const { queueUsage } = await database.askFence(NEVER, NOBODY, false);
+    checks.push(checkQueue(queueUsage), await hearFence(context, database));
   }
   return checks;
 }

@@ -80,7 +80,7 @@ test('on a machine without curl and psql, it prints what Node can do', async () 
   const commands = indented(printed);
   expect(commands[0]).toMatch(/^node -e 'fetch/);
   expect(await shell(commands[0]!)).toMatch(/^200 Headers/);
-  expect(commands[1]).toMatch(/^node .*cli\.js sql /);
+  expect(commands[1]).toMatch(/^DATABASE_URL=.* node .*cli\.js sql /);
   expect(await shell(commands[1]!)).toContain('DELETE 1');
   expect(await shell(commands[2]!)).toBe('403 no_grant\n');
 });

@@ -180,7 +180,6 @@ describe('the text of a key', () => {
     ['hash_of_hash', `'\\xabcd'`, 'abcd'],
     ['moment', `'2024-05-06 00:00+00'`, '1714953600.000000'],
     ['small', `7`, '7'],
-    ['regclass', `'pg_class'::regclass`, 'pg_class'],
   ])('of type %s, %s, is the same under any setting of the writer', async (type, literal, text) => {
     await database.sql(`
       create extension if not exists citext;

@@ -24,6 +24,11 @@ beforeAll(async () => {
     with preview as (insert into gatebell.apps (name, host) values ('previews', '*.preview.test') returning id)
     insert into gatebell.app_routes (app_id, path_prefix, access, preflight)
     select id, '/', 'authenticated', false from preview union all select id, '/api', 'granted', true from preview`);
+  // A subject that is seen for the first time is bound, which is a change.
+  await database.sql(
+    `insert into gatebell.identities (issuer, subject, user_id) select $1, name, id from gatebell.users where name = 'alice'`,
+    [ISSUER],
+  );
   replica = await startReplica(database.url, {
     env: {
       GATEBELL_FENCE_INTERVAL_MS: String(FENCE_INTERVAL_MS),

@@ -30,7 +30,8 @@ function hostProblem(host: string): string | null {
 /** What is wrong with rules that can be understood: a request for the prefix itself must fall under it. */
 function* routeProblems({ routes }: RoutesFact): Generator<readonly [pathPrefix: string, problem: string]> {
   for (const route of routes) {
-    const chosen = selectRoute(routes, route.pathPrefix);
+    const isPath = route.pathPrefix.startsWith('/');
+    const chosen = isPath ? selectRoute(routes, route.pathPrefix) : null;
     if (chosen === undefined) {
       yield [
         route.pathPrefix,
