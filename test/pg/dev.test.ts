@@ -42,7 +42,9 @@ async function startDev(replicas: number, env: NodeJS.ProcessEnv = {}): Promise<
 }
 
 const indented = (printed: string): string[] =>
-  printed.split('\n').flatMap(line => (/^ {2}(?:(?:curl|node|psql|export) |DATABASE_URL=)/.test(line) ? [line.trim()] : []));
+  printed
+    .split('\n')
+    .flatMap(line => (/^ {2}(?:(?:curl|node|psql|export) |DATABASE_URL=)/.test(line) ? [line.trim()] : []));
 const shell = async (command: string): Promise<string> => {
   const { code, stdout, stderr } = await run('sh', ['-c', command]);
   expect(`${code} ${stderr}`).toBe('0 ');
