@@ -51,6 +51,9 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   grants_role_form: 'a role is 1 to 200 printable characters without a space at either end',
   credentials_kind_known: 'the kind of a credential is session or token',
   revoked_jwts_jti_form: 'the id (jti) of a JWT is 1 to 255 printable ASCII characters',
+  identities_issuer_form: 'an issuer is 1 to 512 printable ASCII characters without a space',
+  identities_subject_form:
+    'a subject is 1 to 255 characters, none of them a control character, without a space at either end',
   credentials_label_form: 'a label has at most 200 characters',
 };
 

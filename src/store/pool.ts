@@ -96,6 +96,10 @@ function connectionConfig(
     'idle_session_timeout=0',
     // A fence takes a number.
     'default_transaction_read_only=off',
+    // Times and bounds are read as numbers: with fewer digits an expiry, and what a fence proves, would be rounded.
+    'extra_float_digits=1',
+    // Names of watched tables are compared as Postgres quotes them.
+    'quote_all_identifiers=off',
   ];
   const config: ClientConfig = {
     application_name: applicationName,

@@ -55,6 +55,8 @@ describe('when Postgres gives up', () => {
     tcp_keepalives_count: '2',
     idle_session_timeout: '0',
     default_transaction_read_only: 'off',
+    extra_float_digits: '1',
+    quote_all_identifiers: 'off',
   };
   const ASK = `select name, current_setting(name) as value from unnest($1::text[]) name`;
   const withParameter = (url: string, name: string, value: string): string => {
@@ -67,8 +69,13 @@ describe('when Postgres gives up', () => {
 
   // What the role or the connection string says must not take its place.
   beforeAll(() =>
-    database.sql(`do $$ begin execute format(
-      'alter role current_user in database %I set idle_session_timeout = 1000', current_database()); end $$`),
+    database.sql(`do $$
+      declare setting text;
+      begin
+        foreach setting in array '{idle_session_timeout = 1000,extra_float_digits = -15,quote_all_identifiers = on}'::text[] loop
+          execute format('alter role current_user in database %I set %s', current_database(), setting);
+        end loop;
+      end $$`),
   );
 
   test.each([
@@ -93,6 +100,25 @@ describe('when Postgres gives up', () => {
       await asked.close();
     }
   });
+});
+
+test('settings of the role round no time, and no table seems renamed', async () => {
+  await database.sql(`do $$
+    begin
+      execute format('alter role current_user in database %I set extra_float_digits = -15', current_database());
+      execute format('alter role current_user in database %I set quote_all_identifiers = on', current_database());
+    end $$`);
+  const asked = createDatabase({ connectionString: database.url });
+  try {
+    expect(
+      await asked.query<pg.QueryResultRow>(
+        'ask',
+        `select 1795899898154::double precision as ms, (select count(*)::integer from gatebell.watched where problem is not null) as problems`,
+      ),
+    ).toEqual([{ ms: 1_795_899_898_154, problems: 0 }]);
+  } finally {
+    await asked.close();
+  }
 });
 
 test('a subscription knows its own backend', async () => {
