@@ -318,10 +318,11 @@ export class Cluster {
       return;
     }
     this.#trace(() => `schema of ${server.name} is dropped`);
-    const before = [...server.rows.values()];
     // A program finds no table there: it is neither told what was nor what will be.
     server.hasSchema = false;
     this.#timeline.after(goneMs, () => {
+      // As of now: another restoration may have ended meanwhile, and been written to.
+      const before = [...server.rows.values()];
       server.rows = new Map(dump?.rows);
       server.fences = dump?.fences ?? 0;
       server.schema = ++this.#schemas;
