@@ -99,7 +99,7 @@ const ofFunction = (statement: string): string =>
 const trigger = (definition: string): string =>
   ofFunction(`create or replace trigger gatebell_t_update ${definition} execute function %`);
 
-export const CHECKS: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
+export const CHECKS = {
   async statements(bench) {
     await bench.sql(`${fresh}; ${WATCH}`);
     const signalled = async (text: string): Promise<unknown> => keysOf(await bench.heard(text));
@@ -342,7 +342,9 @@ export const CHECKS: Readonly<Record<string, (bench: Bench) => Promise<void>>> =
       }
     };
     for (const write of [`update s.t set v = 'x'`, `insert into s.child values (9)`]) {
-      await bench.sql(`begin; ${write}`);
+      await bench.sql(`begin; ${write}; select pg_current_xact_id()`);
+      // A later one has ended: it still runs.
+      await bench.listener.query('select pg_current_xact_id()');
       equal((await open())?.length, 1, write);
       const [row] = await bench.sql('select pg_current_xact_id()::text as xid');
       const next = BigInt(String(row!['xid'])) + 1n;
@@ -356,7 +358,7 @@ export const CHECKS: Readonly<Record<string, (bench: Bench) => Promise<void>>> =
   async fences(bench) {
     const [first] = await bench.sql('select newest::integer, sent, key from gatebell.fence(null)');
     const payloads = await bench.heard(
-      `begin; create table pg_temp.taken as select pg_current_xact_id()::text as id; select gatebell.fence(null); commit`,
+      `drop table if exists pg_temp.taken; begin; create table pg_temp.taken as select pg_current_xact_id()::text as id; select gatebell.fence(null); commit`,
     );
     const message = JSON.parse(payloads[0]!) as { v: number; f: number; n: number; o: string; m: string };
     const [origin] = await bench.sql(`
@@ -458,4 +460,6 @@ export const CHECKS: Readonly<Record<string, (bench: Bench) => Promise<void>>> =
     const [session] = await bench.sql(`select gatebell.sign_out('${origin}', sha256('s1')) as ended`);
     ok(session!['ended'] !== null, 'a session is ended');
   },
-};
+} satisfies Readonly<Record<string, (bench: Bench) => Promise<void>>>;
+
+export type CheckName = keyof typeof CHECKS;
