@@ -81,7 +81,7 @@ async function firstFailure(migrations: readonly string[], checks: readonly Chec
 /** What the later migrations make, the other checks do not need: without them a mutant takes a third of the time. */
 const NEED_ALL: ReadonlySet<CheckName> = new Set(['row level security', 'facts', 'sign-in']);
 
-test('the migrations as they are pass all checks', async () => {
+test('the migrations as they are pass the battery', async () => {
   expect(await firstFailure([...files.values()], NAMES)).toBeNull();
   expect(
     await firstFailure(
