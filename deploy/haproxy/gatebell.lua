@@ -4,7 +4,7 @@
 -- What the gate looks at, and no more. A header that came twice is told twice, and refused there.
 local PASSED = {
     'authorization', 'cookie', 'accept', 'x-requested-with', 'sec-fetch-mode', 'origin', 'access-control-request-method',
-    'destination', 'x-copy-from', 'x-amz-copy-source',
+    'depth', 'destination', 'x-copy-from', 'x-amz-copy-source',
 }
 -- Headers of a 200 that the app gets; what the client sent under these names has been removed before. Names that an app's or route's own
 -- header templates use belong here and among those that haproxy.cfg removes. The last two come with GATEBELL_STRIP_CREDENTIALS only.

@@ -10,6 +10,7 @@ const NAMES = [
   'authorization',
   'content-length',
   'cookie',
+  'depth',
   'destination',
   'host',
   'origin',

@@ -3,8 +3,8 @@
  *
  * A gate that reads a path in one way and an upstream that reads it in another is a bypass (GHSA-p224-6x5r-fjpm, CVE-2025-66490). The
  * *readings* of a path are: raw, decoded (also all but the slash), dot segments resolved, double slashes merged or taken for the head of a
- * host, backslashes taken for slashes, matrix parameters dropped, trailing dots and spaces of segments dropped, look-alike characters
- * folded, each any number of times and in any order.
+ * host, backslashes taken for slashes, matrix parameters and sessions of ASP.NET dropped, trailing dots and spaces of segments dropped,
+ * look-alike characters folded, each any number of times and in any order.
  *
  * Of a path with a script in it, an upstream may also read only what follows the script: PHP runs `/index.php/admin` as `/admin`. Such
  * readings are told apart, since their rule is not the only one that counts (see `path.ts`).
@@ -22,7 +22,7 @@ export interface PathReadings {
   readonly scripted: readonly string[];
 }
 
-/** Paths without anything that could be read in two ways (but for their case, extensions and scripts). */
+/** Paths without anything that could be read in two ways (but for their case, extensions, scripts and sessions). */
 const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)*\/?$/;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
 /** Readings of one path that are looked at, and their characters in all; a path with more is refused. */
@@ -49,8 +49,11 @@ const DOT_OR_SPACE = 64;
 const EMPTY_SEGMENT = 128;
 /** A dot or space at the end of a segment, as every dot segment has. */
 const SEGMENT_END = 256;
+/** The end of a session as ASP.NET without cookies writes it: `(S(id))`. */
+const SESSION_END = 512;
 
 const SLASH = 0x2f;
+const CLOSING = 0x29;
 /** What each byte is. */
 const CLASSES = new Uint8Array(256);
 CLASSES.fill(CONTROL, 0, 0x20).fill(CONTROL, 0x7f, 0x80).fill(NOT_ASCII, 0x80);
@@ -78,6 +81,8 @@ function featuresOf(path: string): number {
       } else if (CLASSES[before] === DOT_OR_SPACE) {
         features |= SEGMENT_END;
       }
+    } else if (code === CLOSING && before === CLOSING) {
+      features |= SESSION_END;
     }
     before = code;
   }
@@ -197,6 +202,9 @@ const INTERPRETATIONS: readonly (readonly [needs: number, read: (path: string) =
   [SEGMENT_END, path => path.replace(/(?<! ) +(?=\/|$)/g, '')],
   [SEGMENT_END, path => path.replace(/(?<=[^/. ])[. ]+(?=\/|$)/g, '')],
   [SEGMENT_END, path => path.replace(/(?<=\/)(?!\.{1,2}(?:\/|$))[. ]+(?=\/|$)/g, '')],
+  // ASP.NET without cookies drops `(S(id))` with one of the slashes beside it (CVE-2023-36899).
+  [SESSION_END, path => path.replace(/\((?:[A-Za-z]\([^()/]*\))+\)(?:\/|$)/g, '')],
+  [SESSION_END, path => path.replace(/\/\((?:[A-Za-z]\([^()/]*\))+\)/g, '')],
   // What follows two slashes is a host to `new URL(request.url, base)`.
   [EMPTY_SEGMENT, path => path.replace(/^\/{2,}[^/]*/, '')],
   [EMPTY_SEGMENT, path => path.replace(/\/{2,}/g, '/')],
@@ -258,7 +266,7 @@ class Found {
 
 /** A segment that is run with what follows it: by its extension, or by the folder that it is in. */
 const SCRIPT =
-  /(?:\.(?:php\d?|phtml|phar|cgi|fcgi|pl|py|rb|lua|sh|exe|dll|aspx?|ash[xq]|asmx|axd|svc|cfm|cfc|jspx?|jsf|do|action|nsf|x?html?|shtml)|\/cgi-bin\/[^/]+)(?=\/)/gi;
+  /(?:\.(?:php\d?|phtml|phar|cgi|fcgi|wsgi|psgi|pl|py|rb|lua|sh|exe|dll|aspx?|ash[xq]|asmx|axd|svc|cfm|cfc|jspx?|jsf|do|action|nsf|x?html?|shtml)|\/cgi-bin\/[^/]+)(?=\/)/gi;
 
 /** Whether something follows a script in the path. */
 export function hasScript(path: string): boolean {
@@ -297,7 +305,7 @@ function addScripted(reading: string, found: Found): boolean {
  * @param effort what may be spent; default: all that a request has
  */
 export function pathReadings(path: string, effort: Effort = createEffort()): PathReadings | null {
-  const isPlain = PLAIN.test(path);
+  const isPlain = PLAIN.test(path) && !path.includes('))');
   if (isPlain && !mayHaveScript(path)) {
     return { exact: [path], scripted: NONE };
   }

@@ -212,7 +212,7 @@ function addBelow(met: Met, { prefixes }: Rules, lower: string): void {
   }
 }
 
-/** What a request does there: `tree` moves or copies all that lies below, too. */
+/** What a request does there: `tree` moves, copies, deletes or lists all that lies below, too. */
 export type PathScope = 'path' | 'tree';
 
 /**

@@ -7,8 +7,8 @@ import type { PresentedCredential, ReadCredential } from './credential.js';
 import type { HeaderName, SingleHeaders } from './headers.js';
 import { parseHost } from './host.js';
 import { createEffort } from './path-readings.js';
-import { bothRules, selectRoute } from './path.js';
-import { otherPaths, toAscii } from './other-paths.js';
+import { bothRules, selectRoute, type PathScope } from './path.js';
+import { otherPaths, reachesBelow, toAscii } from './other-paths.js';
 import { isPreflight } from './preflight.js';
 import type { Route } from '../store/facts.js';
 
@@ -97,17 +97,17 @@ function isNavigation(headers: SingleHeaders, method: string): boolean {
   return mode === undefined ? (headers.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
 }
 
-/** Finds the rule that all paths choose together: what is done to one is done to what lies below, if there are several. */
-function createRouteOnce(paths: readonly string[]): AuthRequest['route'] {
+/** Finds the rule that all paths choose together. */
+function createRouteOnce(paths: readonly string[], scope: PathScope): AuthRequest['route'] {
   let of: readonly Route[] | undefined;
   let found: Route | null | undefined;
   return routes => {
     if (routes !== of) {
       of = routes;
       const effort = createEffort();
-      found = selectRoute(routes, paths[0]!, paths.length === 1 ? 'path' : 'tree', effort);
+      found = selectRoute(routes, paths[0]!, scope, effort);
       for (let i = 1; i < paths.length && found !== undefined; i += 1) {
-        const other = selectRoute(routes, paths[i]!, 'tree', effort);
+        const other = selectRoute(routes, paths[i]!, scope, effort);
         found = other === undefined ? undefined : bothRules(found, other);
       }
     }
@@ -160,6 +160,8 @@ export function parseRequest(
   if ('problem' in others) {
     return others;
   }
+  // What is copied or moved is so with all that lies below.
+  const scope = others.paths.length > 0 || reachesBelow(headers, target.method) ? 'tree' : 'path';
   let presented: PresentedCredential | undefined;
   return {
     host: host.host,
@@ -168,7 +170,7 @@ export function parseRequest(
     proto,
     method: target.method,
     uri,
-    route: createRouteOnce([path, ...others.paths]),
+    route: createRouteOnce([path, ...others.paths], scope),
     credential: () => (presented ??= readCredential(headers)),
     isNavigation: () => isNavigation(headers, target.method),
     isPreflight: () => isPreflight(headers, target.method, uri),

@@ -67,6 +67,7 @@ describe('where only the extension differs', () => {
     ['/admin.json/../admin.x', 'granted admin strong'],
     ['/index.php/admin/users', 'granted admin strong'],
     ['/sub/index.php/admin.json', 'granted admin strong'],
+    ['/site.wsgi/admin', 'granted admin strong'],
     ['/share/open.d/x', 'granted'],
     ['/share.tar', 'granted'],
     ['/me.html', 'authenticated'],
@@ -131,4 +132,32 @@ describe('an app without a rule that depends on the path', () => {
       expect(selectRoute([route('/a', 'public')], path)).not.toMatchObject({ access: 'public' });
     },
   );
+});
+
+describe('sessions in the path, as ASP.NET without cookies reads them (CVE-2023-36899)', () => {
+  test.each([
+    '/(S(x))/admin',
+    '/(S(x))/(S(y))/admin/users',
+    '/(A(x)S(y)F(z))/admin',
+    '/(s())/admin',
+    '/ad(S(x))/min',
+    '/ad/(S(x))min',
+    '/(S(x))/ad/(S(y))min',
+    '/%28S(x)%29/admin',
+    '/share/(S(x))/../(S(y))/../admin',
+  ])('%s is not let through by the rule of all other paths', path => {
+    expect(told(SITE, path)).toBe('refused');
+  });
+
+  test.each([
+    ['/(S(x))/news', 'public'],
+    ['/news/(S(x))', 'public'],
+    ['/admin/(S(x))/users', 'granted admin strong'],
+    ['/odata/Users(7)/Name', 'public'],
+    ['/f(g(x))/plot', 'public'],
+    ['/Report%20(draft%20(2))/page', 'public'],
+    ['/share/Report(final(2)).pdf', 'granted'],
+  ])('%s is ordinary: %s', (path, expected) => {
+    expect(told(SITE, path)).toBe(expected);
+  });
 });

@@ -199,6 +199,7 @@ const ASKED_HEADERS = [
   'access-control-request-method',
   'authorization',
   'cookie',
+  'depth',
   'destination',
   'origin',
   'sec-fetch-mode',

@@ -82,7 +82,8 @@ export async function startNeighbourhood(): Promise<Neighbourhood> {
       select id, path, access, preflight, roles::text[] from gatebell.apps, (values
         ('lab', '/public', 'public', false, '{}'), ('lab', '/api', 'granted', true, '{}'),
         ('lab', '/admin', 'granted', false, '{admin}'), ('site', '/', 'public', false, '{}'),
-        ('site', '/admin', 'granted', false, '{}'), ('site', '/private', 'granted', false, '{}')
+        ('site', '/admin', 'granted', false, '{}'), ('site', '/private', 'granted', false, '{}'),
+        ('site', '/pub/box/kept', 'granted', false, '{}')
       ) as r(app, path, access, preflight, roles) where app = name;
   `);
   const token = await addCredential(database, 'dora');

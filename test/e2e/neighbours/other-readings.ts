@@ -71,6 +71,23 @@ export const OTHER_READINGS: readonly NeighbourBehaviour[] = [
     },
   },
   {
+    title: 'in WebDAV a collection is deleted only by who may delete what is in it; with a grant it is done',
+    async run({ ports, direct, token }) {
+      const kept = '/pub/box/kept/x';
+      const put = ['Content-Length', '0'] as const;
+      expect(statusesOf(await ask(direct.files, `PUT ${kept}`, SITE, put))[0]).toBeLessThan(300);
+      for (const path of ['/pub/box/', '/pub/box/kept/', '/pub/', '/pub/./box/', '/pub/%62ox/', '/pub//box/']) {
+        const answer = await ask(ports.files, `DELETE ${path}`, SITE);
+        expect(statusesOf(answer)[0], path).toBeGreaterThanOrEqual(400);
+        expect(statusesOf(await ask(direct.files, `GET ${kept}`, SITE)), path).toEqual([200]);
+      }
+      expect(statusesOf(await ask(ports.files, 'PUT /pub/own/x', SITE, put))[0]).toBeLessThan(300);
+      expect(statusesOf(await ask(ports.files, 'DELETE /pub/own/', SITE))[0]).toBeLessThan(300);
+      expect(statusesOf(await ask(ports.files, 'DELETE /pub/box/', SITE, ...bearer(token)))[0]).toBeLessThan(300);
+      expect(statusesOf(await ask(direct.files, `GET ${kept}`, SITE))).toEqual([404]);
+    },
+  },
+  {
     title:
       'Rails by format, PHP by path info and nginx by try_files read a guarded path in another one: never without a grant',
     async run({ ports, direct, token }) {

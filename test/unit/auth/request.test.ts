@@ -530,6 +530,46 @@ describe('another path that a request names', () => {
     expect(copy('/pub/y', '/pub/x', [['X-Copy-From', '/mine/a']])).toBe('authenticated');
   });
 
+  const needs = (method: string, uri: string, more: Pairs = []): string => {
+    const rule = parsed({ 'X-Forwarded-Method': method, 'X-Forwarded-Uri': uri }, more).route(ROUTES);
+    return [rule?.access ?? 'granted', ...(rule?.roles ?? [])].join(' ');
+  };
+
+  test('what is deleted, listed or locked with all below it needs what is needed there', () => {
+    for (const [method, more] of [
+      ['DELETE', []],
+      ['DELETE', [['Depth', '0']]],
+      ['PROPFIND', []],
+      ['PROPFIND', [['Depth', 'infinity']]],
+      ['LOCK', []],
+      ['PROPFIND', [['Depth', '1, infinity']]],
+      [
+        'PROPFIND',
+        [
+          ['Depth', '1'],
+          ['dEPTH', 'infinity'],
+        ],
+      ],
+    ] as readonly (readonly [string, Pairs])[]) {
+      expect(needs(method, '/pub', more), method).toBe('granted');
+      expect(needs(method, '/pub/', more), method).toBe('granted');
+      expect(needs(method, '/%70ub', more), method).toBe('granted');
+      expect(needs(method, '/', more), method).toBe('granted admin');
+      expect(needs(method, '/pub/x', more), method).toBe('public');
+      expect(needs(method, '/pub/secretary', more), method).toBe('public');
+    }
+  });
+
+  test('what is done to one path alone needs nothing of what lies below it', () => {
+    for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'OPTIONS', 'MKCOL', 'PROPPATCH']) {
+      expect(needs(method, '/pub/'), method).toBe('public');
+    }
+    for (const depth of ['0', '1']) {
+      expect(needs('PROPFIND', '/pub/', [['Depth', depth]])).toBe('public');
+    }
+    expect(needs('GET', '/pub/', [['Depth', 'infinity']])).toBe('public');
+  });
+
   test('is found once for the same routes', () => {
     const request = parsed({ 'X-Forwarded-Uri': '/pub/x' }, [['Destination', '/mine/y']]);
     expect(request.route(ROUTES)).toBe(request.route(ROUTES));
