@@ -35,8 +35,8 @@ export const poolerBetween: Nemesis = {
   expect: cluster =>
     everywhere(cluster, async ({ name, process }) => {
       const { body } = await process.get('/status');
-      const { ready, problem } = JSON.parse(body) as { ready: boolean; problem: string | null };
-      if (ready || problem?.includes('GATEBELL_LISTEN_URL') !== true) {
+      const { fromMemory, problem } = JSON.parse(body) as { fromMemory: boolean; problem: string | null };
+      if (fromMemory || problem?.includes('GATEBELL_LISTEN_URL') !== true) {
         throw new Error(`/status of ${name} does not say what is wrong: ${body}`);
       }
     }),
