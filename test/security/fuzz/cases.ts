@@ -71,6 +71,10 @@ const AMBIGUOUS_PATHS = [
   '/pub/%61dmin',
 ];
 const MALFORMED_PATHS = ['/pub/%00', '/pub/%2500', '/pub/admin%zz', '/pub/%c0%af', '/pub/%u002e'];
+/** What these do to a path they do to all that lies below it. */
+const DEEP_METHODS: readonly string[] = ['DELETE', 'PROPFIND'];
+/** `/pub` in any spelling, below which the open app has a guarded path. */
+const PARENT_OF_GUARDED = /^\/pub\/*(?:\?.*)?$/;
 const METHODS = ['GET', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND'];
 const NOISE: Pairs = [
   ['Accept', '*/*'],
@@ -134,7 +138,12 @@ function present(dice: Dice): Presented {
 
 type Expected = TameCase['expected'];
 
-function expectedOf(path: string, host: string, token: string | null, isKnown: boolean): Omit<Expected, 'app'> {
+function expectedOf(
+  path: string,
+  host: string,
+  token: string | null,
+  { isKnown, reachesBelow }: { readonly isKnown: boolean; readonly reachesBelow: boolean },
+): Omit<Expected, 'app'> {
   if (!isKnown) {
     return { status: 403, reason: 'unknown_app', user: '' };
   }
@@ -144,7 +153,7 @@ function expectedOf(path: string, host: string, token: string | null, isKnown: b
   if (host === OPEN_HOST && AMBIGUOUS_PATHS.includes(path)) {
     return { status: 400, reason: 'bad_request', user: '' };
   }
-  if (host === OPEN_HOST && PUBLIC_PATHS.includes(path)) {
+  if (host === OPEN_HOST && PUBLIC_PATHS.includes(path) && !(reachesBelow && PARENT_OF_GUARDED.test(path))) {
     return { status: 200, reason: 'public', user: '' };
   }
   const reason = path === '/me' ? 'authenticated' : 'granted';
@@ -226,7 +235,7 @@ function draft(dice: Dice, isClosed: boolean, mayHaveBody: boolean): Draft {
   const target = { method, proto: dice.pick(['https', 'http', 'wss', 'HTTPS']), host: spellHost(dice, host), uri };
   const plain = dialect.subrequest(target, client);
   const body = mayHaveBody && dice.chance(0.15) ? bodyOf(dice) : { headers: [], bytes: '' };
-  const decided = expectedOf(uri, host, token, isKnown);
+  const decided = expectedOf(uri, host, token, { isKnown, reachesBelow: DEEP_METHODS.includes(method) });
   const isSent = decided.status === 401 && isBrowser && dialect.redirects && (method === 'GET' || method === 'HEAD');
   // Each of these is what the gate decides, as `expectedOf` says.
   const status = isSent ? 302 : dialect.statusOf(decided.status as 200);

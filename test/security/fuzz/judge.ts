@@ -19,8 +19,8 @@ const IDENTITY = [
   'x-gatebell-app',
   'x-gatebell-role',
 ] as const;
-/** Node's own answers to what is not HTTP are 400, 405, 408, 413 and 431; 404 is for what is no auth endpoint. */
-const WILD_STATUSES = [100, 200, 302, 400, 401, 403, 404, 405, 408, 413, 431];
+/** What is not HTTP is answered with 400, 405, 408, 413, 417 or 431; 404 is for what is no auth endpoint, 414 for a long URI. */
+const WILD_STATUSES = [100, 200, 302, 400, 401, 403, 404, 405, 408, 413, 414, 417, 431];
 
 /** What is wrong with any 200 by itself: identity headers missing, or there twice. */
 function problemOfAllow({ headers }: Answer): string | null {
