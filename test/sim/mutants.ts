@@ -709,8 +709,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'without a fence, a strong answer joins facts of several snapshots',
     patches: [
       reader(
-        'evidence = new Map([...wanted.keys()].map((name, index) => [name, loaded[index]!]));',
-        'evidence = new Map([...[...wanted.keys()].map((name, index) => [name, loaded[index]!] as const), ...evidence]);',
+        'evidence = new Map([...wanted].map(([name, { ref }], index) => [name, { ref, loaded: loaded[index]! }]));',
+        'evidence = new Map([...[...wanted].map(([name, { ref }], index) => [name, { ref, loaded: loaded[index]! }] as const), ...evidence]);',
       ),
     ],
     profile: 'strong',
