@@ -377,6 +377,10 @@ export function createListener(deps: ListenerDeps): Listener {
     void deps.readsSettled().then(reads.wake);
     const outcome = await requestFence();
     await reads.over;
+    // Whoever waited for such a read answers in the turn in which it settles. The barrier is answered in a later one.
+    await new Promise<void>(resolve => {
+      clock.defer(resolve);
+    });
     barriers.delete(id);
     if (outcome !== null && receiver.ended === null) {
       receiver.subscription?.send(JSON.stringify({ v: 1, a: id, r: deps.replica }));
