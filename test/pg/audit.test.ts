@@ -125,7 +125,10 @@ test('the facts of the gate are data that compares, and changes that are signall
   };
   await readAll();
   const audits = (): number => inside.observations.filter(({ event }) => event === 'audit').length;
-  for (let turn = 0, first = audits(); audits() < first + 20; turn++) {
+  // A subject that has nothing to serve when its turn comes is passed over: until each was looked at.
+  const first = audits();
+  const isEnough = (): boolean => audits() >= first + 20 && inside.coherence.audits.every(({ facts }) => facts > 0);
+  for (let turn = 0; !isEnough(); turn++) {
     await database.sql(`
       update gatebell.grants set role = 'role-${turn}';
       update gatebell.users set groups = '{group-${turn}}', jwt_not_before = '2020-01-01'::timestamptz + interval '1 ms' * ${turn};
@@ -141,8 +144,5 @@ test('the facts of the gate are data that compares, and changes that are signall
       0,
     ]),
   );
-  for (const { subject, facts } of inside.coherence.audits) {
-    expect(facts, subject).toBeGreaterThan(0);
-  }
   expect(inside.observations.filter(({ event }) => event === 'audit_failed')).toEqual([]);
 });

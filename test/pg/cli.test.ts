@@ -255,6 +255,13 @@ describe('the rest', () => {
     expect((await gatebell(['serve', '--help'])).stdout).toContain('GATEBELL_FENCE_INTERVAL_MS');
   });
 
+  test('the help of route says that a path without a rule needs a grant', async () => {
+    for (const words of [['--help'], ['route', '--help']]) {
+      const { stdout } = await gatebell(words);
+      expect(stdout.replaceAll(/\s+/g, ' ')).toContain('rules by path; a path that no route matches needs a grant');
+    }
+  });
+
   test('migrate up, status and down', async () => {
     const empty = await createTestDatabase({ migrated: false });
     try {

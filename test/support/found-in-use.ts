@@ -32,6 +32,11 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
     ['test/pg/privileges.test.ts', 'refuses everybody while PUBLIC may execute it'],
     ['test/pg/restore.test.ts', 'a stranger with blanket rights on the tables can call nothing that matters'],
   ),
+  reliability(
+    'a dump of the schema alone loses what is watched elsewhere',
+    ['test/pg/restore.test.ts', 'the schema alone: the key is new, and what was watched is watched again'],
+    ['test/pg/doctor.test.ts', '%s: the statements that doctor prints put it right, as they stand'],
+  ),
   reliability('a role that is created after the migrations never gets its rights', [
     'test/pg/privileges.test.ts',
     'is warned; when the roles are there, the next run gives them their rights',
@@ -48,7 +53,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   ),
   reliability('a replica that starts after a failover believes an old primary', [
     'test/pg/newcomer.test.ts',
-    'one that cannot listen at all believes the primary that it reads from',
+    'from its first moment on, nothing read from the old primary decides (strong: %s)',
   ]),
   reliability('what a replica writes goes to an old primary', [
     'test/pg/sign-in.test.ts',
@@ -162,4 +167,100 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
     'test/unit/ops/readiness.test.ts',
     'many checks ask once, and an outcome holds for a moment',
   ]),
+
+  security('what Kubernetes sets for a service named gatebell is taken for settings', [
+    'test/unit/config/libpq.test.ts',
+    'service %s: ignored with a warning, and never a problem',
+  ]),
+  security(
+    'what libpq knows is ignored without a word: PG* variables, parameters of the connection string',
+    ['test/unit/config/libpq.test.ts', '%s is honoured, or refused by its name'],
+    ['test/unit/config/libpq.test.ts', 'that are said to be honoured are honoured by the driver'],
+    ['test/unit/config/libpq.test.ts', '%s leads there'],
+  ),
+  security('a password on the command line, for all to see in the list of processes', [
+    'test/unit/config/libpq.test.ts',
+    'a password in --%s is refused: a list of processes shows it',
+  ]),
+  security(
+    'rows that deny their app, and doctor says that all is well',
+    ['test/pg/doctor.test.ts', 'a header template that the schema once named as an example'],
+    ['test/pg/doctor.test.ts', 'rules that no request falls under, or that make requests ambiguous'],
+  ),
+  security(
+    'TLS that ends before the proxy: redirect_uri is http, the cookie is not Secure',
+    [
+      'test/e2e/proxies/load-balancer.test.ts',
+      'behind TLS that ends at a listed load balancer, redirect_uri is https and the cookie is Secure',
+    ],
+    ['test/e2e/proxies/load-balancer.test.ts', 'who is not listed changes neither scheme nor address'],
+  ),
+  security(
+    'a browser blocks the way from signing out to a provider that leads on to another origin',
+    ['test/e2e/sign-in.test.ts', 'signing out leads on to the provider, and on to wherever that leads'],
+    ['test/unit/sign-in/endpoints.test.ts', 'ends the session, removes the cookie and leads on to the provider'],
+  ),
+  security(
+    'methods with an underscore, bytes in a path and IPv6 hosts are refused',
+    ['test/unit/auth/request.test.ts', 'method %s passes'],
+    ['test/security/extensions.test.ts', 'takes %j as it is'],
+    ['test/unit/auth/request.test.ts', '%s is the address %s'],
+  ),
+  security(
+    'a URL that is too long is called a bad request',
+    ['test/unit/auth/request.test.ts', 'is too long by another reason than a bad one'],
+    ['test/security/fail-closed.test.ts', 'when the request cannot be parsed, on $name'],
+  ),
+  security('a host with a port is stored without it', [
+    'test/pg/options.test.ts',
+    '--host %s is refused: nothing of it is dropped',
+  ]),
+  security(
+    'an option that is not given changes what is stored',
+    ['test/pg/options.test.ts', '%s changes its own column alone'],
+    ['test/pg/options.test.ts', 'without an option changes nothing'],
+  ),
+  security('groups and headers cannot be cleared, and an empty text is stored as a name', [
+    'test/pg/options.test.ts',
+    '%s with an empty value is refused',
+  ]),
+  security(
+    'errors of the driver and of Postgres are shown raw',
+    ['test/pg/connection-errors.test.ts', 'a password is asked for and none is given'],
+    ['test/pg/connection-errors.test.ts', 'a database without schema public is migrated'],
+    ['test/pg/options.test.ts', '--expires %s is refused in our own words'],
+  ),
+  security(
+    'doctor does not look at the OpenID provider',
+    ['test/pg/doctor.test.ts', 'that cannot be reached is found; a proxy that is set and not used is named'],
+    ['test/pg/doctor.test.ts', 'with a certificate of a private authority: NODE_EXTRA_CA_CERTS is named, and helps'],
+  ),
+  security(
+    'bad requests and untrusted proxies leave no line in the log; an orderly stop leaves a warning',
+    ['test/unit/ops/log.test.ts', '%o is told at level info, once a second however often it happens'],
+    ['test/unit/ops/log.test.ts', 'a fence that ended with its epoch is no warning'],
+  ),
+  security('addresses of trusted proxies that mean something else, or nothing', [
+    'test/unit/config/libpq.test.ts',
+    '%j is refused: it %s',
+  ]),
+  security(
+    'the help says the opposite of what holds for a path without a rule',
+    ['test/pg/cli.test.ts', 'the help of route says that a path without a rule needs a grant'],
+    ['test/unit/auth/decide.test.ts', 'that no path matches is: granted'],
+  ),
+  security(
+    'what is deleted for good is not asked for',
+    ['test/pg/cli.test.ts', '%s %s %s: without a terminal it needs --yes'],
+    ['test/pg/cli.test.ts', '%s %s %s: at a terminal it asks, and anything but yes is no'],
+  ),
+  security('versions of Postgres in which LISTEN can fail', [
+    'test/unit/commands/doctor.test.ts',
+    '%s works, and can fail LISTEN',
+  ]),
+  security(
+    'an orderly stop under load takes many seconds',
+    ['test/unit/http/server.test.ts', 'a stop waits for the longest request that is under way, and for nothing else'],
+    ['test/pg/serve.test.ts', 'a connection that says nothing does not keep it from stopping'],
+  ),
 ];

@@ -23,18 +23,21 @@ function refusal(
 const cases = LIBPQ.map(entry => [entry.variable ?? entry.parameter, entry] as const);
 
 describe('variables', () => {
-  test.each(cases.filter(([, { variable }]) => variable !== null))('%s', (name, { treatment, harmless = [] }) => {
-    const value = name === 'PGSSLMODE' ? 'require' : 'something';
-    const message = refusal({ DATABASE_URL: 'postgres://u@h/d', [name]: value });
-    if (treatment === 'refused') {
-      expect(message).toContain(`${name} is "something"; allowed: nothing: it is not honoured here`);
-    } else {
-      expect(message).toBe('');
-    }
-    for (const same of ['', ...harmless]) {
-      expect(refusal({ [name]: same })).toBe('');
-    }
-  });
+  test.each(cases.filter(([, { variable }]) => variable !== null))(
+    '%s is honoured, or refused by its name',
+    (name, { treatment, harmless = [] }) => {
+      const value = name === 'PGSSLMODE' ? 'require' : 'something';
+      const message = refusal({ DATABASE_URL: 'postgres://u@h/d', [name]: value });
+      if (treatment === 'refused') {
+        expect(message).toContain(`${name} is "something"; allowed: nothing: it is not honoured here`);
+      } else {
+        expect(message).toBe('');
+      }
+      for (const same of ['', ...harmless]) {
+        expect(refusal({ [name]: same })).toBe('');
+      }
+    },
+  );
 
   test('that are said to be honoured are honoured by the driver', () => {
     const env = {
