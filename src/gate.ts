@@ -26,7 +26,6 @@ import { createFactReader, type FactTypes } from './store/facts.js';
 import { createIdentityBinder } from './store/identities.js';
 import { createListenedWrites } from './store/listened-writes.js';
 
-/** See the head of the file. */
 export interface Gate {
   readonly metrics: Metrics;
   status(): Promise<GateStatus>;

@@ -33,7 +33,6 @@ export interface JwksOptions {
   readonly observe: (observation: JwksObservation) => void;
 }
 
-/** See the head of the file. */
 export interface Jwks {
   /** Chooses the key of a token; null until a first set was had. */
   readonly getKey: JWTVerifyGetKey | null;

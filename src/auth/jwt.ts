@@ -67,7 +67,6 @@ export interface JwtVerifierOptions {
   readonly observe: (observation: JwtObservation) => void;
 }
 
-/** See the head of the file. */
 export interface JwtVerifier {
   /** What a bearer said that was seen lately; undefined if it was not. */
   recall(bearer: string): JwtClaims | undefined;

@@ -14,7 +14,6 @@ export interface Question {
   settle(wasInVain: boolean): void;
 }
 
-/** See the head of the file. */
 export interface SourceLimiter {
   /** Lets this source ask; null: it may not now. */
   admit(source: string): Question | null;

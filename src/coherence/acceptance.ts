@@ -14,7 +14,6 @@ import type { DownCause } from './observation.js';
 import { changeOf } from './server.js';
 import type { Reading } from './source.js';
 
-/** See the head of the file. */
 export interface Acceptance {
   /** A statement is sent now. Returns the judge of its answer, which may need a round trip to know. */
   begin(): (reading: Pick<Reading, 'origin' | 'inRecovery'>) => Promise<boolean>;

@@ -55,7 +55,6 @@ export interface AuditorDeps {
   readonly fence: () => Promise<FenceOutcome>;
 }
 
-/** See the head of the file. */
 export interface Auditor {
   readonly totals: readonly AuditTotals[];
   /** Idempotent. */

@@ -20,7 +20,6 @@ export interface CacheSubscriber {
 /** Returns nothing: an async handler is a type error, because nobody would wait for it. */
 export type ChangeHandler = (change: Change) => undefined | void;
 
-/** See the head of the file. */
 export interface SignalBus {
   /**
    * Calls the handler whenever facts of the subject may have changed, after the caches forgot; a flush is a change of all keys

@@ -60,7 +60,6 @@ export interface CacheOptions<V> extends CacheLimits {
   readonly load: FactQuery<V>;
 }
 
-/** See the head of the file. */
 export interface Cache<V> {
   readonly subject: string;
   /** How its facts are read. */

@@ -58,7 +58,6 @@ export interface CoherentCache<V> extends Cache<V> {
   get(key: Key, options?: { readonly strong?: boolean }): Promise<V | null>;
 }
 
-/** See the head of the file. */
 export interface Coherence {
   readonly state: ListenerState;
   /** Why caches are not served now, for an operator; null while live. */

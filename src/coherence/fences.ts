@@ -31,7 +31,6 @@ export interface FenceMessage {
   readonly signature: string;
 }
 
-/** See the head of the file. */
 export interface HeardFences {
   /** Number of the newest fence heard; 0 if there is none. */
   readonly newest: number;

@@ -38,7 +38,6 @@ export interface Freshness {
   provenOrigin(now: Instant): string | null;
 }
 
-/** See the head of the file. */
 export interface Lease extends Freshness {
   readonly leaseMs: number;
   /** Whether any epoch was ever proven. */

@@ -132,7 +132,6 @@ export interface ListenerDeps {
   readonly readsSettled: () => Promise<void>;
 }
 
-/** See the head of the file. */
 export interface Listener {
   readonly state: ListenerState;
   /** Why the cache is not proven now, in words for an operator; null while live. */

@@ -58,7 +58,6 @@ export interface LoadQueue<V> {
   enqueue(key: Key, text: string, known: boolean): Ticket<V>;
 }
 
-/** See the head of the file. */
 export interface Loader {
   queue<V>(owner: BatchOwner<V>): LoadQueue<V>;
 }

@@ -3,7 +3,6 @@
  * batch when both have something, so that a flood of made-up hosts or tokens cannot starve the keys of real users (P18).
  */
 
-/** See the head of the file. */
 export interface FairQueue<T> {
   readonly size: number;
   get(name: string): T | undefined;

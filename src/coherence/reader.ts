@@ -46,7 +46,6 @@ export type Question<T, Types> = (facts: Facts<Types>) => Outcome<T, Types>;
 /** One cache a subject. */
 export type Caches<Types> = { readonly [S in keyof Types & string]: Cache<Types[S]> };
 
-/** See the head of the file. */
 export interface Reader<Types> {
   /**
    * The answer: at once when memory has all facts, else a promise.

@@ -14,7 +14,6 @@ export interface Guest<E> {
   newer: E | null;
 }
 
-/** See the head of the file. */
 export interface Room<E extends Guest<E>> {
   readonly size: number;
   /** Using the entry is for the caller to note: `entry.used = true`. */

@@ -9,7 +9,6 @@ export interface Member {
   place: number;
 }
 
-/** See the head of the file. */
 export interface Roster<M extends Member> {
   add(member: M): void;
   /** Does nothing if it is not in. */

@@ -3,7 +3,6 @@
  * heard of. So a barrier waits for the reads that began before it.
  */
 
-/** See the head of the file. */
 export interface RunningReads {
   /** Notes that this read runs until it settles. Returns the same promise. */
   add<T>(read: Promise<T>): Promise<T>;

@@ -6,7 +6,6 @@
  */
 import type { Clock } from './clock.js';
 
-/** See the head of the file. */
 export interface Slots {
   /**
    * Adds a lane. `depart` is called when the lane has a slot: it sends what waits, and returns a promise that settles when the slot is free

@@ -22,7 +22,6 @@ export interface Wanted {
   readonly key: Key;
 }
 
-/** See the head of the file. */
 export interface Snapshots {
   /**
    * Reads these facts as they all are at one moment after this call, past every cache.

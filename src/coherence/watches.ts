@@ -23,7 +23,6 @@ export interface WatchState {
   readonly writers: readonly string[] | null;
 }
 
-/** See the head of the file. */
 export interface Watches {
   /** Watched subjects that are not trusted, with what is wrong, as of the newest proven fence. */
   readonly problems: ReadonlyMap<string, string>;

@@ -7,7 +7,6 @@ import { UsageError } from '../errors.js';
 /** Options that every command takes, as the parser hands them over. */
 export type GlobalFlags = Readonly<Partial<Record<SettingKey, string>>> & { readonly json?: boolean };
 
-/** See the head of the file. */
 export interface CommandContext {
   readonly config: Config;
   readonly json: boolean;

@@ -4,7 +4,6 @@ import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom
 /** Metrics of one process as `prom-client` tells and adds them up. */
 export type MetricsJson = readonly object[];
 
-/** See the head of the file. */
 export interface JointMetrics {
   readonly contentType: string;
   /** A process has ended; what it had counted, as it told it last, still counts. */

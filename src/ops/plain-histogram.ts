@@ -1,7 +1,6 @@
 /** A histogram that is observed on every request: plain numbers, made into series at the scrape. */
 import type { Metric, Registry } from 'prom-client';
 
-/** See the head of the file. */
 export interface PlainHistogram {
   observe(value: number): void;
 }

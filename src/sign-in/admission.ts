@@ -14,7 +14,6 @@ export interface Visit {
   leave(wasInVain: boolean): void;
 }
 
-/** See the head of the file. */
 export interface Admission {
   /** @throws SignInRefused if too many are in, or its source has asked in vain too often */
   enter(headers: SingleHeaders): Visit;

@@ -6,7 +6,6 @@
 import { hkdfSync } from 'node:crypto';
 import { EncryptJWT, errors, jwtDecrypt, type JWTPayload } from 'jose';
 
-/** See the head of the file. */
 export interface Flow {
   /** What the provider hands back with its answer. */
   readonly state: string;

@@ -34,7 +34,6 @@ export type ProviderObservation =
   | { readonly event: 'provider_discovered'; readonly issuer: string }
   | { readonly event: 'provider_failed'; readonly problem: string; readonly retryMs: number };
 
-/** See the head of the file. */
 export interface Provider {
   /** Where a browser signs in. @throws SignInRefused until its metadata has been read */
   authorizationUrl(flow: Flow): Promise<URL>;

@@ -15,7 +15,6 @@ import { createProvider, type ProviderObservation } from './provider.js';
 import { createSessions } from './sessions.js';
 import { createSignedInCheck } from './signed-in.js';
 
-/** See the head of the file. */
 export interface SignIn {
   readonly loginPage: LoginPage;
   /** Answers the endpoints, and 404 for all else. */

@@ -29,7 +29,6 @@ export type StoreObservation =
   | { readonly event: 'query'; readonly query: string }
   | { readonly event: 'pool_connection_lost'; readonly error: unknown };
 
-/** See the head of the file. */
 export interface Database {
   readonly source: FactSource;
   readonly askServer: AskServer;

@@ -6,7 +6,6 @@
 import type { OpenSubscription, Subscription, SubscriptionEvents } from '../coherence/listener.js';
 import type { FromFeed, ToFeed } from './messages.js';
 
-/** See the head of the file. */
 export interface Feed {
   readonly open: OpenSubscription;
   /** The host says something. */

@@ -20,7 +20,6 @@ export interface HubMember {
   leave(): void;
 }
 
-/** See the head of the file. */
 export interface Hub {
   /**
    * A worker has come.
