@@ -29,6 +29,7 @@ Absolute numbers say more about the machine than about the program; the ratios a
 npm run bench                 # all experiments; --quick for a check of about four minutes
 npm run bench -- --bars       # and whether all that must hold does
 npm run bench:report          # makes this page of the results
+npm run bench:against -- HEAD~1   # this checkout and another commit, side by side
 \`\`\`
 
 It needs \`redis-server\`, and \`wrk\` for load that does not bound what it measures (on Debian: \`apt-get install wrk redis-server\`). This page is generated; do not edit it.

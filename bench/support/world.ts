@@ -38,15 +38,30 @@ const SESSIONS = `
   insert into gatebell.credentials (user_id, kind, token_hash)
   select t.n, 'session', decode(t.hash, 'hex') from unnest($1::text[]) with ordinality as t (hash, n)`;
 
+/** Writes the data into an empty schema. */
+async function fill(client: pg.Client, users: number, apps: number): Promise<Pick<World, 'tokens' | 'hosts'>> {
+  const tokens = Array.from({ length: users }, createToken);
+  await client.query(USERS, [users]);
+  const { rows } = await client.query<{ host: string }>(APPS, [apps]);
+  await client.query(ROUTES);
+  await client.query(GRANTS);
+  await client.query(SESSIONS, [tokens.map(hashToken)]);
+  await client.query('vacuum analyze');
+  return { tokens, hosts: rows.map(({ host }) => host).toSorted() };
+}
+
 /** Creates the server and its data. @param sizes `settings` are the server's */
 export async function createWorld({
   users,
   apps,
   settings = {},
+  applyMigrations = client => migrate(client, 'up'),
 }: {
   readonly users: number;
   readonly apps: number;
   readonly settings?: Readonly<Record<string, string>>;
+  /** Creates the schema; that of another commit to compare with. */
+  readonly applyMigrations?: (client: pg.Client, databaseUrl: string) => Promise<unknown>;
 }): Promise<World> {
   const server = await createPostgresServer({ settings });
   const client = new pg.Client({ connectionString: server.url('postgres') });
@@ -57,19 +72,13 @@ export async function createWorld({
   };
   try {
     await client.connect();
-    await migrate(client, 'up');
-    const tokens = Array.from({ length: users }, createToken);
-    await client.query(USERS, [users]);
-    const { rows } = await client.query<{ host: string }>(APPS, [apps]);
-    await client.query(ROUTES);
-    await client.query(GRANTS);
-    await client.query(SESSIONS, [tokens.map(hashToken)]);
-    await client.query('vacuum analyze');
+    await applyMigrations(client, server.url('postgres'));
+    const { tokens, hosts } = await fill(client, users, apps);
     return {
       server,
       databaseUrl: server.url('postgres'),
       tokens,
-      hosts: rows.map(({ host }) => host).toSorted(),
+      hosts,
       async query<R extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<R[]> {
         return (await client.query<R>(text, [...values])).rows;
       },

@@ -104,15 +104,18 @@ export async function startReplica(
     live = true,
     name = 'test',
     nodeArgs = [],
+    cli = CLI,
   }: {
     readonly env?: NodeJS.ProcessEnv;
     readonly live?: boolean;
     readonly name?: string;
     /** Flags of Node itself. */
     readonly nodeArgs?: readonly string[];
+    /** The built command; that of another commit to compare with. */
+    readonly cli?: string;
   } = {},
 ): Promise<Replica> {
-  const child = spawn(process.execPath, [...nodeArgs, CLI, 'serve'], {
+  const child = spawn(process.execPath, [...nodeArgs, cli, 'serve'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,

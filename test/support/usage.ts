@@ -13,7 +13,7 @@ export function parse<T>(parseArguments: () => T): T {
 
 /** @throws UsageError */
 export function wholeNumber(name: string, text: string, most: number): number {
-  if (!/^[1-9][0-9]{0,3}$/.test(text) || Number(text) > most) {
+  if (!/^[1-9][0-9]{0,5}$/.test(text) || Number(text) > most) {
     throw new UsageError(`--${name} is '${text}'; allowed: a whole number from 1 to ${most}`);
   }
   return Number(text);
