@@ -118,6 +118,9 @@ export function createCredentialReader(
     if (values.length === 0) {
       return bearer === undefined ? NONE : BAD;
     }
+    if (values.length === 1) {
+      return present(values[0]!);
+    }
     // Any host of the domain can have set a cookie of our name: what is not even a token must not hide the one that is.
     const [token, ...others] = new Set(values.filter(isToken));
     if (token === undefined || others.length >= COOKIES_MAX) {
