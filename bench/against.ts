@@ -18,7 +18,7 @@ import { thisCommit, thisMachine } from './results.js';
 import { askForAll, putLoad, type Load, type Rotation } from './support/load.js';
 import { endWithUs, processorMs } from './support/program.js';
 import { createSeriesLog, type SeriesLog } from './support/series.js';
-import { createWorld, type World } from './support/world.js';
+import { createWorld, type World } from './support/measured-world.js';
 import { formatFindings } from './table.js';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));

@@ -7,14 +7,14 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { barrier } from './commands/barrier.js';
 import { createContext, type CommandContext } from './commands/context.js';
 import type { DevOptions } from './commands/dev.js';
-import { doctor } from './commands/doctor.js';
-import * as facts from './commands/facts.js';
-import * as identities from './commands/identities.js';
+import { doctor } from './commands/doctor/doctor.js';
+import * as facts from './commands/admin/facts.js';
+import * as identities from './commands/admin/identities.js';
 import { migrateDown, migrateStatus, migrateUp, repairCommand } from './commands/migrate.js';
 import { sql } from './commands/sql.js';
 import { CONFIG_FLAGS, type ConfigFlag } from './config/config.js';
-import { describeError, EXIT, UsageError } from './errors.js';
-import { VERSION } from './version.js';
+import { describeError, EXIT, UsageError } from './commands/errors.js';
+import { VERSION } from './ops/version.js';
 
 /** Flags that every command takes; the rest are for `serve`. */
 const COMMON: readonly ConfigFlag['key'][] = ['databaseUrl', 'listenUrl', 'channel'];

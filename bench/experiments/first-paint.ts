@@ -15,7 +15,7 @@ import type { Browser, BurstResult } from '../support/burst.js';
 import { hasForgotten, readLoads, startGatebell } from '../support/gatebell.js';
 import { buildPrograms, startProgram } from '../support/program.js';
 import { createSeriesLog, type SeriesLog } from '../support/series.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/measured-world.js';
 
 /** How many requests each app fires when it is opened. */
 const BURSTS = [300, 120, 40] as const;

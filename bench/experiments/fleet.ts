@@ -13,7 +13,7 @@ import { median, type Effort, type Experiment, type Findings, type Series } from
 import type { FleetCounts } from '../peers/members.js';
 import { buildPrograms, exactProcessorMs, startProgram, type Program } from '../support/program.js';
 import { createSeriesLog, type SeriesLog } from '../support/series.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/measured-world.js';
 
 const GATEBELL = 'gatebell';
 const EACH = 'a fence each';

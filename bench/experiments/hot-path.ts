@@ -31,7 +31,7 @@ import {
 import { buildPrograms, processorMs, startProgram, type Program } from '../support/program.js';
 import { startRedis } from '../support/redis.js';
 import { createSeriesLog, type SeriesLog } from '../support/series.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/measured-world.js';
 
 const GATEBELL = 'gatebell';
 const PEERS = ['express', 'before', 'prepared', 'ttl', 'redis-read', 'redis-read-write', 'bento'] as const;

@@ -31,7 +31,7 @@ import { hostNowMs } from '../support/host-clock.js';
 import { buildPrograms, startProgram, type Program } from '../support/program.js';
 import { startRedis, type RedisServer } from '../support/redis.js';
 import { createSeriesLog, type SeriesLog } from '../support/series.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/measured-world.js';
 
 const GATEBELL = 'gatebell';
 const FLOOR = 'floor';

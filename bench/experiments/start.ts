@@ -8,7 +8,7 @@ import type { Effort, Experiment, Findings } from '../experiment.js';
 import type { Identity } from '../peers/peer.js';
 import { buildPrograms, endWithUs, residentBytes, startProgram } from '../support/program.js';
 import { createSeriesLog } from '../support/series.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/measured-world.js';
 
 const ROUNDS = 9;
 const QUICK_ROUNDS = 3;

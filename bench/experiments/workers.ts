@@ -10,7 +10,7 @@ import { startGatebell } from '../support/gatebell.js';
 import { describeLoadGenerator, putLoad } from '../support/load.js';
 import { processorMs } from '../support/program.js';
 import { createSeriesLog } from '../support/series.js';
-import { createWorld } from '../support/world.js';
+import { createWorld } from '../support/measured-world.js';
 
 const VARIANTS = [
   { variant: 'one process', workers: 1 },

@@ -8,7 +8,7 @@
 import { once } from 'node:events';
 import pg from 'pg';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
-import { migrate } from '../../src/store/migrate.js';
+import { migrate } from '../../src/postgres/migrate.js';
 import { atLeast, atMost } from '../bar.js';
 import { medianRatio, seriesOf, type Effort, type Experiment, type Findings } from '../experiment.js';
 import type { Listen } from '../support/listeners.js';

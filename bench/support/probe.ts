@@ -4,11 +4,11 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import pg from 'pg';
-import type { Question, Reader } from '../../src/coherence/reader.js';
+import type { Question, Reader } from '../../src/coherence/facts/reader.js';
 import type { Key } from '../../src/coherence/signal.js';
-import { createPostgresCoherence } from '../../src/store/coherence.js';
-import { factCaches, type FactTypes } from '../../src/store/facts.js';
-import { applicationNameOf } from '../../src/store/replica-name.js';
+import { createPostgresCoherence } from '../../src/postgres/coherence.js';
+import { factCaches, type FactTypes } from '../../src/auth/facts.js';
+import { applicationNameOf } from '../../src/postgres/replica-name.js';
 import { median } from '../experiment.js';
 import { performCommands } from './commands.js';
 import { APP_IDS, grantKey, userId } from './grants.js';

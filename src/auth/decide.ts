@@ -2,12 +2,12 @@
  * The decision: a pure, synchronous function of the request and the facts. It returns a decision, or the facts that it
  * lacks, all that can be named at once: two rounds are usual (app and credential, then routes, user and grant).
  */
-import type { FactRef, Facts, Outcome } from '../coherence/reader.js';
-import type { AppFact, FactTypes, GrantFact, Route, UserFact } from '../store/facts.js';
-import type { PresentedCredential } from './credential.js';
+import type { FactRef, Facts, Outcome } from '../coherence/facts/reader.js';
+import type { AppFact, FactTypes, GrantFact, Route, UserFact } from './facts.js';
+import type { PresentedCredential } from './request/credential.js';
 import { hasExpired, holderOfJwt, holderOfTokens, isIssuedInTime, type GetFact, type Holder } from './holder.js';
-import type { JwtClaims } from './jwt.js';
-import type { AuthRequest } from './request.js';
+import type { JwtClaims } from './jwt/verifier.js';
+import type { AuthRequest } from './request/request.js';
 
 /** Why; the full list of what `X-Gatebell-Reason` can be. */
 export const REASONS = [

@@ -6,11 +6,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
-import type { Reader } from '../coherence/reader.js';
-import type { FactTypes } from '../store/facts.js';
-import type { BindIdentity } from '../store/identities.js';
-import { clientNetwork } from './client-address.js';
-import { createCredentialReader, withoutCredential, type PresentedCredential } from './credential.js';
+import type { Reader } from '../coherence/facts/reader.js';
+import type { FactTypes } from './facts.js';
+import type { BindIdentity } from './identities.js';
+import { clientNetwork } from './request/client-address.js';
+import { createCredentialReader, withoutCredential, type PresentedCredential } from './request/credential.js';
 import {
   decide,
   outcomeOf,
@@ -20,18 +20,18 @@ import {
   type Reason,
   type Undecided,
 } from './decide.js';
-import { ENVOY_PREFIX, envoyDialect } from './dialect-envoy.js';
-import { forwardDialect } from './dialect-forward.js';
-import { haproxyDialect } from './dialect-haproxy.js';
-import { nginxDialect } from './dialect-nginx.js';
+import { ENVOY_PREFIX, envoyDialect } from './dialects/envoy.js';
+import { forwardDialect } from './dialects/forward.js';
+import { haproxyDialect } from './dialects/haproxy.js';
+import { nginxDialect } from './dialects/nginx.js';
 import { knownHolder } from './holder.js';
-import { singleHeaders, type SingleHeaders } from './headers.js';
-import type { JwtObservation, JwtVerifier } from './jwt.js';
+import { singleHeaders, type SingleHeaders } from './request/headers.js';
+import type { JwtObservation, JwtVerifier } from './jwt/verifier.js';
 import { createLoginPage, type LoginPage } from './login.js';
 import { createReplySender, type Dialect } from './reply.js';
-import { parseRequest, type AuthRequest } from './request.js';
-import { createSourceLimiter, type Question, type SourceLimiter } from './source-limiter.js';
-import { createProxyTrust } from './trusted-proxy.js';
+import { parseRequest, type AuthRequest } from './request/request.js';
+import { createSourceLimiter, type Question, type SourceLimiter } from './client-rate-limiter.js';
+import { createProxyTrust } from './request/trusted-proxy.js';
 
 /** What happens in here. */
 export type AuthObservation =

@@ -1,9 +1,9 @@
 /** Whose credential it is: what tokens and verified JWTs come to, as a pure function of the facts. */
-import type { Facts } from '../coherence/reader.js';
+import type { Facts } from '../coherence/facts/reader.js';
 import type { Key } from '../coherence/signal.js';
-import type { FactTypes, UserFact } from '../store/facts.js';
-import type { PresentedCredential } from './credential.js';
-import type { JwtClaims } from './jwt.js';
+import type { FactTypes, UserFact } from './facts.js';
+import type { PresentedCredential } from './request/credential.js';
+import type { JwtClaims } from './jwt/verifier.js';
 
 /** Whose credential it is, or why it does not count. */
 export type Holder =

@@ -4,12 +4,12 @@
  */
 import type { ServerResponse } from 'node:http';
 import { GateResponse, Head } from '../http/response.js';
-import { encodeHeaderValue, renderHeader, type TemplateValues } from '../store/header-template.js';
-import type { CredentialHeaders } from './credential.js';
+import { encodeHeaderValue, renderHeader, type TemplateValues } from './header-template.js';
+import type { CredentialHeaders } from './request/credential.js';
 import type { Decision, Status } from './decide.js';
-import type { SingleHeaders } from './headers.js';
+import type { SingleHeaders } from './request/headers.js';
 import type { LoginPage } from './login.js';
-import type { AuthRequest, ReadTarget } from './request.js';
+import type { AuthRequest, ReadTarget } from './request/request.js';
 
 /** How one kind of proxy asks, and what it understands. */
 export interface Dialect {

@@ -2,22 +2,22 @@
  * Puts the parts together: one lease, one bus, one listener, one loader, one set of slots, and a cache for each subject. This is what a
  * program holds; it knows nothing of what the facts are about.
  */
-import { createAcceptance } from './acceptance.js';
-import { createAuditor, type AuditTotals } from './audit.js';
+import { createAcceptance } from './facts/source-check.js';
+import { createAuditor, type AuditTotals } from './facts/audit.js';
 import { createBus, type ChangeHandler } from './bus.js';
-import { createCache, type AuditedCache, type Cache, type CacheOptions } from './cache.js';
-import { createSequence, type Clock, type Random } from './clock.js';
-import { createLease, createServerClock } from './lease.js';
-import { createListener, type OpenSubscription, type AskFence } from './listener.js';
-import type { AskServer } from './server.js';
-import { createLoader } from './loader.js';
+import { createCache, type AuditedCache, type Cache, type CacheOptions } from './facts/cache.js';
+import { createSequence, type Clock, type Random } from '../time/clock.js';
+import { createLease, createServerClock } from './proof/lease.js';
+import { createListener, type OpenSubscription, type AskFence } from './proof/listener.js';
+import type { AskServer } from './proof/server.js';
+import { createLoader } from './facts/loader.js';
 import type { ListenerState, Observe } from './observation.js';
-import { createReader, type Caches, type Reader } from './reader.js';
-import { createRunningReads } from './running-reads.js';
+import { createReader, type Caches, type Reader } from './facts/reader.js';
+import { createRunningReads } from './facts/running-reads.js';
 import type { Key } from './signal.js';
-import { createSlots } from './slots.js';
-import { createSnapshots } from './snapshots.js';
-import type { FactSource } from './source.js';
+import { createSlots } from './facts/slots.js';
+import { createSnapshots } from './facts/snapshots.js';
+import type { FactSource } from './facts/source.js';
 
 /** What a coherence needs. All times are in milliseconds. */
 export interface CoherenceOptions {

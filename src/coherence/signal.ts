@@ -3,7 +3,7 @@
  * because anyone with a connection can NOTIFY, and a payload that we do not understand may be a change that we missed.
  */
 
-import type { FenceMessage } from './fences.js';
+import type { FenceMessage } from './proof/fences.js';
 
 /** Key of one fact: the values of its key columns as text, in the order in which the table is watched. */
 export type Key = readonly string[];

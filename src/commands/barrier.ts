@@ -1,5 +1,5 @@
 /** `gatebell barrier`, and the `--wait` of commands that take rights away. */
-import { openBarrier, type Barrier, type BarrierResult } from '../store/barrier.js';
+import { openBarrier, type Barrier, type BarrierResult } from '../postgres/barrier.js';
 import { requireDatabase, type CommandContext } from './context.js';
 
 const milliseconds = (ms: number): string => `${Math.ceil(ms).toLocaleString('en')} ms`;

@@ -2,7 +2,7 @@
 import cluster from 'node:cluster';
 import pg from 'pg';
 import { namesDatabase, readConfig, type Config, type SettingKey } from '../config/config.js';
-import { UsageError } from '../errors.js';
+import { UsageError } from './errors.js';
 
 /** Options that every command takes, as the parser hands them over. */
 export type GlobalFlags = Readonly<Partial<Record<SettingKey, string>>> & { readonly json?: boolean };

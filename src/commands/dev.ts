@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { createPostgresServer, type PostgresServer } from '../dev/postgres.js';
 import { loadSample, type Sample } from '../dev/sample.js';
-import { CommandError, EXIT } from '../errors.js';
-import { migrate } from '../store/migrate.js';
+import { CommandError, EXIT } from './errors.js';
+import { migrate } from '../postgres/migrate.js';
 
 /** Options of the command. */
 export interface DevOptions {

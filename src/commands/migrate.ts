@@ -1,6 +1,6 @@
 /** `gatebell migrate up|down|status`, and `gatebell repair`. */
-import { readMigrationStatus, repair, runMigrations } from '../store/migrate.js';
-import { confirm, type ConfirmOption } from './confirm.js';
+import { readMigrationStatus, repair, runMigrations } from '../postgres/migrate.js';
+import { confirm, type ConfirmOption } from './admin/confirm.js';
 import { withDirectClient, type CommandContext } from './context.js';
 
 /** Collects warnings, and tells people at once. */

@@ -1,12 +1,12 @@
 /** `gatebell serve`: one replica, until it is told to stop. */
 import cluster from 'node:cluster';
 import type { Config } from '../config/config.js';
-import { createDaemon } from '../daemon.js';
-import { EXIT } from '../errors.js';
+import { createDaemon } from '../replica/replica.js';
+import { EXIT } from './errors.js';
 import { createLog, errorText } from '../ops/log.js';
 import type { Observation } from '../ops/observation.js';
-import { readMigrationStatus, requireCurrentSchema, SchemaError } from '../store/migrate.js';
-import { runWorker } from '../workers/worker.js';
+import { readMigrationStatus, requireCurrentSchema, SchemaError } from '../postgres/migrate.js';
+import { runWorker } from '../replica/workers/worker.js';
 import { requireDatabase, withClient, type CommandContext } from './context.js';
 
 /**

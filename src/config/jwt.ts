@@ -2,7 +2,7 @@
  * The settings of JWTs: which go together, and what they come to. JWTs are off unless an issuer is named; then whose they are, whom they
  * are for, and what verifies them are all required, because each that is left out lets in tokens that were made for somebody else.
  */
-import { JWT_ALGORITHMS, JWT_KEY_FORMS, type JwtAlgorithm, type JwtKey } from '../auth/jwt-key.js';
+import { JWT_ALGORITHMS, JWT_KEY_FORMS, type JwtAlgorithm, type JwtKey } from '../auth/jwt/key.js';
 import type { Refuse } from './secret.js';
 
 /** What verifies signatures. */

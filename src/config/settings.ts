@@ -1,9 +1,9 @@
 /** Every setting: what it is called, what it is for, what is allowed, and its default. What they must agree on is looked at elsewhere. */
 import { isIP } from 'node:net';
-import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from '../auth/jwt-key.js';
+import { JWT_ALGORITHMS, JWT_KEY_FORMS, parseJwtKey } from '../auth/jwt/key.js';
 import type { SignInConfig } from '../sign-in/sign-in.js';
 import { canonicalHost, issuerUrl, oidcScopes, parentDomain } from '../sign-in/settings.js';
-import { defaultReplica, isReplicaName } from '../store/replica-name.js';
+import { defaultReplica, isReplicaName } from '../postgres/replica-name.js';
 import { parseAlgorithms, parseAudiences, parseIssuer, type JwtConfig, type JwtValues } from './jwt.js';
 import { readPostgresUrl } from './libpq.js';
 import {
@@ -15,7 +15,7 @@ import {
   oneOf,
   postgresUrl,
   secureUrl,
-} from './texts.js';
+} from './parsers.js';
 
 /** What a replica runs with. Times in milliseconds. */
 export interface Config extends SignInConfig {

@@ -10,7 +10,7 @@ import type { Observation } from './observation.js';
 import { createPlainHistogram } from './plain-histogram.js';
 import { REFUSALS } from '../sign-in/refusal.js';
 import { outcomeOf, REASONS, type DecisionOutcome, type Reason } from '../auth/decide.js';
-import { JWT_RESULTS } from '../auth/jwt.js';
+import { JWT_RESULTS } from '../auth/jwt/verifier.js';
 
 /** Series of one replica. */
 export interface Metrics {

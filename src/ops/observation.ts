@@ -4,8 +4,8 @@ import type { CoherenceObservation } from '../coherence/observation.js';
 import type { RefusedRequest } from '../http/lingering.js';
 import type { SignInObservation } from '../sign-in/endpoints.js';
 import type { ProviderObservation } from '../sign-in/provider.js';
-import type { BadRow } from '../store/facts.js';
-import type { StoreObservation } from '../store/pool.js';
+import type { BadRow } from '../auth/facts.js';
+import type { StoreObservation } from '../postgres/pool.js';
 
 /** One thing that happened. */
 export type Observation =

@@ -1,6 +1,6 @@
 /** What `/status` and `/readyz` tell of a replica, which may be several processes. */
-import type { AuditTotals } from '../coherence/audit.js';
-import type { CacheStats } from '../coherence/cache.js';
+import type { AuditTotals } from '../coherence/facts/audit.js';
+import type { CacheStats } from '../coherence/facts/cache.js';
 import type { ListenerState } from '../coherence/observation.js';
 
 /** What is cached of one subject, and how often it was looked up. */

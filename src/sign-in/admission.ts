@@ -3,9 +3,9 @@
  * charged to its source as it is where decisions are made, and no source can take all places.
  */
 import type { BlockList } from 'node:net';
-import { clientNetwork } from '../auth/client-address.js';
-import type { SingleHeaders } from '../auth/headers.js';
-import type { SourceLimiter } from '../auth/source-limiter.js';
+import { clientNetwork } from '../auth/request/client-address.js';
+import type { SingleHeaders } from '../auth/request/headers.js';
+import type { SourceLimiter } from '../auth/client-rate-limiter.js';
 import { SignInRefused } from './refusal.js';
 
 /** One request that has been let in. */

@@ -1,7 +1,7 @@
 /** Which hosts are apps of the gate, as far as sign-in has to know: the one place that says so. */
-import { parseHost } from '../auth/request.js';
-import type { Reader } from '../coherence/reader.js';
-import type { FactTypes } from '../store/facts.js';
+import { parseHost } from '../auth/request/request.js';
+import type { Reader } from '../coherence/facts/reader.js';
+import type { FactTypes } from '../auth/facts.js';
 
 /** The id of the app of a canonical host, if it is enabled; else null. Rejects when the facts cannot be had. */
 export type FindApp = (host: string) => Promise<string | null>;

@@ -4,7 +4,7 @@
  * of the domain has set one of the same name. A cookie of a few seconds tells.
  */
 import { hash } from 'node:crypto';
-import { cookieValues } from '../auth/cookies.js';
+import { cookieValues } from '../auth/request/cookies.js';
 
 /** What the cookie says of where a browser was sent lately. */
 export interface Arrivals {

@@ -3,7 +3,7 @@
  * and other sites' requests carry them only when they lead a person here.
  */
 
-import type { SentCookie } from '../auth/cookies.js';
+import type { SentCookie } from '../auth/request/cookies.js';
 
 /** Where a cookie is for. */
 interface Scope {

@@ -8,12 +8,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { readCookies, type SentCookie } from '../auth/cookies.js';
-import { singleHeaders, type SingleHeaders } from '../auth/headers.js';
+import { readCookies, type SentCookie } from '../auth/request/cookies.js';
+import { singleHeaders, type SingleHeaders } from '../auth/request/headers.js';
 import { addressText, type LoginPage, type WantedAddress } from '../auth/login.js';
-import { parseHost, parseProto, requireHeader } from '../auth/request.js';
+import { parseHost, parseProto, requireHeader } from '../auth/request/request.js';
 import { isWellFormedToken } from '../auth/token.js';
-import type { IsTrusted } from '../auth/trusted-proxy.js';
+import type { IsTrusted } from '../auth/request/trusted-proxy.js';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Admission } from './admission.js';
 import type { FindApp } from './app-hosts.js';

@@ -1,6 +1,6 @@
 /** Looks at an OpenID Connect provider once, with the bounds and the rules that sign-in has: for whoever sets it up. */
 import { allowInsecureRequests, customFetch, discovery } from 'openid-client';
-import { parseJwks } from '../auth/jwks.js';
+import { parseJwks } from '../auth/jwt/jwks.js';
 import { createFetch, problemText } from './provider.js';
 
 /** What was found. */

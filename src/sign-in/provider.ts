@@ -22,8 +22,8 @@ import {
   type Configuration,
   type CustomFetch,
 } from 'openid-client';
-import { backoffMs } from '../coherence/backoff.js';
-import { sleep, systemClock, systemRandom, type Clock, type Random } from '../coherence/clock.js';
+import { backoffMs } from '../time/backoff.js';
+import { sleep, systemClock, systemRandom, type Clock, type Random } from '../time/clock.js';
 import type { Flow } from './flow.js';
 import { SignInRefused } from './refusal.js';
 import type { Identity } from './sessions.js';

@@ -4,7 +4,7 @@
  * port of the request at hand; without a sign-in host, to the same host.
  */
 import type { WantedAddress } from '../auth/login.js';
-import { parseHost } from '../auth/request.js';
+import { parseHost } from '../auth/request/request.js';
 import { isUnder } from './settings.js';
 
 /** An origin that a request was sent to: scheme, canonical host and port. */

@@ -3,7 +3,7 @@
  * themselves: two functions of the schema do, for whoever has role gatebell_sign_in.
  */
 import { createToken, hashToken } from '../auth/token.js';
-import type { WriteListened } from '../store/listened-writes.js';
+import type { WriteListened } from '../postgres/listened-writes.js';
 
 /** Who has signed in, as the provider says. */
 export interface Identity {

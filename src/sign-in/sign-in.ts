@@ -2,11 +2,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList } from 'node:net';
 import type { LoginPage } from '../auth/login.js';
-import type { SourceLimiter } from '../auth/source-limiter.js';
-import type { IsTrusted } from '../auth/trusted-proxy.js';
-import type { Reader } from '../coherence/reader.js';
-import type { FactTypes } from '../store/facts.js';
-import type { WriteListened } from '../store/listened-writes.js';
+import type { SourceLimiter } from '../auth/client-rate-limiter.js';
+import type { IsTrusted } from '../auth/request/trusted-proxy.js';
+import type { Reader } from '../coherence/facts/reader.js';
+import type { FactTypes } from '../auth/facts.js';
+import type { WriteListened } from '../postgres/listened-writes.js';
 import { createAdmission, type AdmissionLimits } from './admission.js';
 import { createAppHosts } from './app-hosts.js';
 import { createSignInEndpoints, createSignInPage, type SignInObservation } from './endpoints.js';

@@ -1,8 +1,8 @@
 /** Whether a browser is signed in already: asked of the same facts as decisions, so that both give one answer. */
 import { holderOfTokens } from '../auth/holder.js';
 import { hashToken } from '../auth/token.js';
-import type { FactRef, Reader } from '../coherence/reader.js';
-import type { FactTypes } from '../store/facts.js';
+import type { FactRef, Reader } from '../coherence/facts/reader.js';
+import type { FactTypes } from '../auth/facts.js';
 
 /**
  * Whether these tokens, from cookies, are a session that counts for the app. Rejects when the facts cannot be had.

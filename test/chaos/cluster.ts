@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
-import { migrate } from '../../src/store/migrate.js';
+import { migrate } from '../../src/postgres/migrate.js';
 import { startReplica, type Line, type Replica } from '../support/replica.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { History } from '../sim/history.js';

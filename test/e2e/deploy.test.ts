@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/store/migrate.js';
+import { migrate } from '../../src/postgres/migrate.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { runTool, type Tool } from '../support/tool.js';
 

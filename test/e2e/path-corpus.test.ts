@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { selectRoute } from '../../src/auth/path.js';
+import { selectRoute } from '../../src/auth/request/path.js';
 import { createConnection } from '../support/auth-server.js';
 import { startNginxLocations } from '../support/proxies/nginx-locations.js';
 import type { RunningProxy } from '../support/proxies/proxy.js';

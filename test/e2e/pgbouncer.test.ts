@@ -5,7 +5,7 @@ import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startPgBouncer as startOn } from '../support/pgbouncer.js';
 import { startReplica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 let database: TestDatabase;
 let world: World;

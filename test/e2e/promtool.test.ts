@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica, type Replica } from '../support/replica.js';
 import { runTool } from '../support/tool.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 let database: TestDatabase;
 let replica: Replica;

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
-import { barrier } from '../../src/store/barrier.js';
+import { barrier } from '../../src/postgres/barrier.js';
 import { startCaddyHttps, type CaddyHttps } from '../support/proxies/caddy-https.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startIdentityProvider, type IdentityProvider } from '../support/identity-provider.js';
@@ -20,7 +20,7 @@ import { nginx as nginxProxy } from '../support/proxies/nginx.js';
 import type { RunningProxy } from '../support/proxies/proxy.js';
 import { fetchAnswer, startReplica, type Answer, type Replica } from '../support/replica.js';
 import { findTool } from '../support/tool.js';
-import { addCredential } from '../support/world.js';
+import { addCredential } from '../support/gate-rows.js';
 
 const PHOTOS = 'photos.example.test';
 const WIKI = 'wiki.example.test';

@@ -1,12 +1,12 @@
 /** Audits on real Postgres: what changes without a signal is found, said and forgotten, and nothing else is. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CoherentCache } from '../../src/coherence/coherence.js';
-import { createFactReader } from '../../src/store/facts.js';
-import type { FactTypes } from '../../src/store/facts.js';
-import type { Reader } from '../../src/coherence/reader.js';
+import { createFactReader } from '../../src/auth/facts.js';
+import type { FactTypes } from '../../src/auth/facts.js';
+import type { Reader } from '../../src/coherence/facts/reader.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { createInsideCoherence, type InsideCoherence } from '../support/inside.js';
-import { createWorld } from '../support/world.js';
+import { createWorld } from '../support/gate-rows.js';
 
 let database: TestDatabase;
 let inside: InsideCoherence;

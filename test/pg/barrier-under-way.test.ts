@@ -7,12 +7,12 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseMessage } from '../../src/coherence/signal.js';
-import { createPostgresCoherence } from '../../src/store/coherence.js';
-import { barrier, type BarrierResult } from '../../src/store/barrier.js';
+import { createPostgresCoherence } from '../../src/postgres/coherence.js';
+import { barrier, type BarrierResult } from '../../src/postgres/barrier.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../support/jwt-issuer.js';
 import { forwardHeaders, startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 /** Shorter than a statement may take, so that requests can outlive it. */
 const LEASE_MS = 700;

@@ -2,12 +2,12 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createPostgresServer } from '../../src/dev/postgres.js';
-import { barrier, openBarrier } from '../../src/store/barrier.js';
-import { migrate } from '../../src/store/migrate.js';
+import { barrier, openBarrier } from '../../src/postgres/barrier.js';
+import { migrate } from '../../src/postgres/migrate.js';
 import { gatebell, type Outcome } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 /** Long enough for a busy machine; what waits for it waits that long. */
 const LEASE_MS = 1_500;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica, type Ask, type Replica } from '../support/replica.js';
-import { addCredential, createWorld, type World } from '../support/world.js';
+import { addCredential, createWorld, type World } from '../support/gate-rows.js';
 
 let database: TestDatabase;
 let replicas: Replica[];

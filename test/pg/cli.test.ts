@@ -4,7 +4,7 @@ import { gatebell, type Outcome } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { CLI, startReplica } from '../support/replica.js';
 import { runTool } from '../support/tool.js';
-import { VERSION } from '../../src/version.js';
+import { VERSION } from '../../src/ops/version.js';
 
 let database: TestDatabase;
 

@@ -2,12 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOBODY } from '../../src/coherence/server.js';
-import { signFence } from '../../src/coherence/fences.js';
+import { NOBODY } from '../../src/coherence/proof/server.js';
+import { signFence } from '../../src/coherence/proof/fences.js';
 import { parseMessage } from '../../src/coherence/signal.js';
-import { migrate, readMigrationStatus, requireCurrentSchema } from '../../src/store/migrate.js';
-import { createDatabase, type Database } from '../../src/store/pool.js';
-import { factCaches } from '../../src/store/facts.js';
+import { migrate, readMigrationStatus, requireCurrentSchema } from '../../src/postgres/migrate.js';
+import { createDatabase, type Database } from '../../src/postgres/pool.js';
+import { factCaches } from '../../src/auth/facts.js';
 import { createSignalDatabase, type SignalDatabase } from '../support/signals.js';
 
 const LOGIN = `replica_${randomBytes(6).toString('hex')}`;

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../../src/dev/postgres.js';
-import { ownWatches } from '../../src/store/migrate.js';
+import { ownWatches } from '../../src/postgres/migrate.js';
 import { gatebell, type Outcome } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { createSigningKey } from '../support/jwt-issuer.js';

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { run } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fetchAnswer, forwardHeaders } from '../support/replica.js';
-import { createWorld } from '../support/world.js';
+import { createWorld } from '../support/gate-rows.js';
 
 let database: TestDatabase;
 

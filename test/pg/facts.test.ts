@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Key } from '../../src/coherence/signal.js';
-import { factCaches, type BadRow, type FactTypes } from '../../src/store/facts.js';
-import { createDatabase, type Database } from '../../src/store/pool.js';
+import { factCaches, type BadRow, type FactTypes } from '../../src/auth/facts.js';
+import { createDatabase, type Database } from '../../src/postgres/pool.js';
 import { createSignalDatabase, sortedKeys, type SignalDatabase } from '../support/signals.js';
 
 type Subject = keyof FactTypes;

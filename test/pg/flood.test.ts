@@ -7,14 +7,14 @@ import { createToken } from '../../src/auth/token.js';
 import { bytesOf, createConnection } from '../support/auth-server.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { forwardHeaders, startReplica, type Ask, type Replica } from '../support/replica.js';
-import { addCredential, createWorld, type World } from '../support/world.js';
+import { addCredential, createWorld, type World } from '../support/gate-rows.js';
 
 const FLOOD = 200_000;
 const FLOODERS = 64;
 const USERS = 8;
 /** Rooms for what does not exist, a subject. */
 const ABSENCES_MAX = 10_000;
-/** What one source may ask in vain at once, and a second; see src/auth/source-limiter.ts. */
+/** What one source may ask in vain at once, and a second; see src/auth/client-rate-limiter.ts. */
 const BURST = 200;
 const PER_SECOND = 20;
 

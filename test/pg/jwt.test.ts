@@ -7,7 +7,7 @@ import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER, type SigningKey } from '../support/jwt-issuer.js';
 import { startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 const ONE = createSigningKey('ES256', 'one');
 const TWO = createSigningKey('RS256', 'two');

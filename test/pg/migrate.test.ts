@@ -6,7 +6,7 @@ import {
   requireCurrentSchema,
   runMigrations,
   SchemaError,
-} from '../../src/store/migrate.js';
+} from '../../src/postgres/migrate.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
 /** All migrations, oldest first. */

@@ -6,9 +6,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import pg from 'pg';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
-import { createPostgresCoherence, type PostgresCoherence } from '../../src/store/coherence.js';
-import { migrate } from '../../src/store/migrate.js';
-import type { StoreObservation } from '../../src/store/pool.js';
+import { createPostgresCoherence, type PostgresCoherence } from '../../src/postgres/coherence.js';
+import { migrate } from '../../src/postgres/migrate.js';
+import type { StoreObservation } from '../../src/postgres/pool.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 

@@ -2,11 +2,11 @@
 import { once } from 'node:events';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOBODY } from '../../src/coherence/server.js';
-import type { Subscription } from '../../src/coherence/listener.js';
-import type { ReadPart } from '../../src/coherence/source.js';
-import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
-import { createDatabase, type Database } from '../../src/store/pool.js';
+import { NOBODY } from '../../src/coherence/proof/server.js';
+import type { Subscription } from '../../src/coherence/proof/listener.js';
+import type { ReadPart } from '../../src/coherence/facts/source.js';
+import { createSubscriptionOpener } from '../../src/postgres/listen.js';
+import { createDatabase, type Database } from '../../src/postgres/pool.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
 let database: TestDatabase;

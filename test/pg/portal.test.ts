@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fetchAnswer, forwardHeaders, startReplica, type Answer, type Ask, type Replica } from '../support/replica.js';
-import { addCredential } from '../support/world.js';
+import { addCredential } from '../support/gate-rows.js';
 
 const file = (name: string): string => readFileSync(new URL(`../../examples/portal/${name}`, import.meta.url), 'utf8');
 const settings = Object.fromEntries(

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createPostgresServer } from '../../src/dev/postgres.js';
-import { migrate, ownWatches, repair, runMigrations } from '../../src/store/migrate.js';
+import { migrate, ownWatches, repair, runMigrations } from '../../src/postgres/migrate.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
 /** A role of this file alone. Roles belong to the whole server. */

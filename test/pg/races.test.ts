@@ -2,19 +2,19 @@
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { createToken, hashToken } from '../../src/auth/token.js';
 import { decide, type Decision } from '../../src/auth/decide.js';
-import { selectRoute } from '../../src/auth/path.js';
-import type { AuthRequest } from '../../src/auth/request.js';
-import { systemClock, systemRandom } from '../../src/coherence/clock.js';
+import { selectRoute } from '../../src/auth/request/path.js';
+import type { AuthRequest } from '../../src/auth/request/request.js';
+import { systemClock, systemRandom } from '../../src/time/clock.js';
 import { createCoherence, type Coherence } from '../../src/coherence/coherence.js';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
-import type { Reader } from '../../src/coherence/reader.js';
-import { createSubscriptionOpener } from '../../src/coherence/subscriber.js';
-import { createFactReader, type FactTypes } from '../../src/store/facts.js';
-import { createDatabase, type Database } from '../../src/store/pool.js';
+import type { Reader } from '../../src/coherence/facts/reader.js';
+import { createSubscriptionOpener } from '../../src/postgres/listen.js';
+import { createFactReader, type FactTypes } from '../../src/auth/facts.js';
+import { createDatabase, type Database } from '../../src/postgres/pool.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica } from '../support/replica.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 const USERS = 300;
 const POOL_MAX = 4;

@@ -2,10 +2,10 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
-import { migrate } from '../../src/store/migrate.js';
+import { migrate } from '../../src/postgres/migrate.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { becomesLive, startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 let server: PostgresServer;
 let database: TestDatabase;

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
-import { migrate, repair } from '../../src/store/migrate.js';
+import { migrate, repair } from '../../src/postgres/migrate.js';
 import { run, type Outcome } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { POSTGRES_15 } from '../support/global-postgres-15.js';

@@ -10,9 +10,9 @@ import { performance } from 'node:perf_hooks';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CoherentCache } from '../../src/coherence/coherence.js';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
-import { createPostgresCoherence, type PostgresCoherence } from '../../src/store/coherence.js';
-import { migrate } from '../../src/store/migrate.js';
-import type { StoreObservation } from '../../src/store/pool.js';
+import { createPostgresCoherence, type PostgresCoherence } from '../../src/postgres/coherence.js';
+import { migrate } from '../../src/postgres/migrate.js';
+import type { StoreObservation } from '../../src/postgres/pool.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
 const LEASE_MS = 1_500;

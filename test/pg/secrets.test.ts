@@ -5,7 +5,7 @@ import { createToken } from '../../src/auth/token.js';
 import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fetchAnswer, forwardHeaders, startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 const PROXY_SECRET = 'the-secret-of-the-proxies';
 const OPS_TOKEN = 'the-token-of-the-operators';

@@ -7,7 +7,7 @@ import { createToken } from '../../src/auth/token.js';
 import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fetchAnswer, forwardHeaders, startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 let database: TestDatabase;
 let world: World;

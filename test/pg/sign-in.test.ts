@@ -5,8 +5,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { hashToken } from '../../src/auth/token.js';
 import { UnavailableError } from '../../src/coherence/errors.js';
 import { createSessions, type Identity, type Session, type Sessions } from '../../src/sign-in/sessions.js';
-import { createListenedWrites } from '../../src/store/listened-writes.js';
-import { createDatabase, type Database } from '../../src/store/pool.js';
+import { createListenedWrites } from '../../src/postgres/listened-writes.js';
+import { createDatabase, type Database } from '../../src/postgres/pool.js';
 import { gatebell } from '../support/command.js';
 import { createSignalDatabase, type SignalDatabase } from '../support/signals.js';
 

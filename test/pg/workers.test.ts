@@ -4,11 +4,11 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { openBarrier } from '../../src/store/barrier.js';
+import { openBarrier } from '../../src/postgres/barrier.js';
 import { gatebell } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { becomesLive, forwardHeaders, startReplica, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 const WORKERS = 2;
 const LEASE_MS = 1_500;

@@ -4,7 +4,7 @@ import { createToken } from '../../src/auth/token.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../support/jwt-issuer.js';
 import { startReplica, type Ask, type Replica } from '../support/replica.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/gate-rows.js';
 
 const KEY = createSigningKey('ES256');
 const jwtOf = (user: string): string => issue(KEY, { ...goodClaims(Date.now()), sub: user });

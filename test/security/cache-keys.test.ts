@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { keyText, type Key } from '../../src/coherence/signal.js';
-import { createCacheBench } from '../support/cache-bench.js';
+import { createCacheBench } from '../support/cache-harness.js';
 import { fakeQuery } from '../support/fake-source.js';
 
 const part = fc.oneof(

@@ -1,7 +1,7 @@
 /** Extensions and scripts: no framework takes for private what a public rule lets through, and nobody is refused for an ordinary name. */
 import { describe, expect, test } from 'vitest';
-import { selectRoute } from '../../src/auth/path.js';
-import type { Route } from '../../src/store/facts.js';
+import { selectRoute } from '../../src/auth/request/path.js';
+import type { Route } from '../../src/auth/facts.js';
 import { FRAMEWORKS, frameworkSpellings } from '../support/framework-readers.js';
 import { route } from '../support/memory-facts.js';
 import { FILE_TABLES, ROUTE_TABLES, type RouteTable } from '../support/path-corpus.js';

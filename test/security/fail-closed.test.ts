@@ -1,8 +1,8 @@
 /** Whatever goes wrong in the gate, nobody is let through by it. */
 import { describe, expect, test } from 'vitest';
 import { UnavailableError } from '../../src/coherence/errors.js';
-import type { Reader } from '../../src/coherence/reader.js';
-import type { FactTypes } from '../../src/store/facts.js';
+import type { Reader } from '../../src/coherence/facts/reader.js';
+import type { FactTypes } from '../../src/auth/facts.js';
 import { PROXY_DIALECTS } from '../support/dialects.js';
 import { ALICE, APP, createWorld, route, TOKEN } from '../support/memory-facts.js';
 import { hashToken } from '../../src/auth/token.js';

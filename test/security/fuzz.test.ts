@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { BLOCK_CASES, makeBlock, type TameCase, type WildCase } from './fuzz/cases.js';
 import { fuzz } from './fuzz/fuzz.js';
 import { judge } from './fuzz/judge.js';
-import { OPEN_HOST, USER_TOKENS } from './fuzz/world.js';
+import { OPEN_HOST, USER_TOKENS } from './fuzz/fuzzed-apps.js';
 
 const CASES = 4_000;
 

@@ -1,7 +1,7 @@
 /** One host, however it is spelled; and nothing that is not exactly a host is one. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseHost } from '../../src/auth/request.js';
+import { parseHost } from '../../src/auth/request/request.js';
 import { PROXY_DIALECTS } from '../support/dialects.js';
 import { ALICE, APP, createWorld, route, type MemoryFacts } from '../support/memory-facts.js';
 import { BEARER, useGate, verdictOf } from './gate.js';

@@ -1,9 +1,9 @@
 /** A source that asks in vain is limited, and only that source: what it does is nobody else's affair. */
 import { describe, expect, test } from 'vitest';
-import { createSourceLimiter } from '../../src/auth/source-limiter.js';
+import { createSourceLimiter } from '../../src/auth/client-rate-limiter.js';
 import { createToken } from '../../src/auth/token.js';
-import type { Reader } from '../../src/coherence/reader.js';
-import type { FactTypes } from '../../src/store/facts.js';
+import type { Reader } from '../../src/coherence/facts/reader.js';
+import type { FactTypes } from '../../src/auth/facts.js';
 import type { Pairs } from '../support/auth-server.js';
 import { PROXY_DIALECTS, type ProxyDialect } from '../support/dialects.js';
 import { createWorld } from '../support/memory-facts.js';

@@ -3,8 +3,8 @@
  * upstreams really do as the judge: Express 5 and Node's URL on real servers, and the models of many others.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { selectRoute } from '../../src/auth/path.js';
-import type { Route } from '../../src/store/facts.js';
+import { selectRoute } from '../../src/auth/request/path.js';
+import type { Route } from '../../src/auth/facts.js';
 import { createConnection, startAuthServer, type Answer, type AuthServer } from '../support/auth-server.js';
 import { PROXY_DIALECTS, subrequestBytes } from '../support/dialects.js';
 import { APP, createMemoryReader, createWorld, TOKEN } from '../support/memory-facts.js';

@@ -1,23 +1,18 @@
 /** What must hold of every input, whatever it is: of the parsers, the choice of a rule, and what is written into an answer. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createCredentialReader, withoutCredential } from '../../src/auth/credential.js';
-import { envoyDialect } from '../../src/auth/dialect-envoy.js';
-import { forwardDialect } from '../../src/auth/dialect-forward.js';
-import { haproxyDialect } from '../../src/auth/dialect-haproxy.js';
-import { nginxDialect } from '../../src/auth/dialect-nginx.js';
-import { singleHeaders } from '../../src/auth/headers.js';
-import { pathReadings } from '../../src/auth/path-readings.js';
-import { selectRoute } from '../../src/auth/path.js';
-import { parseRequest } from '../../src/auth/request.js';
+import { createCredentialReader, withoutCredential } from '../../src/auth/request/credential.js';
+import { envoyDialect } from '../../src/auth/dialects/envoy.js';
+import { forwardDialect } from '../../src/auth/dialects/forward.js';
+import { haproxyDialect } from '../../src/auth/dialects/haproxy.js';
+import { nginxDialect } from '../../src/auth/dialects/nginx.js';
+import { singleHeaders } from '../../src/auth/request/headers.js';
+import { pathReadings } from '../../src/auth/request/path-interpretations.js';
+import { selectRoute } from '../../src/auth/request/path.js';
+import { parseRequest } from '../../src/auth/request/request.js';
 import { createToken, hashToken, isWellFormedToken } from '../../src/auth/token.js';
 import { parseMessage } from '../../src/coherence/signal.js';
-import {
-  compileHeaders,
-  encodeHeaderValue,
-  renderHeader,
-  TEMPLATE_VARIABLES,
-} from '../../src/store/header-template.js';
+import { compileHeaders, encodeHeaderValue, renderHeader, TEMPLATE_VARIABLES } from '../../src/auth/header-template.js';
 import { startAuthServer } from '../support/auth-server.js';
 import { askAs, PROXY_DIALECTS } from '../support/dialects.js';
 import { ALICE, APP, createMemoryReader, createWorld, route, TOKEN } from '../support/memory-facts.js';

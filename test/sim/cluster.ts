@@ -4,10 +4,10 @@
  *
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
-import { signFence } from '../../src/coherence/fences.js';
-import type { FenceReceipt } from '../../src/coherence/listener.js';
-import type { ListeningBackend, ServerReceipt } from '../../src/coherence/server.js';
-import type { WatchState } from '../../src/coherence/watches.js';
+import { signFence } from '../../src/coherence/proof/fences.js';
+import type { FenceReceipt } from '../../src/coherence/proof/listener.js';
+import type { ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
+import type { WatchState } from '../../src/coherence/proof/watches.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { Dice } from './dice.js';
 import { ABSENT, factName, type History } from './history.js';

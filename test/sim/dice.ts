@@ -1,5 +1,5 @@
 /** All chance of a simulated world comes from one seed: the same seed, the same world, down to the last nonce. */
-import type { Random } from '../../src/coherence/clock.js';
+import type { Random } from '../../src/time/clock.js';
 
 export interface Dice extends Random {
   /** A number from `min` to below `max`. */

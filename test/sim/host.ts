@@ -2,11 +2,11 @@
  * A replica of several workers: the real hub and feeds on machines of their own, with pipes in between. The host has the one listening
  * connection; what Postgres sends goes on to each worker in order, and late.
  */
-import type { OpenSubscription } from '../../src/coherence/listener.js';
+import type { OpenSubscription } from '../../src/coherence/proof/listener.js';
 import { parseMessage } from '../../src/coherence/signal.js';
-import { createFeed } from '../../src/workers/feed.js';
-import { createHub, type Hub } from '../../src/workers/hub.js';
-import type { FromFeed, ToFeed } from '../../src/workers/messages.js';
+import { createFeed } from '../../src/replica/workers/remote-subscription.js';
+import { createHub, type Hub } from '../../src/replica/workers/shared-subscription.js';
+import type { FromFeed, ToFeed } from '../../src/replica/workers/messages.js';
 import type { ViolationKind } from './checker.js';
 import type { Cluster } from './cluster.js';
 import type { Dice } from './dice.js';

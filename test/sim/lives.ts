@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { ProfileName } from './profiles.js';
-import type { LifeOptions, Outcome } from './world.js';
+import type { LifeOptions, Outcome } from './simulated-world.js';
 
 /** One life to be lived. */
 export interface Order {

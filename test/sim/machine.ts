@@ -5,9 +5,9 @@
  * deferred; after each callback all promises settle that can. A turn takes no time. Between turns the process may be paused (both
  * clocks go on), the machine suspended (the monotonic clock stands still), or the wall clock stepped.
  */
-import type { Clock } from '../../src/coherence/clock.js';
+import type { Clock } from '../../src/time/clock.js';
 import type { Dice } from './dice.js';
-import { settlePromises } from './promises.js';
+import { settlePromises } from './simulated-promises.js';
 import type { Timeline } from './timeline.js';
 
 interface Timer {

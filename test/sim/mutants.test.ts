@@ -9,7 +9,7 @@ import { bundleSimulation, type Patch } from './bundle.js';
 import { startLives } from './lives.js';
 import { MUTANTS, type Mutant } from './mutants.js';
 import type { ProfileName } from './profiles.js';
-import type { Outcome } from './world.js';
+import type { Outcome } from './simulated-world.js';
 
 /** Lives one seed after the other, and returns the first that broke a promise. */
 async function firstFailure(
@@ -52,6 +52,6 @@ test('every mistake of the protocol is in the table', () => {
 });
 
 test('a patch that finds nothing is refused', async () => {
-  const patch = { file: 'src/coherence/lease.ts', find: 'what is not there', replace: '' };
+  const patch = { file: 'src/coherence/proof/lease.ts', find: 'what is not there', replace: '' };
   await expect(bundleSimulation([patch])).rejects.toThrow('must find its text once, and finds it 0 times');
 });

@@ -2,12 +2,12 @@
  * What is asked of a replica: the gate's own decision, made by the real code over simulated facts, or one fact alone. It notes which facts
  * the answer rests on, for the checker.
  */
-import type { PresentedCredential } from '../../src/auth/credential.js';
+import type { PresentedCredential } from '../../src/auth/request/credential.js';
 import { decide, type Decision, type Undecided } from '../../src/auth/decide.js';
-import type { JwtClaims } from '../../src/auth/jwt.js';
-import { selectRoute } from '../../src/auth/path.js';
-import type { FactRef, Facts, Question } from '../../src/coherence/reader.js';
-import type { AppFact, FactTypes } from '../../src/store/facts.js';
+import type { JwtClaims } from '../../src/auth/jwt/verifier.js';
+import { selectRoute } from '../../src/auth/request/path.js';
+import type { FactRef, Facts, Question } from '../../src/coherence/facts/reader.js';
+import type { AppFact, FactTypes } from '../../src/auth/facts.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { Fact, Subject } from './cluster.js';
 import { ABSENT, factName, type Held } from './history.js';

@@ -2,12 +2,12 @@
  * One replica: the real coherence library on a simulated machine, and the requests that it answers. Each answer goes to the
  * checker together with what the replica had been told when the request arrived.
  */
-import type { PresentedCredential } from '../../src/auth/credential.js';
+import type { PresentedCredential } from '../../src/auth/request/credential.js';
 import type { Undecided } from '../../src/auth/decide.js';
 import { createCoherence, type Coherence, type CoherentCache } from '../../src/coherence/coherence.js';
 import { UnavailableError } from '../../src/coherence/errors.js';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
-import type { Reader } from '../../src/coherence/reader.js';
+import type { Reader } from '../../src/coherence/facts/reader.js';
 import { keyText, parseMessage, type Key } from '../../src/coherence/signal.js';
 import type { Cluster, Fact, Subject } from './cluster.js';
 import type { Dice } from './dice.js';

@@ -15,7 +15,7 @@ import { MUTANTS, type Mutant } from './mutants.js';
 import { PROFILES, type ProfileName } from './profiles.js';
 import { shrink } from './shrink.js';
 import { command, tell } from './story.js';
-import type { Outcome } from './world.js';
+import type { Outcome } from './simulated-world.js';
 
 const OPTIONS = {
   seeds: { type: 'string' },

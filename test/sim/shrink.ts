@@ -3,7 +3,7 @@
  * broken. Delta debugging (Zeller and Hildebrandt, 2002): leaves out halves, then quarters, and so on down to single events.
  */
 import type { Lives } from './lives.js';
-import type { Outcome } from './world.js';
+import type { Outcome } from './simulated-world.js';
 
 /** The smallest failing life found within the time. @param failed a life with a violation @param limitMs of real time */
 export async function shrink(lives: Lives, failed: Outcome, limitMs: number): Promise<Outcome> {

@@ -1,5 +1,5 @@
 /** How a life that broke a promise is told. */
-import type { Outcome } from './world.js';
+import type { Outcome } from './simulated-world.js';
 
 /** What tells the story of this life again. @param mutant the mistake that was built in, if any */
 export function command({ profile, seed, plan, leftOut }: Outcome, mutant: string | null): string {

@@ -8,9 +8,9 @@ import {
   type FenceReceipt,
   type OpenSubscription,
   type SubscriptionEvents,
-} from '../../src/coherence/listener.js';
-import type { AskServer, ServerReceipt } from '../../src/coherence/server.js';
-import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/source.js';
+} from '../../src/coherence/proof/listener.js';
+import type { AskServer, ServerReceipt } from '../../src/coherence/proof/server.js';
+import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/facts/source.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { ViolationKind } from './checker.js';
 import type { Backend, Cluster, Server, Subject } from './cluster.js';

@@ -1,8 +1,8 @@
 /** The worker's side of `lives.ts`: lives one life after the other. */
 import { parentPort } from 'node:worker_threads';
 import type { Order } from './lives.js';
-import { outsideOfPromises } from './promises.js';
-import { simulate, type Outcome } from './world.js';
+import { outsideOfPromises } from './simulated-promises.js';
+import { simulate, type Outcome } from './simulated-world.js';
 
 // Nobody reads the stacks of errors that are part of the story, and writing them down takes a quarter of the time.
 Error.stackTraceLimit = 0;

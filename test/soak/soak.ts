@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { createPostgresServer } from '../../src/dev/postgres.js';
-import { migrate } from '../../src/store/migrate.js';
+import { migrate } from '../../src/postgres/migrate.js';
 import { becomesLive, startReplica, type Replica } from '../support/replica.js';
 import { createChurn, type Churn } from './churn.js';
 import { fitSlope, type Sample, type Slope } from './slope.js';

@@ -1,7 +1,7 @@
 /** Fences as the pool sends them: the test decides whether and when each is confirmed. */
-import { signFence } from '../../src/coherence/fences.js';
-import type { AskFence, FenceReceipt } from '../../src/coherence/listener.js';
-import type { AskServer, ListeningBackend, ServerReceipt } from '../../src/coherence/server.js';
+import { signFence } from '../../src/coherence/proof/fences.js';
+import type { AskFence, FenceReceipt } from '../../src/coherence/proof/listener.js';
+import type { AskServer, ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
 
 export interface AskedFence {
   /** As it was asked for. */

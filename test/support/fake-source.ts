@@ -2,7 +2,7 @@
  * Postgres as the loader sees it: a table of facts a subject. A read takes its snapshot when it is sent; while `hold` is
  * on, its answer waits until the test lets it go.
  */
-import type { FactQuery, FactSource, Reading, ReadPart } from '../../src/coherence/source.js';
+import type { FactQuery, FactSource, Reading, ReadPart } from '../../src/coherence/facts/source.js';
 import { keyText, type Key } from '../../src/coherence/signal.js';
 import { ORIGIN } from './fake-fences.js';
 

@@ -80,7 +80,10 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   reliability(
     'mistakes in the code and in SQL that no test saw',
     ['test/pg/sql-mutants.test.ts', 'the migrations as they are pass the battery'],
-    ['test/unit/workers/feed.test.ts', 'the first sends nothing any more, and its end does not end the second'],
+    [
+      'test/unit/replica/workers/remote-subscription.test.ts',
+      'the first sends nothing any more, and its end does not end the second',
+    ],
     ['test/sim/mutants.test.ts', 'every mistake of the protocol is in the table'],
   ),
 
@@ -110,7 +113,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
     'a preflight with a method override changes nothing in Flask; a real one passes',
   ]),
   security('a blank that is no blank before a cookie', [
-    'test/unit/auth/cookies.test.ts',
+    'test/unit/auth/request/cookies.test.ts',
     'no character but space and tab makes another name ours',
   ]),
   security('the session of one app presented to another', [
@@ -202,13 +205,13 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   ),
   security(
     'methods with an underscore, bytes in a path and IPv6 hosts are refused',
-    ['test/unit/auth/request.test.ts', 'method %s passes'],
+    ['test/unit/auth/request/request.test.ts', 'method %s passes'],
     ['test/security/extensions.test.ts', 'takes %j as it is'],
-    ['test/unit/auth/request.test.ts', '%s is the address %s'],
+    ['test/unit/auth/request/request.test.ts', '%s is the address %s'],
   ),
   security(
     'a URL that is too long is called a bad request',
-    ['test/unit/auth/request.test.ts', 'is too long by another reason than a bad one'],
+    ['test/unit/auth/request/request.test.ts', 'is too long by another reason than a bad one'],
     ['test/security/fail-closed.test.ts', 'when the request cannot be parsed, on $name'],
   ),
   security('a host with a port is stored without it', [

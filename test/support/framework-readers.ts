@@ -1,6 +1,6 @@
 /**
  * What frameworks make of a path by its extension or by a script in it, each written from its documentation and knowing nothing of
- * `src/auth/path.ts`: judges of the gate's rule, like the models of `reference-normalisers.ts`.
+ * `src/auth/request/path.ts`: judges of the gate's rule, like the models of `reference-normalisers.ts`.
  */
 import type { RouteTable, Zone } from './path-corpus.js';
 

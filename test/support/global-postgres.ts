@@ -5,7 +5,7 @@
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { createPostgresServer } from '../../src/dev/postgres.js';
-import { migrate } from '../../src/store/migrate.js';
+import { migrate } from '../../src/postgres/migrate.js';
 
 declare module 'vitest' {
   interface ProvidedContext {

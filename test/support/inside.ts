@@ -4,8 +4,8 @@ import {
   createPostgresCoherence,
   type PostgresCoherence,
   type PostgresCoherenceOptions,
-} from '../../src/store/coherence.js';
-import type { StoreObservation } from '../../src/store/pool.js';
+} from '../../src/postgres/coherence.js';
+import type { StoreObservation } from '../../src/postgres/pool.js';
 
 type Observation = CoherenceObservation | StoreObservation;
 type Event = Observation['event'];

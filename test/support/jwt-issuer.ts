@@ -1,6 +1,6 @@
 /** Somebody who issues JWTs: keys of every algorithm, and tokens with whatever header and claims a test wants. */
 import { generateKeyPairSync, randomBytes, sign, createHmac, type JsonWebKey, type KeyObject } from 'node:crypto';
-import type { JwtAlgorithm } from '../../src/auth/jwt-key.js';
+import type { JwtAlgorithm } from '../../src/auth/jwt/key.js';
 
 export const ISSUER = 'https://issuer.test/';
 export const AUDIENCE = 'gatebell.test';

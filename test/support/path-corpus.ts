@@ -1,6 +1,6 @@
 /** Hundreds of spellings of private paths, most of them once a CVE somewhere. */
 import fc from 'fast-check';
-import type { Route } from '../../src/store/facts.js';
+import type { Route } from '../../src/auth/facts.js';
 import { whoReadsPrivate } from './reference-normalisers.js';
 
 const SLASHES = [

@@ -1,5 +1,5 @@
 /**
- * How upstreams read a raw path, each written from its own documentation and knowing nothing of `src/auth/path.ts`: the oracle
+ * How upstreams read a raw path, each written from its own documentation and knowing nothing of `src/auth/request/path.ts`: the oracle
  * for the gate's rule "whatever a public rule lets through, no upstream takes for a private path". A reader returns the
  * path that it would route by, or null if it refuses the request.
  */

@@ -2,7 +2,7 @@
  * A `Clock` whose two hands the test moves. Nothing happens by itself: timers fire when `advance` passes their hour,
  * deferred tasks run when a turn is taken. No real time is involved; `setImmediate` only lets pending promises settle.
  */
-import type { Clock, Random } from '../../src/coherence/clock.js';
+import type { Clock, Random } from '../../src/time/clock.js';
 
 export interface SimulatedClock extends Clock {
   /** Tasks that wait for their turn. */

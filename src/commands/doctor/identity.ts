@@ -1,5 +1,5 @@
 /** Whether those who say who somebody is can be reached: the issuer of JWTs, and the provider of sign-in. */
-import { createJwksFetcher, fetchFailure, parseJwks } from '../../auth/jwks.js';
+import { createJwksFetcher, fetchFailure, parseJwks } from '../../auth/jwt/jwks.js';
 import { errorText } from '../../ops/log.js';
 import { connectionHint, examineProvider } from '../../sign-in/provider-check.js';
 import type { CommandContext } from '../context.js';

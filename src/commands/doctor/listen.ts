@@ -1,11 +1,11 @@
 /** Whether LISTEN works on this connection: a fence is sent, and waited for. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createHeardFences } from '../../coherence/fences.js';
-import type { FenceReceipt } from '../../coherence/listener.js';
+import { createHeardFences } from '../../coherence/proof/fences.js';
+import type { FenceReceipt } from '../../coherence/proof/listener.js';
 import { parseMessage } from '../../coherence/signal.js';
-import { createSubscriptionOpener } from '../../coherence/subscriber.js';
+import { createSubscriptionOpener } from '../../postgres/listen.js';
 import { errorText } from '../../ops/log.js';
-import { sqlState, type Database } from '../../store/pool.js';
+import { sqlState, type Database } from '../../postgres/pool.js';
 import type { CommandContext } from '../context.js';
 import type { Check } from './check.js';
 

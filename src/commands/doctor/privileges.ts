@@ -1,5 +1,5 @@
 /** Whether everybody may do what `gatebell.privileges()` lists, and nothing else. */
-import type { Database } from '../../store/pool.js';
+import type { Database } from '../../postgres/pool.js';
 import type { CommandContext } from '../context.js';
 import { listed, type Check } from './check.js';
 

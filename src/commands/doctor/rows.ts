@@ -2,11 +2,11 @@
  * Rows that the gate cannot use, and so denies its app for. They are judged by the code of the gate itself: loaded by its queries,
  * understood by its parsers, and asked for as a request would.
  */
-import { parseHost } from '../../auth/request.js';
-import { selectRoute } from '../../auth/path.js';
+import { parseHost } from '../../auth/request/request.js';
+import { selectRoute } from '../../auth/request/path.js';
 import { errorText } from '../../ops/log.js';
-import { factCaches, type AppFact, type RoutesFact } from '../../store/facts.js';
-import type { Database } from '../../store/pool.js';
+import { factCaches, type AppFact, type RoutesFact } from '../../auth/facts.js';
+import type { Database } from '../../postgres/pool.js';
 import { listed, type Check } from './check.js';
 
 /** Rows in one query. */

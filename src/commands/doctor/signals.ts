@@ -1,8 +1,8 @@
 /** Whether signals are sure to come: the triggers, and the key of the fences. */
-import { factCaches } from '../../store/facts.js';
-import { ownWatches } from '../../store/migrate.js';
-import { watchRemedies } from '../../store/repair.js';
-import type { Database } from '../../store/pool.js';
+import { factCaches } from '../../auth/facts.js';
+import { ownWatches } from '../../postgres/migrate.js';
+import { watchRemedies } from '../../postgres/repair.js';
+import type { Database } from '../../postgres/pool.js';
 import type { Check } from './check.js';
 
 /** Looks at the triggers, and names the statements that put them right. */

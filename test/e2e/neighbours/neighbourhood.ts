@@ -14,7 +14,7 @@ import {
 import type { TestProxy } from '../../support/proxies/proxy.js';
 import { startReplica } from '../../support/replica.js';
 import type { ServerProcess } from '../../support/server-process.js';
-import { addCredential } from '../../support/world.js';
+import { addCredential } from '../../support/gate-rows.js';
 import { gateOf } from '../proxies/stage.js';
 
 const STARTS = {

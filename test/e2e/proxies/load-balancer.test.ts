@@ -12,7 +12,7 @@ import { traefik } from '../../support/proxies/traefik.js';
 import { bearer, call, type Pairs } from '../../support/proxy-client.js';
 import { startReplica, type Replica } from '../../support/replica.js';
 import { startSampleApp, type SampleApp } from '../../support/sample-app.js';
-import { createWorld, type World } from '../../support/world.js';
+import { createWorld, type World } from '../../support/gate-rows.js';
 import { gateOf } from './stage.js';
 
 const HOST = 'photos.test';

@@ -4,7 +4,7 @@ import { call, type Call, type Reply } from '../../support/proxy-client.js';
 import type { GateAddress, ProxySetup, RunningProxy, TestProxy } from '../../support/proxies/proxy.js';
 import { startReplica, type Replica } from '../../support/replica.js';
 import { startSampleApp, type SampleApp } from '../../support/sample-app.js';
-import { addCredential, createWorld, type World } from '../../support/world.js';
+import { addCredential, createWorld, type World } from '../../support/gate-rows.js';
 
 export const LOGIN = 'https://login.test/start';
 

@@ -1,14 +1,14 @@
 /** How long the gate works on one request: the real handler on the real server, in this process, over connections that are no sockets. */
 import { Duplex } from 'node:stream';
 import { createAuthHandler } from '../../../src/auth/handler.js';
-import { createJwtVerifier } from '../../../src/auth/jwt.js';
-import { parseJwtKey } from '../../../src/auth/jwt-key.js';
-import { systemClock, systemRandom } from '../../../src/coherence/clock.js';
+import { createJwtVerifier } from '../../../src/auth/jwt/verifier.js';
+import { parseJwtKey } from '../../../src/auth/jwt/key.js';
+import { systemClock, systemRandom } from '../../../src/time/clock.js';
 import { createHttpServer } from '../../../src/http/server.js';
 import { loopback } from '../../support/auth-server.js';
 import { createSigningKey } from '../../support/jwt-issuer.js';
 import { createMemoryReader } from '../../support/memory-facts.js';
-import { createFuzzWorld, LOGIN_URL, USER_TOKENS } from '../fuzz/world.js';
+import { createFuzzWorld, LOGIN_URL, USER_TOKENS } from '../fuzz/fuzzed-apps.js';
 import { JWT_ISSUER, questionBytes, type Genome } from './genome.js';
 
 /** Measures requests. */

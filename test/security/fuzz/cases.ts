@@ -17,7 +17,7 @@ import {
   UNKNOWN_TOKEN,
   USER_TOKENS,
   userName,
-} from './world.js';
+} from './fuzzed-apps.js';
 
 /** A request and the answer that it must have. */
 export interface TameCase {

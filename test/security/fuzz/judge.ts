@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { readAnswer, type Answer } from '../../support/auth-server.js';
 import type { FuzzCase, WildCase } from './cases.js';
-import { OPEN_HOST, UNGRANTED_TOKEN, UNGRANTED_USER, USER_TOKENS, userName } from './world.js';
+import { OPEN_HOST, UNGRANTED_TOKEN, UNGRANTED_USER, USER_TOKENS, userName } from './fuzzed-apps.js';
 
 /** A case that was answered as none may be. */
 export interface Fault {

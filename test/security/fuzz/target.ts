@@ -3,7 +3,7 @@ import { createAuthHandler } from '../../../src/auth/handler.js';
 import { createHttpServer, listen } from '../../../src/http/server.js';
 import { loopback } from '../../support/auth-server.js';
 import { createMemoryReader } from '../../support/memory-facts.js';
-import { createFuzzWorld, LOGIN_URL } from './world.js';
+import { createFuzzWorld, LOGIN_URL } from './fuzzed-apps.js';
 
 /** What the process says. */
 export type TargetMessage =

@@ -1,11 +1,11 @@
 /** What a verified JWT comes to; all else about apps, grants and roles is as for tokens (`decide.test.ts`). */
 import { describe, expect, test } from 'vitest';
-import type { PresentedCredential } from '../../../src/auth/credential.js';
+import type { PresentedCredential } from '../../../src/auth/request/credential.js';
 import { decide, type Reason } from '../../../src/auth/decide.js';
-import type { JwtClaims } from '../../../src/auth/jwt.js';
-import { selectRoute } from '../../../src/auth/path.js';
-import type { AuthRequest } from '../../../src/auth/request.js';
-import type { FactTypes } from '../../../src/store/facts.js';
+import type { JwtClaims } from '../../../src/auth/jwt/verifier.js';
+import { selectRoute } from '../../../src/auth/request/path.js';
+import type { AuthRequest } from '../../../src/auth/request/request.js';
+import type { FactTypes } from '../../../src/auth/facts.js';
 import { ALICE, APP, createWorld, type MemoryFacts } from '../../support/memory-facts.js';
 
 const NOW = createWorld().serverTimeMs;

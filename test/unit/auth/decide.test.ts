@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { decide, refuse, type Decision, type Reason, REASONS } from '../../../src/auth/decide.js';
-import { selectRoute } from '../../../src/auth/path.js';
-import type { PresentedCredential } from '../../../src/auth/credential.js';
-import { parseHost, type AuthRequest } from '../../../src/auth/request.js';
+import { selectRoute } from '../../../src/auth/request/path.js';
+import type { PresentedCredential } from '../../../src/auth/request/credential.js';
+import { parseHost, type AuthRequest } from '../../../src/auth/request/request.js';
 import { hashToken } from '../../../src/auth/token.js';
-import type { FactRef, Facts } from '../../../src/coherence/reader.js';
-import type { AppFact, CredentialFact, FactTypes, GrantFact, Route } from '../../../src/store/facts.js';
+import type { FactRef, Facts } from '../../../src/coherence/facts/reader.js';
+import type { AppFact, CredentialFact, FactTypes, GrantFact, Route } from '../../../src/auth/facts.js';
 import { ALICE, APP, createWorld, route, TOKEN, type MemoryFacts } from '../../support/memory-facts.js';
 
 const HASH = hashToken(TOKEN);

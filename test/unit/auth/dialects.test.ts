@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { REASONS } from '../../../src/auth/decide.js';
-import { envoyDialect } from '../../../src/auth/dialect-envoy.js';
-import { forwardDialect } from '../../../src/auth/dialect-forward.js';
-import { haproxyDialect } from '../../../src/auth/dialect-haproxy.js';
-import { nginxDialect } from '../../../src/auth/dialect-nginx.js';
-import { singleHeaders } from '../../../src/auth/headers.js';
-import type { BadRequest, RequestTarget } from '../../../src/auth/request.js';
+import { envoyDialect } from '../../../src/auth/dialects/envoy.js';
+import { forwardDialect } from '../../../src/auth/dialects/forward.js';
+import { haproxyDialect } from '../../../src/auth/dialects/haproxy.js';
+import { nginxDialect } from '../../../src/auth/dialects/nginx.js';
+import { singleHeaders } from '../../../src/auth/request/headers.js';
+import type { BadRequest, RequestTarget } from '../../../src/auth/request/request.js';
 
 const FORWARD = {
   'X-Forwarded-Method': 'GET',

@@ -1,11 +1,11 @@
 /** JWTs through the handler, on a real server: verified off the decision, bounded, never in what is observed. */
 import { afterEach, describe, expect, test } from 'vitest';
 import type { AuthOptions } from '../../../src/auth/handler.js';
-import { createJwtVerifier, type JwtVerifier } from '../../../src/auth/jwt.js';
-import { parseJwtKey } from '../../../src/auth/jwt-key.js';
-import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
+import { createJwtVerifier, type JwtVerifier } from '../../../src/auth/jwt/verifier.js';
+import { parseJwtKey } from '../../../src/auth/jwt/key.js';
+import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
-import { systemClock, systemRandom } from '../../../src/coherence/clock.js';
+import { systemClock, systemRandom } from '../../../src/time/clock.js';
 import { startAuthServer, type Answer, type AuthServer } from '../../support/auth-server.js';
 import { AUDIENCE, createSigningKey, goodClaims, issue, ISSUER } from '../../support/jwt-issuer.js';
 import { ALICE, APP, createMemoryReader, createWorld, type MemoryFacts } from '../../support/memory-facts.js';

@@ -1,11 +1,11 @@
 import { BlockList } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
+import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { createToken, hashToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
-import type { Facts, Reader } from '../../../src/coherence/reader.js';
-import type { FactTypes } from '../../../src/store/facts.js';
-import { compileHeaders } from '../../../src/store/header-template.js';
+import type { Facts, Reader } from '../../../src/coherence/facts/reader.js';
+import type { FactTypes } from '../../../src/auth/facts.js';
+import { compileHeaders } from '../../../src/auth/header-template.js';
 import {
   bytesOf,
   createConnection,

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hashToken } from '../../../src/auth/token.js';
-import { compileHeaders } from '../../../src/store/header-template.js';
-import type { FactTypes } from '../../../src/store/facts.js';
+import { compileHeaders } from '../../../src/auth/header-template.js';
+import type { FactTypes } from '../../../src/auth/facts.js';
 import {
   bytesOf,
   createConnection,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judgeVersion } from '../../../src/commands/doctor.js';
+import { judgeVersion } from '../../../src/commands/doctor/doctor.js';
 
 describe('the version of Postgres', () => {
   test.each([140_020, 130_000, 90_600, 0])('%s is too old', version => {

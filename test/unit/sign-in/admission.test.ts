@@ -1,7 +1,7 @@
 import { BlockList } from 'node:net';
 import { expect, test } from 'vitest';
-import { singleHeaders, type SingleHeaders } from '../../../src/auth/headers.js';
-import { createSourceLimiter } from '../../../src/auth/source-limiter.js';
+import { singleHeaders, type SingleHeaders } from '../../../src/auth/request/headers.js';
+import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { createAdmission, type Admission } from '../../../src/sign-in/admission.js';
 
 const from = (address?: string): SingleHeaders =>

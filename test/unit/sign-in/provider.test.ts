@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { systemClock, type Clock } from '../../../src/coherence/clock.js';
+import { systemClock, type Clock } from '../../../src/time/clock.js';
 import type { Flow } from '../../../src/sign-in/flow.js';
 import { createProvider, type Provider, type ProviderObservation } from '../../../src/sign-in/provider.js';
 import type { SignInRefused } from '../../../src/sign-in/refusal.js';

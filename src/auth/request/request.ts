@@ -1,0 +1,178 @@
+/**
+ * The request that a proxy asks about, as a value: parsed strictly, or refused with the reason. What the parts look like is
+ * here; where each proxy puts them is in one file a dialect, and no endpoint tries several.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { PresentedCredential, ReadCredential } from './credential.js';
+import type { HeaderName, SingleHeaders } from './headers.js';
+import { parseHost } from '../../http/host.js';
+import { createEffort } from './path-interpretations.js';
+import { bothRules, selectRoute, type PathScope } from './path.js';
+import { otherPaths, reachesBelow, toAscii } from './other-paths.js';
+import { isPreflight } from './preflight.js';
+import type { Route } from '../facts.js';
+
+export { parseHost } from '../../http/host.js';
+
+/** One request to an app, as told by a proxy. */
+export interface AuthRequest {
+  /** Canonical: lower case, without port or trailing dot. */
+  readonly host: string;
+  /** The wildcard hosts that hold it, longest first: `*.b.c` and `*.c` for `a.b.c`. */
+  readonly wildcards: readonly string[];
+  /** With its colon, or empty. */
+  readonly port: string;
+  readonly proto: 'http' | 'https';
+  readonly method: string;
+  /** Path and query as sent, in ASCII. */
+  readonly uri: string;
+  /** The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes. */
+  readonly route: (routes: readonly Route[]) => Route | null | undefined;
+  /** Looks at the credential; parsed and hashed at most once. */
+  readonly credential: () => PresentedCredential;
+  /** Whether a person waits in front of a browser, who can be sent to the login page. */
+  readonly isNavigation: () => boolean;
+  /** Whether a browser asks if a script of another origin may ask. https://fetch.spec.whatwg.org/#cors-preflight-fetch */
+  readonly isPreflight: () => boolean;
+}
+
+/** The request is malformed; `problem` says how. */
+export interface BadRequest {
+  readonly problem: string;
+  /** Default `bad_request`. */
+  readonly reason?: 'uri_too_long';
+}
+
+/** Where a proxy tells of the request; each dialect fills it from its own headers. */
+export interface RequestTarget {
+  readonly proto: string;
+  readonly host: string;
+  readonly uri: string;
+  readonly method: string;
+}
+
+/** A dialect's reader of the target: all four parts, or what is wrong. `message` is the subrequest. */
+export type ReadTarget = (
+  headers: SingleHeaders,
+  message: Pick<IncomingMessage, 'method' | 'url'>,
+) => RequestTarget | BadRequest;
+
+const URI_CHARACTERS_MAX = 8_192;
+/** Node drops headers beyond the thousandth without a word, and what came a second time there would look single. */
+const HEADERS_MAX = 500;
+/** Controls, space, and the fragment, which is never sent. */
+const FORBIDDEN = /[\x00-\x20\x7f#]/;
+/** Those of RFC 9110 that are used: WebDAV's, `M-SEARCH`, `RDG_OUT_DATA`. */
+const METHOD = /^[A-Z][A-Z0-9_-]{0,31}$/;
+const CREDENTIAL_HEADERS = ['authorization', 'cookie'] as const;
+
+/** A header that must be there once. */
+export function requireHeader(headers: SingleHeaders, name: HeaderName): string | BadRequest {
+  const value = headers.get(name);
+  if (value === undefined || value === '') {
+    return { problem: `header ${name} is missing` };
+  }
+  return headers.isRepeated(name) ? { problem: `header ${name} came more than once` } : value;
+}
+
+/** WebSocket schemes are what Traefik sends for an upgrade. */
+export function parseProto(proto: string): 'http' | 'https' | null {
+  switch (proto.toLowerCase()) {
+    case 'http':
+    case 'ws':
+      return 'http';
+    case 'https':
+    case 'wss':
+      return 'https';
+    default:
+      return null;
+  }
+}
+
+function isNavigation(headers: SingleHeaders, method: string): boolean {
+  if ((method !== 'GET' && method !== 'HEAD') || headers.get('x-requested-with') !== undefined) {
+    return false;
+  }
+  const mode = headers.get('sec-fetch-mode');
+  return mode === undefined ? (headers.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
+}
+
+/** Finds the rule that all paths choose together. */
+function createRouteOnce(paths: readonly string[], scope: PathScope): AuthRequest['route'] {
+  let of: readonly Route[] | undefined;
+  let found: Route | null | undefined;
+  return routes => {
+    if (routes !== of) {
+      of = routes;
+      const effort = createEffort();
+      found = selectRoute(routes, paths[0]!, scope, effort);
+      for (let i = 1; i < paths.length && found !== undefined; i += 1) {
+        const other = selectRoute(routes, paths[i]!, scope, effort);
+        found = other === undefined ? undefined : bothRules(found, other);
+      }
+    }
+    return found;
+  };
+}
+
+/** Parses what a proxy sent. `target` is what its dialect has read from the same headers. */
+export function parseRequest(
+  headers: SingleHeaders,
+  target: RequestTarget | BadRequest,
+  readCredential: ReadCredential,
+): AuthRequest | BadRequest {
+  if (headers.count > HEADERS_MAX) {
+    return { problem: `the request must have at most ${HEADERS_MAX} headers` };
+  }
+  if ('problem' in target) {
+    return target;
+  }
+  for (const name of CREDENTIAL_HEADERS) {
+    if (headers.isRepeated(name)) {
+      return { problem: `header ${name} came more than once` };
+    }
+  }
+  const proto = parseProto(target.proto);
+  if (proto === null) {
+    return { problem: 'the scheme must be http, https, ws or wss' };
+  }
+  if (!METHOD.test(target.method)) {
+    return { problem: 'the method must be 1 to 32 capital letters, digits, hyphens and underscores' };
+  }
+  const host = parseHost(target.host);
+  if (host === null) {
+    return {
+      problem:
+        'the host must be a name of letters, digits, hyphens and dots, or an IPv6 address in brackets, with a port or without',
+    };
+  }
+  // Twice: raw bytes grow threefold when they are escaped.
+  const uri = target.uri.length > URI_CHARACTERS_MAX ? null : toAscii(target.uri);
+  if (uri === null || uri.length > URI_CHARACTERS_MAX) {
+    return { problem: `the URI must be at most ${URI_CHARACTERS_MAX} characters long`, reason: 'uri_too_long' };
+  }
+  const query = uri.indexOf('?');
+  const path = query === -1 ? uri : uri.slice(0, query);
+  if (!path.startsWith('/') || FORBIDDEN.test(uri)) {
+    return { problem: 'the URI must be a path and a query, without controls, spaces and a fragment' };
+  }
+  const others = otherPaths(headers, host.host, path);
+  if ('problem' in others) {
+    return others;
+  }
+  // What is copied or moved is so with all that lies below.
+  const scope = others.paths.length > 0 || reachesBelow(headers, target.method) ? 'tree' : 'path';
+  let presented: PresentedCredential | undefined;
+  return {
+    host: host.host,
+    wildcards: host.wildcards,
+    port: host.port,
+    proto,
+    method: target.method,
+    uri,
+    route: createRouteOnce([path, ...others.paths], scope),
+    credential: () => (presented ??= readCredential(headers)),
+    isNavigation: () => isNavigation(headers, target.method),
+    isPreflight: () => isPreflight(headers, target.method, uri),
+  };
+}

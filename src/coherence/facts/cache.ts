@@ -1,0 +1,246 @@
+/**
+ * A coherent cache: facts of one subject, true or not served.
+ *
+ * The generation guard. At most one load is under way for a key: its *flight*. An invalidation deletes the entry and
+ * forgets the flight, so that a result which was read before the change is never stored (G2), and whoever asks
+ * after it starts a new load. The guard is the identity of the flight, not the presence of the key (P14). It starts when
+ * the batch is sent; a key that still waits in an unsent batch keeps its place.
+ *
+ * What is stored was loaded in the epoch that still runs (P8), from the server that the listener listens to (P5), while the triggers
+ * were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An entry's age counts from its load; use extends nothing.
+ *
+ * Facts that exist and facts that do not have a room each, so that a flood of made-up keys cannot evict real ones (P18).
+ */
+import type { SignalBus } from '../bus.js';
+import type { Clock, Instant, Random } from '../../time/clock.js';
+import type { Freshness } from '../proof/lease.js';
+import type { Loaded, Loader, Ticket } from './loader.js';
+import type { Observe } from '../observation.js';
+import { createRoom, Recent, type Guest } from '../../collections/sieve-map.js';
+import { createRoster, type Member } from '../../collections/random-set.js';
+import { keyText, type Key, type Signal } from '../signal.js';
+import { keyProblem, type FactQuery } from './source.js';
+
+/** One cached fact; `value` is null if the row does not exist. */
+export interface Entry<V> {
+  readonly value: V | null;
+  /** When it was loaded, in logical time. */
+  readonly receivedAt: number;
+  /** Monotonic time, in milliseconds, of when its load was sent. */
+  readonly sentMonoMs: number;
+}
+
+/** Running totals of one cache. */
+export interface CacheStats {
+  /** Served: the fact exists. */
+  hits: number;
+  /** Served: the fact does not exist. */
+  absentHits: number;
+  /** Not there, or too old. */
+  misses: number;
+  /** Not looked up, because nothing of the subject may be served now. */
+  unproven: number;
+}
+
+/** Bounds of a cache. */
+export interface CacheLimits {
+  /** Facts that exist. Default 100,000. */
+  readonly entriesMax?: number;
+  /** Facts that do not. Default 10,000. */
+  readonly absencesMax?: number;
+  /** Age in milliseconds, from the load, past which a fact is loaded again. Default one hour. */
+  readonly maxAgeMs?: number;
+}
+
+/** What a cache caches. */
+export interface CacheOptions<V> extends CacheLimits {
+  /** The subject that the table is watched under. */
+  readonly subject: string;
+  /** How its facts are read. */
+  readonly load: FactQuery<V>;
+}
+
+export interface Cache<V> {
+  readonly subject: string;
+  /** How its facts are read. */
+  readonly query: FactQuery<V>;
+  readonly stats: Readonly<CacheStats>;
+  readonly size: number;
+  readonly absences: number;
+  /** Whether the fact was lately seen to exist. */
+  knows(key: Key): boolean;
+  /** The fact, if it may be served at this instant. */
+  lookup(key: Key, now: Instant): Entry<V> | undefined;
+  /**
+   * Loads the fact, or joins a load of it. Whether the result may decide a request is for the caller to judge: it is evidence
+   * only if its batch was sent after the request arrived (P15).
+   * @throws UnavailableError (also as a rejection); TypeError, if the key has too few or too many parts
+   */
+  load(key: Key): Promise<Loaded<V>>;
+}
+
+/** An entry as it is kept. */
+export interface Held<V> extends Entry<V>, Member, Guest<Held<V>> {
+  readonly key: Key;
+}
+
+/** The auditor's side of a cache. */
+export interface AuditedCache<V> extends Pick<Cache<V>, 'subject' | 'query'> {
+  /** Some entries, drawn at random, whether the fact exists or not. None counts as used by this. */
+  draw(count: number, random: Random): readonly Held<V>[];
+  /** Whether this very entry is still there. */
+  holds(entry: Held<V>): boolean;
+}
+
+/** What a cache needs of its surroundings. */
+export interface CacheDeps {
+  readonly lease: Freshness;
+  readonly loader: Pick<Loader, 'queue'>;
+  readonly bus: SignalBus;
+  readonly clock: Clock;
+  readonly observe: Observe;
+}
+
+const ENTRIES_MAX = 100_000;
+const ABSENCES_MAX = 10_000;
+const MAX_AGE_MS = 3_600_000;
+
+/** Creates a cache and subscribes it to the bus. */
+export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache<V> & AuditedCache<V> {
+  const { subject, load, maxAgeMs = MAX_AGE_MS, entriesMax = ENTRIES_MAX, absencesMax = ABSENCES_MAX } = options;
+  const { lease, clock, observe } = deps;
+  /** All that is in the two rooms, for the auditor. */
+  const roster = createRoster<Held<V>>();
+  const leave = (entry: Held<V> | undefined): number => {
+    if (entry === undefined) {
+      return 0;
+    }
+    roster.remove(entry);
+    return 1;
+  };
+  const entries = createRoom<Held<V>>(entriesMax, leave);
+  const absences = createRoom<Held<V>>(absencesMax, leave);
+  /** Keys lately seen to exist: after a flush they wait in the lane of real keys. */
+  const known = new Recent(entriesMax);
+  const flights = new Map<string, Ticket<V>>();
+  const stats: CacheStats = { hits: 0, absentHits: 0, misses: 0, unproven: 0 };
+
+  const forgetAll = (): number => {
+    const forgotten = entries.size + absences.size;
+    flights.clear();
+    roster.clear();
+    entries.clear();
+    absences.clear();
+    return forgotten;
+  };
+
+  const forget = (key: Key): number => {
+    const text = keyText(key);
+    flights.delete(text);
+    return leave(entries.delete(text)) + leave(absences.delete(text));
+  };
+
+  const apply = (signal: Signal): void => {
+    let forgotten = 0;
+    if (signal.type === 'flush' || signal.keys === null) {
+      forgotten = forgetAll();
+    } else {
+      for (const key of signal.keys) {
+        forgotten += forget(key);
+      }
+    }
+    if (signal.type === 'change') {
+      observe({ event: 'invalidation', subject, entries: forgotten });
+    }
+  };
+
+  deps.bus.subscribeCache({ subject, apply, flush: forgetAll });
+
+  const queue = deps.loader.queue<V>({
+    subject,
+    query: load,
+    onSent(tickets, sent) {
+      const epoch = lease.epoch;
+      for (const ticket of tickets) {
+        flights.set(ticket.text, ticket);
+      }
+      const endFlight = (ticket: Ticket<V>): boolean =>
+        flights.get(ticket.text) === ticket && flights.delete(ticket.text);
+      return {
+        onLoaded(ticket, { value, receivedAt }) {
+          if (value !== null) {
+            known.add(ticket.text);
+          }
+          if (
+            !endFlight(ticket) ||
+            epoch === null ||
+            epoch !== lease.epoch ||
+            lease.origin === null ||
+            !lease.trusts(subject)
+          ) {
+            return;
+          }
+          forget(ticket.key);
+          const entry: Held<V> = {
+            value,
+            receivedAt,
+            sentMonoMs: sent.monoMs,
+            key: ticket.key,
+            text: ticket.text,
+            place: -1,
+            used: false,
+            older: null,
+            newer: null,
+          };
+          roster.add(entry);
+          (value === null ? absences : entries).set(entry);
+        },
+        onFailed: endFlight,
+      };
+    },
+  });
+
+  return {
+    subject,
+    query: load,
+    stats,
+    draw: (count, random) => roster.draw(count, random),
+    holds: entry => roster.has(entry),
+    get size() {
+      return entries.size;
+    },
+    get absences() {
+      return absences.size;
+    },
+    knows: key => known.has(keyText(key)),
+    lookup(key, now) {
+      if (!lease.serves(subject, now)) {
+        stats.unproven += 1;
+        return undefined;
+      }
+      const text = keyText(key);
+      const entry = entries.get(text) ?? absences.get(text);
+      if (entry === undefined || now.monoMs - entry.sentMonoMs > maxAgeMs) {
+        stats.misses += 1;
+        return undefined;
+      }
+      entry.used = true;
+      if (entry.value === null) {
+        stats.absentHits += 1;
+      } else {
+        stats.hits += 1;
+      }
+      return entry;
+    },
+    async load(key) {
+      const problem = keyProblem(subject, load, key);
+      if (problem !== null) {
+        throw problem;
+      }
+      const text = keyText(key);
+      // A flight that was sent before we asked proves nothing unless its guard holds and the lease is fresh (P16).
+      const flight = lease.serves(subject, clock.now()) ? flights.get(text) : undefined;
+      return (flight ?? queue.enqueue(key, text, known.has(text))).promise;
+    },
+  };
+}

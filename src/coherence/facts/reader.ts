@@ -1,0 +1,258 @@
+/**
+ * Answers a question from facts: asks, loads what is lacking, asks again from the start.
+ *
+ * A question is a pure, synchronous function of facts. It is answered from the cache if it can be, else from the cache as
+ * it is after the loads plus the request's own *evidence*: facts from batches that were sent after the request arrived, which may
+ * decide it whether or not they could be stored (P15). Rounds are bounded.
+ *
+ * No invalidation takes evidence away, so it has a bound of its own: after a lease it is read again. Until then a barrier waits for the
+ * reads that may hold it. So whoever has waited for a barrier, or for the lease, knows that no answer rests on what was before.
+ *
+ * A strong answer sees every commit acknowledged before the request arrived: all its facts were loaded before a fence that
+ * was sent after the request arrived, and are still in the cache after the fence came back; so they were all
+ * true at one moment (P19). If no fence can be had, all its facts are read from Postgres in one snapshot. (To read them one by
+ * one and then again does not do: what is the same both times may have been another in between.)
+ */
+import type { Cache } from './cache.js';
+import { isYoungerThan, nap, type Clock, type Instant, type Sequence } from '../../time/clock.js';
+import { UnavailableError } from '../errors.js';
+import type { Lease, ServerClock } from '../proof/lease.js';
+import type { FenceOutcome } from '../proof/listener.js';
+import type { Loaded } from './loader.js';
+import type { RunningReads } from './running-reads.js';
+import { keyText, type Key } from '../signal.js';
+import type { Snapshots, Wanted } from './snapshots.js';
+
+/** A fact that an answer needs and that is not there. */
+export interface FactRef<Types> {
+  readonly subject: keyof Types & string;
+  readonly key: Key;
+}
+
+/** Facts as a question sees them: the value, null if the row does not exist, undefined if not known yet. */
+export interface Facts<Types> {
+  get<S extends keyof Types & string>(subject: S, key: Key): Types[S] | null | undefined;
+  /** Milliseconds since 1970 by Postgres' clock: what to compare expiry with. */
+  readonly serverTimeMs: number;
+}
+
+/** An answer, or what it lacks. `strong` asks for strong consistency. */
+export type Outcome<T, Types> =
+  { readonly answer: T; readonly strong: boolean } | { readonly lacks: readonly FactRef<Types>[] };
+
+/** Pure and synchronous. */
+export type Question<T, Types> = (facts: Facts<Types>) => Outcome<T, Types>;
+
+/** One cache a subject. */
+export type Caches<Types> = { readonly [S in keyof Types & string]: Cache<Types[S]> };
+
+export interface Reader<Types> {
+  /**
+   * The answer: at once when memory has all facts, else a promise.
+   * @throws UnavailableError (as a rejection) when the facts cannot be had.
+   */
+  read<T>(question: Question<T, Types>): T | Promise<T>;
+}
+
+/** What a reader needs of its surroundings. */
+export interface ReaderDeps {
+  readonly clock: Clock;
+  readonly sequence: Sequence;
+  readonly lease: Lease;
+  readonly serverClock: ServerClock;
+  readonly snapshots: Snapshots;
+  readonly fence: () => Promise<FenceOutcome>;
+  /** Told of each read that waits for Postgres. */
+  readonly runningReads: Pick<RunningReads, 'add'>;
+  /** How long a strong answer waits for fences, in milliseconds, before it reads Postgres instead. */
+  readonly strongWaitMs: number;
+}
+
+/** Most rounds of loading for one answer; seven were the most ever needed in simulation. */
+const ROUNDS_MAX = 12;
+/** Most fences for one strong answer. */
+const FENCES_MAX = 8;
+/** Most snapshots for one strong answer without a fence: one a step from fact to fact is usual. */
+const READINGS_MAX = 8;
+
+/** A fact of which a request holds what was read for it. */
+interface Held<Types> {
+  readonly ref: FactRef<Types>;
+  readonly loaded: Loaded<unknown>;
+}
+
+type Evidence<Types> = Map<string, Held<Types>>;
+
+/** Facts for one pass over a question. */
+class Pass<Types> implements Facts<Types> {
+  /** When the newest of the facts used was loaded, in logical time. */
+  newestAt = 0;
+  readonly #caches: Caches<Types>;
+  readonly #serverClock: ServerClock;
+  readonly #now: Instant;
+  readonly #cached: boolean;
+  readonly #evidence: Evidence<Types> | null;
+
+  constructor(
+    caches: Caches<Types>,
+    serverClock: ServerClock,
+    now: Instant,
+    cached: boolean,
+    evidence: Evidence<Types> | null,
+  ) {
+    this.#caches = caches;
+    this.#serverClock = serverClock;
+    this.#now = now;
+    this.#cached = cached;
+    this.#evidence = evidence;
+  }
+
+  get serverTimeMs(): number {
+    return this.#serverClock.nowMs(this.#now);
+  }
+
+  get<S extends keyof Types & string>(subject: S, key: Key): Types[S] | null | undefined {
+    if (this.#cached) {
+      const entry = this.#caches[subject].lookup(key, this.#now);
+      if (entry !== undefined) {
+        this.newestAt = Math.max(this.newestAt, entry.receivedAt);
+        return entry.value;
+      }
+    }
+    // Filled by `load` below from the cache of the same subject.
+    const held = this.#evidence?.get(evidenceText(subject, key));
+    return (held?.loaded as Loaded<Types[S]> | undefined)?.value;
+  }
+}
+
+function evidenceText(subject: string, key: Key): string {
+  return `${subject}/${keyText(key)}`;
+}
+
+/** Creates a reader over caches. */
+export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Reader<Types> {
+  const { clock, sequence, lease, serverClock, snapshots, runningReads, strongWaitMs } = deps;
+
+  const pass = (cached: boolean, evidence: Evidence<Types> | null): Pass<Types> =>
+    new Pass(caches, serverClock, clock.now(), cached, evidence);
+
+  /** Forgets the evidence if any of it is too old. Returns what is to be read again, unless memory has it: all at once, or some would always be too old. */
+  const dropOutdated = (evidence: Evidence<Types>): readonly FactRef<Types>[] => {
+    const now = clock.now();
+    const held = [...evidence.values()];
+    if (held.every(({ loaded }) => isYoungerThan(lease.leaseMs, loaded.sent, now))) {
+      return [];
+    }
+    evidence.clear();
+    return held.map(({ ref }) => ref).filter(({ subject, key }) => caches[subject].lookup(key, now) === undefined);
+  };
+
+  /** Loads what is lacking; what was loaded after `arrivedAt` is evidence. */
+  const load = async (
+    lacks: readonly FactRef<Types>[],
+    arrivedAt: number,
+    evidence: Evidence<Types>,
+  ): Promise<void> => {
+    await Promise.all(
+      lacks.map(async ref => {
+        const { subject, key } = ref;
+        const loaded = await caches[subject].load(key);
+        if (loaded.sentAt > arrivedAt) {
+          evidence.set(evidenceText(subject, key), { ref, loaded });
+        }
+      }),
+    );
+  };
+
+  /** Asks over evidence and the cache, until nothing is lacking. */
+  async function settle<T>(
+    question: Question<T, Types>,
+    arrivedAt: number,
+    evidence: Evidence<Types>,
+  ): Promise<{ answer: T; strong: boolean }> {
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const outdated = dropOutdated(evidence);
+      const outcome = question(pass(true, evidence));
+      if ('answer' in outcome) {
+        return outcome;
+      }
+      await load([...outcome.lacks, ...outdated], arrivedAt, evidence);
+    }
+    throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${ROUNDS_MAX} rounds of loading`);
+  }
+
+  async function settleStrong<T>(
+    question: Question<T, Types>,
+    arrivedAt: number,
+    evidence: Evidence<Types>,
+  ): Promise<T> {
+    const deadline = nap(clock, strongWaitMs);
+    const timedOut = deadline.over.then(() => null);
+    try {
+      for (let round = 0; round < FENCES_MAX; round++) {
+        const fence = await Promise.race([deps.fence(), timedOut]);
+        if (fence === null) {
+          break;
+        }
+        const fenced = pass(lease.epoch === fence.epoch, null);
+        const outcome = question(fenced);
+        if ('lacks' in outcome) {
+          if (outcome.lacks.some(({ subject }) => !lease.trusts(caches[subject].subject))) {
+            // Its triggers are not in place: no load of it is remembered, and no fence vouches for it.
+            break;
+          }
+          await load(outcome.lacks, arrivedAt, evidence);
+        } else if (!outcome.strong || fenced.newestAt < fence.sentAt) {
+          return outcome.answer;
+        }
+      }
+    } finally {
+      deadline.wake();
+    }
+    return settleTogether(question, evidence);
+  }
+
+  /**
+   * Answers from one snapshot of Postgres. Which facts the question needs may depend on facts; so it is read again, with what was
+   * found to be lacking, until nothing is.
+   */
+  async function settleTogether<T>(question: Question<T, Types>, before: Evidence<Types>): Promise<T> {
+    const wanted = new Map<string, { readonly ref: FactRef<Types>; readonly fact: Wanted }>();
+    let isKnown = true;
+    // One fact alone was true at one moment anyway.
+    let evidence: Evidence<Types> = before.size === 1 ? before : new Map();
+    for (let reading = 0; reading <= READINGS_MAX; reading++) {
+      dropOutdated(evidence);
+      const outcome = question(pass(false, evidence));
+      if ('answer' in outcome) {
+        return outcome.answer;
+      }
+      for (const ref of outcome.lacks) {
+        const { subject, key } = ref;
+        const cache = caches[subject];
+        wanted.set(evidenceText(subject, key), { ref, fact: { subject: cache.subject, query: cache.query, key } });
+        isKnown &&= cache.knows(key);
+      }
+      const facts = [...wanted.values()].map(({ fact }) => fact);
+      const loaded = await snapshots.read(facts, isKnown);
+      evidence = new Map([...wanted].map(([name, { ref }], index) => [name, { ref, loaded: loaded[index]! }]));
+    }
+    throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${READINGS_MAX} readings`);
+  }
+
+  async function readSlowly<T>(question: Question<T, Types>, arrivedAt: number): Promise<T> {
+    const evidence: Evidence<Types> = new Map();
+    const settled = await settle(question, arrivedAt, evidence);
+    return settled.strong ? settleStrong(question, arrivedAt, evidence) : settled.answer;
+  }
+
+  return {
+    read(question) {
+      const arrivedAt = sequence.next();
+      const outcome = question(pass(true, null));
+      return 'answer' in outcome && !outcome.strong
+        ? outcome.answer
+        : runningReads.add(readSlowly(question, arrivedAt));
+    },
+  };
+}

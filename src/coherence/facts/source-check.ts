@@ -1,0 +1,55 @@
+/**
+ * Whether what the pool has read may be believed (P5). What decides is the state of the listener:
+ *
+ * - It was not started, or it cannot listen: a primary is believed, unless the pool was found to lead to another server than the one
+ *   that was listened to.
+ * - It connects for the first time, or has just begun to listen: nothing is believed until it is known whether the pool leads to the
+ *   server that is listened to. A question that writes nothing tells, at once; else the first fence. What was read waits for it,
+ *   for a second at most, and then is not believed.
+ * - It is known: what was read there, from the same schema, is believed; whatever else was read is not, and ends the epoch.
+ */
+import { sleep, type Clock } from '../../time/clock.js';
+import type { Freshness } from '../proof/lease.js';
+import type { DownCause } from '../observation.js';
+import { changeOf } from '../proof/server.js';
+import type { Reading } from './source.js';
+
+export interface Acceptance {
+  /** A statement is sent now. Returns the judge of its answer, which may need a round trip to know. */
+  begin(): (reading: Pick<Reading, 'origin' | 'inRecovery'>) => Promise<boolean>;
+}
+
+/** What was read waits so long, in milliseconds, to learn which server is listened to: a round trip, when nothing is wrong. */
+const ORIGIN_WAIT_MS = 1_000;
+
+/** @param onForeignReading called when another server than the one that is listened to has answered, another schema, or a standby */
+export function createAcceptance(deps: {
+  readonly lease: Freshness;
+  readonly clock: Clock;
+  readonly onForeignReading: (cause: DownCause) => void;
+}): Acceptance {
+  const { lease, clock, onForeignReading } = deps;
+  return {
+    begin() {
+      const { epoch } = lease;
+      return async ({ origin, inRecovery }) => {
+        const pending = lease.originPending;
+        if (pending !== null) {
+          await sleep(clock, ORIGIN_WAIT_MS, pending);
+        }
+        if (lease.doubtsReadings || lease.originPending !== null) {
+          return false;
+        }
+        if (!inRecovery && (lease.origin === null || lease.origin === origin)) {
+          return true;
+        }
+        // A load that is older than the epoch says nothing against the server that is listened to now.
+        if (epoch !== null && epoch === lease.epoch) {
+          const change = lease.origin === null ? null : changeOf(lease.origin, origin);
+          onForeignReading(change === 'schema_changed' && !inRecovery ? change : 'foreign_reading');
+        }
+        return false;
+      };
+    },
+  };
+}

@@ -1,0 +1,101 @@
+/**
+ * How facts are read from Postgres: what a query says, what comes back, and what it means.
+ */
+import { keyText, type Key } from '../signal.js';
+
+/** One row as the database driver returns it. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * How facts of one subject are read.
+ *
+ * `text` is one SELECT, without a semicolon at its end; `$1`, `$2`… are arrays of text, one for each part of the key, of equal
+ * length. It returns one row for each fact that exists. One statement is one snapshot (P4).
+ */
+export interface FactQuery<V> {
+  readonly text: string;
+  /** The key that a row belongs to. */
+  readonly key: (row: Row) => Key;
+  /** The fact that a row states. If it throws, only this key fails. */
+  readonly value: (row: Row) => V;
+}
+
+/** What came back, and where and when it was read (P5). */
+export interface Reading {
+  readonly origin: string;
+  readonly inRecovery: boolean;
+  readonly serverTimeMs: number;
+  readonly rows: readonly Row[];
+}
+
+/** What facts are read for: to answer, or to compare with what is cached. */
+export type ReadPurpose = 'load' | 'audit';
+
+/** Facts of one subject, as part of a reading of several. */
+export interface ReadPart {
+  readonly subject: string;
+  readonly text: string;
+  readonly keys: readonly Key[];
+}
+
+/** Reads facts from Postgres; rejects when it cannot, within bounded time. */
+export interface FactSource {
+  read(subject: string, text: string, keys: readonly Key[], purpose: ReadPurpose): Promise<Reading>;
+  /** The same for several subjects, all in one snapshot; the readings come in the order of the parts. */
+  readTogether(parts: readonly ReadPart[]): Promise<readonly Reading[]>;
+  /** Whether the error is about the data asked for, so that other keys may still load. */
+  isDataError(error: unknown): boolean;
+}
+
+/** A row came back that belongs to no key that was asked for, so nothing can be said of the keys without a row. */
+export class StrayRowError extends Error {}
+
+/**
+ * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would refuse the whole batch.
+ * @param query its parameters are counted outside of quoted text
+ */
+export function keyProblem(subject: string, query: Pick<FactQuery<unknown>, 'text'>, key: Key): TypeError | null {
+  const parameters = query.text.replaceAll(/'[^']*'/g, '').matchAll(/\$(\d+)/g);
+  const parts = Math.max(0, ...Array.from(parameters, ([, number]) => Number(number)));
+  return parts === 0 || key.length === parts
+    ? null
+    : new TypeError(
+        `key ${JSON.stringify(key)} of ${subject} must have as many parts as its load has parameters: ${parts}`,
+      );
+}
+
+/**
+ * What the rows of a reading say of each key that was asked for, by its text: null if it has no row.
+ * @throws StrayRowError where that cannot be said, because its row may be one that reads back as another key
+ */
+export function understand<V>(
+  subject: string,
+  query: FactQuery<V>,
+  texts: readonly string[],
+  rows: readonly Row[],
+): (text: string) => V | null {
+  const asked = new Set(texts);
+  const found = new Map<string, Row>();
+  let stray: StrayRowError | null = null;
+  for (const row of rows) {
+    try {
+      const key = query.key(row);
+      if (!asked.has(keyText(key))) {
+        throw new TypeError(
+          `the load of ${subject} returned a row of key ${JSON.stringify(key)}, which was not asked for: ask for keys as Postgres prints them`,
+        );
+      }
+      found.set(keyText(key), row);
+    } catch (error) {
+      stray = new StrayRowError(error instanceof Error ? error.message : 'a row has no key', { cause: error });
+    }
+  }
+  return text => {
+    const row = found.get(text);
+    if (row === undefined && stray !== null) {
+      // A fact must not be called absent because its row could not be read.
+      throw stray;
+    }
+    return row === undefined ? null : query.value(row);
+  };
+}

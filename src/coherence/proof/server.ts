@@ -1,0 +1,53 @@
+/**
+ * Which server answers, and whether it is the one that is listened to (P5).
+ *
+ * A listening connection is served by one process of one server, from LISTEN to its end. So what finds this process alive in the
+ * same database runs on the very server whose notifications are heard: not on another, and not on the same one after a crash. Every
+ * question for a fence looks for it. Without that, ids of transactions that a crash or a failover has set back could be compared with
+ * those of before, on a connection whose other end is long gone.
+ *
+ * The process is known by its id and by a random mark in its `application_name`, which every role may see.
+ */
+import type { DownCause } from '../observation.js';
+
+/** A backend that listens, as others on its server can find it. */
+export interface ListeningBackend {
+  readonly processId: number;
+  /** A random text in its `application_name`. */
+  readonly mark: string;
+}
+
+/** No backend: it is absent everywhere. */
+export const NOBODY: ListeningBackend = { processId: 0, mark: '' };
+
+/** Of a mark, in characters: as many as `application_name` has room for behind the longest name of a replica. */
+export const MARK_LENGTH = 6;
+
+/** What a statement says of the server that has answered it. */
+export interface ServerReceipt {
+  /** Server, database and schema, as in `gatebell.origin`. */
+  readonly origin: string;
+  readonly inRecovery: boolean;
+  /**
+   * Whether the backend that was asked for is on this server, in this database. `unsure`: a process of its id is there, and its mark is
+   * not, because a pooler has taken it away, or because it is another process.
+   */
+  readonly listener: 'seen' | 'unsure' | 'absent';
+  /** Whether the statement came through a pooler: the process that ran it is not the one that the connection began with. */
+  readonly isPooled: boolean;
+}
+
+/** Looks for a backend from the pool, and writes nothing. Rejects when it cannot, within bounded time. */
+export type AskServer = (listener: ListeningBackend) => Promise<ServerReceipt>;
+
+/** What has changed from one origin to another: the schema alone, or the server or database as well. */
+export function changeOf(
+  before: string,
+  after: string,
+): Extract<DownCause, 'schema_changed' | 'origin_changed'> | null {
+  if (before === after) {
+    return null;
+  }
+  const server = (origin: string): string => origin.slice(0, origin.lastIndexOf('/'));
+  return server(before) === server(after) ? 'schema_changed' : 'origin_changed';
+}

@@ -1,0 +1,197 @@
+/**
+ * What each proven fence says about the triggers: a subject whose triggers are in place is trusted, every other is not served (P11).
+ *
+ * A subject whose triggers were touched since the last fence, or were not in place then, may have changed unheard: it
+ * starts from nothing. So do the loads that are under way: they may be older than the triggers.
+ *
+ * It may also change unheard once more: a transaction may have written while the triggers were others, and commit later. So
+ * a subject whose fingerprint is new here, as each is when an epoch begins, is trusted when all those transactions have ended that had
+ * begun to write when it was first seen. Later ones do not matter, for they saw the triggers as they are now.
+ */
+import type { SignalBus } from '../bus.js';
+import type { Lease } from './lease.js';
+import type { Observe } from '../observation.js';
+
+/** State of one watched table. */
+export interface WatchState {
+  readonly subject: string;
+  /** What is wrong, or null. */
+  readonly problem: string | null;
+  /** Changes whenever a trigger was touched. */
+  readonly fingerprint: string;
+  /** Transactions that may have written to the table and have not ended; null: not known at that moment. Empty where it was not asked. */
+  readonly writers: readonly string[] | null;
+}
+
+export interface Watches {
+  /** Watched subjects that are not trusted, with what is wrong, as of the newest proven fence. */
+  readonly problems: ReadonlyMap<string, string>;
+  /** Fingerprints of the tables whose writers need not be read any more. */
+  readonly trusted: readonly string[];
+  /** How soon, in milliseconds, the next fence is wanted because a subject waits for writers; Infinity if none does. */
+  readonly againMs: number;
+  /** Forgets what the triggers were. */
+  beginEpoch(): void;
+  /** A fence was proven, and this is what the statement that sent it has read. */
+  settle(states: readonly WatchState[]): void;
+}
+
+/** All tables of one subject together. */
+interface Summary {
+  problem: string | null;
+  fingerprint: string;
+  readonly tables: string[];
+  writers: ReadonlySet<string> | null;
+}
+
+/** What is known of a subject without a problem. */
+interface Standing {
+  readonly fingerprint: string;
+  readonly tables: readonly string[];
+  /** Transactions that have to end before it is trusted; null: which ones is not known yet. */
+  readonly left: ReadonlySet<string> | null;
+}
+
+/** Most writers end within milliseconds: the first fences after a wait has begun come fast, each after twice the time. */
+const FIRST_AGAIN_MS = 25;
+/** So many proven fences find a subject waiting before it is observed: every start beside busy writers would be. */
+const QUIET_FENCES = 4;
+const WAITING = 'waiting for writers: open transactions may have written before its triggers were seen as they are now';
+/** Transactions that a problem names. */
+const NAMED_MAX = 3;
+
+function summarise(states: readonly WatchState[]): Map<string, Summary> {
+  const found = new Map<string, Summary>();
+  for (const { subject, problem, fingerprint, writers } of states) {
+    const summary: Summary = found.get(subject) ?? { problem: null, fingerprint: '', tables: [], writers: new Set() };
+    summary.problem = problem ?? summary.problem;
+    summary.fingerprint += `/${fingerprint}`;
+    summary.tables.push(fingerprint);
+    summary.writers = writers === null || summary.writers === null ? null : new Set([...summary.writers, ...writers]);
+    found.set(subject, summary);
+  }
+  return found;
+}
+
+/** Who of those that had to end has not; those who came later do not matter. */
+function remaining(
+  before: ReadonlySet<string> | null,
+  writers: ReadonlySet<string> | null,
+): ReadonlySet<string> | null {
+  return before === null || writers === null
+    ? (before ?? writers)
+    : new Set([...before].filter(one => writers.has(one)));
+}
+
+/** Names them as pg_locks does, where an operator finds out whose they are. */
+function waitProblem(left: ReadonlySet<string> | null): string {
+  const named = [...(left ?? [])].slice(0, NAMED_MAX);
+  return named.length === 0 ? WAITING : `${WAITING} (${left!.size}; pg_locks.virtualtransaction ${named.join(', ')})`;
+}
+
+/** Creates watches that know nothing yet. */
+export function createWatches(deps: {
+  readonly lease: Lease;
+  readonly bus: SignalBus;
+  readonly observe: Observe;
+}): Watches {
+  const { lease, bus, observe } = deps;
+  let problems: ReadonlyMap<string, string> = new Map();
+  let told: ReadonlyMap<string, string> = new Map();
+  /** Subjects that were watched in this epoch. */
+  let watched = new Set<string>();
+  let standings = new Map<string, Standing>();
+  /** Proven fences in a row that found the same subjects waiting. */
+  let waits = 0;
+
+  /** Says what has changed in what is wrong. */
+  const tell = (wrong: ReadonlyMap<string, string>, waiting: Iterable<string>): void => {
+    const now = new Map(wrong);
+    for (const subject of waiting) {
+      if (waits > QUIET_FENCES || told.has(subject)) {
+        now.set(subject, WAITING);
+      }
+    }
+    for (const subject of new Set([...now.keys(), ...told.keys()])) {
+      const problem = now.get(subject) ?? null;
+      if (problem !== (told.get(subject) ?? null)) {
+        observe({ event: 'watch_changed', subject, problem });
+      }
+    }
+    told = now;
+  };
+
+  /** Sorts the subjects, and notes how each stands: what is trusted, what waits for writers, and what is wrong. */
+  const sort = (
+    found: ReadonlyMap<string, Summary>,
+  ): {
+    readonly trusted: ReadonlySet<string>;
+    readonly waiting: ReadonlyMap<string, string>;
+    readonly wrong: ReadonlyMap<string, string>;
+  } => {
+    const trusted = new Set<string>();
+    const waiting = new Map<string, string>();
+    const wrong = new Map<string, string>();
+    for (const [subject, { problem, fingerprint, tables, writers }] of found) {
+      if (problem !== null) {
+        standings.delete(subject);
+        wrong.set(subject, problem);
+        continue;
+      }
+      const before = standings.get(subject);
+      const left = before?.fingerprint === fingerprint ? remaining(before.left, writers) : writers;
+      standings.set(subject, { fingerprint, tables, left });
+      if (left?.size === 0) {
+        trusted.add(subject);
+        continue;
+      }
+      waiting.set(subject, waitProblem(left));
+      if (before?.fingerprint !== fingerprint) {
+        waits = 0;
+      }
+    }
+    for (const subject of watched) {
+      if (!found.has(subject)) {
+        standings.delete(subject);
+        wrong.set(subject, 'the table is no longer watched');
+      }
+    }
+    return { trusted, waiting, wrong };
+  };
+
+  return {
+    get problems() {
+      return problems;
+    },
+    get trusted() {
+      return [...standings.values()].flatMap(({ left, tables }) => (left?.size === 0 ? tables : []));
+    },
+    get againMs() {
+      return waits === 0 ? Infinity : FIRST_AGAIN_MS * 2 ** (waits - 1);
+    },
+    beginEpoch() {
+      watched = new Set();
+      standings = new Map();
+    },
+    settle(states) {
+      const found = summarise(states);
+      const before = new Map(standings);
+      const { trusted, waiting, wrong } = sort(found);
+      for (const subject of found.keys()) {
+        watched.add(subject);
+      }
+      const wasTouched = (subject: string): boolean =>
+        before.has(subject) && before.get(subject)?.fingerprint !== found.get(subject)?.fingerprint;
+      const unheard = [...trusted].filter(subject => !lease.trusts(subject) || wasTouched(subject));
+      // Who hears of the first of them may ask for the last: nothing is trusted before it is forgotten.
+      lease.settleTrust(new Set([...trusted].filter(subject => !unheard.includes(subject))));
+      for (const subject of unheard) {
+        bus.emit({ type: 'change', subject, keys: null });
+      }
+      lease.settleTrust(trusted);
+      waits = waiting.size === 0 ? 0 : waits + 1;
+      problems = new Map([...wrong, ...waiting]);
+      tell(wrong, waiting.keys());
+    },
+  };
+}

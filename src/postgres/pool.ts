@@ -1,0 +1,359 @@
+/**
+ * The few connections to Postgres besides the listening one: reads facts, sends fences. Every wait has a bound on both
+ * sides, or a handful of slots become dozens of backends (P13).
+ */
+import pg from 'pg';
+import type { ClientConfig } from 'pg';
+import type { FenceReceipt, AskFence } from '../coherence/proof/listener.js';
+import type { AskServer, ServerReceipt } from '../coherence/proof/server.js';
+import type { FactSource, Reading, ReadPart } from '../coherence/facts/source.js';
+
+/** How to reach Postgres. */
+export interface DatabaseOptions {
+  /** A connection string; without one libpq's `PG*` variables are used. */
+  readonly connectionString?: string | undefined;
+  /** A direct connection for LISTEN, when `connectionString` goes through a pooler. */
+  readonly listenConnectionString?: string | undefined;
+  /** Connections besides the listening one. Default 4. */
+  readonly poolMax?: number;
+  /** Shown in `pg_stat_activity`. Default `gatebell`. */
+  readonly applicationName?: string;
+  /** Bound of connecting, and of one statement, in milliseconds. Default 2,000. */
+  readonly timeoutMs?: number;
+  /** Receives what happens. Must not throw. */
+  readonly observe?: (observation: StoreObservation) => void;
+}
+
+/** What happens in here: a statement was sent (by its name), or an idle connection broke. */
+export type StoreObservation =
+  | { readonly event: 'query'; readonly query: string }
+  | { readonly event: 'pool_connection_lost'; readonly error: unknown };
+
+export interface Database {
+  readonly source: FactSource;
+  readonly askServer: AskServer;
+  readonly askFence: AskFence;
+  /** What the listening connection is made of. */
+  readonly listenConfig: ClientConfig;
+  readonly poolMax: number;
+  /** Open connections of the pool. */
+  readonly poolSize: number;
+  /** Each connection of the pool is closed before it is used again. */
+  readonly renew: () => void;
+  query<R extends pg.QueryResultRow>(name: string, text: string, values?: readonly unknown[]): Promise<R[]>;
+  close(): Promise<void>;
+}
+
+const POOL_MAX = 4;
+const TIMEOUT_MS = 2_000;
+const KEEPALIVE_MS = 5_000;
+/**
+ * Classes of Postgres' error codes that say something of the values asked for: data exception, integrity constraint violation (of a domain),
+ * PL/pgSQL error (raised by a function that the load calls). https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+const DATA_ERRORS = ['22', '23', 'P0'];
+/** Terminated by the administrator, or by a crash or shutdown of the server. */
+const ADMINISTRATOR = '57P';
+
+/**
+ * Whether a table that this transaction has read was emptied or rewritten after its snapshot was taken: it then looks as it is now, or
+ * empty, beside others that look as they were. The catalog is read as of the snapshot, `pg_relation_filenode` as of now.
+ * https://www.postgresql.org/docs/current/mvcc-caveats.html
+ */
+const REWRITTEN = `
+  select exists (
+    select from pg_locks l left join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid() and l.locktype = 'relation'
+      and (c.oid is null or c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
+  ) as rewritten`;
+/** Readings in one snapshot, when tables are emptied or rewritten under way. */
+const SNAPSHOTS_MAX = 3;
+
+/** The SQLSTATE of an error, if Postgres sent it. */
+export function sqlState(error: unknown): string | null {
+  return error instanceof pg.DatabaseError && error.code !== undefined ? error.code : null;
+}
+
+/**
+ * Settings of one connection. A direct one tells the server, too, when to give up: on a statement, and on a peer that
+ * does not answer. Poolers refuse `options` at start-up, so a connection through one goes without.
+ */
+function connectionConfig(
+  connectionString: string | undefined,
+  applicationName: string,
+  timeoutMs: number,
+  direct: boolean,
+): ClientConfig {
+  const settings = [
+    `statement_timeout=${timeoutMs}`,
+    `client_connection_check_interval=${timeoutMs}`,
+    `tcp_user_timeout=${2 * KEEPALIVE_MS}`,
+    `tcp_keepalives_idle=${KEEPALIVE_MS / 1000}`,
+    `tcp_keepalives_interval=${KEEPALIVE_MS / 1000}`,
+    'tcp_keepalives_count=2',
+    // The listening connection is idle for as long as nothing changes.
+    'idle_session_timeout=0',
+    // A fence takes a number.
+    'default_transaction_read_only=off',
+    // Times and bounds are read as numbers: with fewer digits an expiry, and what a fence proves, would be rounded.
+    'extra_float_digits=1',
+    // Names of watched tables are compared as Postgres quotes them.
+    'quote_all_identifiers=off',
+  ];
+  const config: ClientConfig = {
+    application_name: applicationName,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_MS,
+  };
+  let own = process.env['PGOPTIONS'] ?? '';
+  if (connectionString !== undefined) {
+    config.connectionString = connectionString;
+    if (URL.canParse(connectionString)) {
+      // What stands in the connection string wins over the other settings, so ours must not be hidden by it.
+      const url = new URL(connectionString);
+      own = url.searchParams.get('options') ?? own;
+      url.searchParams.delete('options');
+      url.searchParams.delete('application_name');
+      config.connectionString = url.href;
+    }
+  }
+  const options = [...(direct ? settings.map(setting => `-c ${setting}`) : []), own].join(' ').trim();
+  return options === '' ? config : { ...config, options };
+}
+
+/** Which server answers, and whether the backend of process id $1, with the mark $2, is on it, in the same database. */
+const SERVER = `
+  o.origin, o.in_recovery, pg_backend_pid() as process_id, coalesce((
+    select case when position($2::text in a.application_name) > 0 then 'seen' else 'unsure' end
+    from pg_stat_get_activity($1::integer) a
+    where a.datid = (select d.oid from pg_database d where d.datname = current_database())
+  ), 'absent') as listener`;
+
+const ASK_SERVER = `select ${SERVER} from gatebell.origin o`;
+
+const FENCE = `
+  select ${SERVER}, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
+    f.bound::double precision as bound, f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
+    (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint,
+       'writers', case when w.problem is not null or w.fingerprint = any ($4::text[]) then '{}'
+         else gatebell.open_writers(w.target, pg_current_snapshot()) end)
+       order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
+  from gatebell.origin o, gatebell.fence($3) f`;
+
+/**
+ * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then no
+ * transaction-mode pooler is in between, for which a prepared statement is on another connection the next time.
+ */
+const PREPARED_FENCE = 'gatebell_fence';
+
+interface ServerRow extends pg.QueryResultRow {
+  origin: string;
+  in_recovery: boolean;
+  process_id: number;
+  listener: ServerReceipt['listener'];
+}
+
+interface FenceRow extends ServerRow {
+  server_time_ms: number;
+  bound: number;
+  newest: number;
+  sent: boolean;
+  key: string;
+  channel: string;
+  queue_usage: number;
+  watches: FenceReceipt['watches'];
+}
+
+interface ReadingRow extends pg.QueryResultRow {
+  gatebell_origin: string;
+  gatebell_in_recovery: boolean;
+  gatebell_server_time_ms: number;
+  gatebell_found: boolean | null;
+}
+
+/** @param prepared the name that it is prepared under; null: it is not */
+type Query = <R extends pg.QueryResultRow>(
+  name: string,
+  text: string,
+  values?: readonly unknown[],
+  prepared?: string | null,
+) => Promise<R[]>;
+
+/** The statement that reads what a query returns, and which server has answered when. */
+export const readingStatement = (text: string): string =>
+  `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
+     o.server_time_ms as gatebell_server_time_ms, f.*
+   from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`;
+
+/** Reads facts. */
+async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'subject'>): Promise<Reading> {
+  const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
+  const rows = await run<ReadingRow>(name, readingStatement(text), parts);
+  const [first] = rows;
+  if (first === undefined) {
+    throw new Error('the view gatebell.origin returned no row');
+  }
+  return {
+    origin: first.gatebell_origin,
+    inRecovery: first.gatebell_in_recovery,
+    serverTimeMs: first.gatebell_server_time_ms,
+    rows: rows.filter(row => row.gatebell_found === true),
+  };
+}
+
+/** Reads all parts in one snapshot; null if the snapshot did not hold. */
+async function readSnapshot(run: Query, parts: readonly ReadPart[]): Promise<Reading[] | null> {
+  await run('begin', 'begin isolation level repeatable read read only');
+  const readings: Reading[] = [];
+  for (const part of parts) {
+    readings.push(await readFacts(run, `load_${part.subject}`, part));
+  }
+  const [row] = await run<{ rewritten: boolean }>('rewritten', REWRITTEN);
+  await run('commit', 'commit');
+  return row?.rewritten === false ? readings : null;
+}
+
+/** Opens nothing yet: connections are made when they are needed. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const {
+    connectionString,
+    listenConnectionString,
+    poolMax = POOL_MAX,
+    applicationName = 'gatebell',
+    timeoutMs = TIMEOUT_MS,
+  } = options;
+  const isDirect = listenConnectionString === undefined;
+  const pool = new pg.Pool({
+    ...connectionConfig(connectionString, `${applicationName}/pool`, timeoutMs, isDirect),
+    max: poolMax,
+    // One connection stays: a fence must not depend on the server having room for a new one.
+    min: 1,
+    idleTimeoutMillis: 30_000,
+  });
+  pool.on('error', error => options.observe?.({ event: 'pool_connection_lost', error }));
+
+  let generation = 0;
+  const generations = new WeakMap<pg.PoolClient, number>();
+  pool.on('connect', client => {
+    generations.set(client, generation);
+    // The statement that was under way rejects with it; without a listener the process would end.
+    client.on('error', () => undefined);
+  });
+
+  const acquire = async (): Promise<pg.PoolClient> => {
+    for (;;) {
+      const client = await pool.connect();
+      if (generations.get(client) === generation) {
+        return client;
+      }
+      client.release(true);
+    }
+  };
+
+  /** One connection for some statements; it is not used again if any of them fails. */
+  const onConnection = async <T>(work: (run: Query, client: pg.PoolClient) => Promise<T>): Promise<T> => {
+    const client = await acquire();
+    try {
+      const result = await work(
+        async <R extends pg.QueryResultRow>(
+          name: string,
+          text: string,
+          values: readonly unknown[] = [],
+          prepared: string | null = null,
+        ) => {
+          options.observe?.({ event: 'query', query: name });
+          const statement = { text, values: [...values] };
+          return (await client.query<R>(prepared === null ? statement : { ...statement, name: prepared })).rows;
+        },
+        client,
+      );
+      client.release();
+      return result;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  };
+
+  const query: Query = (name, text, values) => onConnection(run => run(name, text, values));
+
+  /** A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time. */
+  const readTwice = async <T>(read: (run: Query) => Promise<T>): Promise<T> => {
+    const startedMs = performance.now();
+    try {
+      return await onConnection(read);
+    } catch (error) {
+      const state = sqlState(error);
+      if ((state !== null && !state.startsWith(ADMINISTRATOR)) || performance.now() - startedMs > timeoutMs / 2) {
+        throw error;
+      }
+      return onConnection(read);
+    }
+  };
+
+  /** One row, and what it says of the server. */
+  const askAbout = <R extends ServerRow>(
+    name: string,
+    text: string,
+    values: readonly unknown[],
+    prepared: string | null = null,
+  ): Promise<R & ServerReceipt> =>
+    onConnection(async (run, client) => {
+      const [row] = await run<R>(name, text, values, prepared);
+      if (row === undefined) {
+        throw new Error('the view gatebell.origin returned no row');
+      }
+      // The driver keeps it and does not declare it: the process that the connection began with.
+      const { processID: begunWith } = client as { readonly processID?: unknown };
+      return { ...row, inRecovery: row.in_recovery, isPooled: row.process_id !== begunWith };
+    });
+
+  return {
+    poolMax,
+    get poolSize() {
+      return pool.totalCount;
+    },
+    listenConfig: connectionConfig(listenConnectionString ?? connectionString, applicationName, timeoutMs, true),
+    query,
+    renew() {
+      generation += 1;
+    },
+    source: {
+      read: (subject, text, keys, purpose) => readTwice(run => readFacts(run, `${purpose}_${subject}`, { text, keys })),
+      async readTogether(parts) {
+        for (let attempt = 0; attempt < SNAPSHOTS_MAX; attempt++) {
+          const readings = await readTwice(run => readSnapshot(run, parts));
+          if (readings !== null) {
+            return readings;
+          }
+        }
+        throw new Error(`tables were emptied or rewritten while they were read together, ${SNAPSHOTS_MAX} times`);
+      },
+      isDataError: error => DATA_ERRORS.includes(sqlState(error)?.slice(0, 2) ?? ''),
+    },
+    askServer: async ({ processId, mark }) => askAbout<ServerRow>('server', ASK_SERVER, [processId, mark]),
+    async askFence(unlessAfter, { processId, mark }, isProven, trusted = []) {
+      const prepared = isDirect && isProven ? PREPARED_FENCE : null;
+      const row = await askAbout<FenceRow>('fence', FENCE, [processId, mark, unlessAfter, trusted], prepared);
+      return {
+        origin: row.origin,
+        inRecovery: row.inRecovery,
+        listener: row.listener,
+        isPooled: row.isPooled,
+        serverTimeMs: row.server_time_ms,
+        bound: row.bound,
+        newest: row.newest,
+        sent: row.sent,
+        key: row.key,
+        channel: row.channel,
+        queueUsage: row.queue_usage,
+        watches: row.watches,
+      };
+    },
+    async close() {
+      await pool.end();
+    },
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * A replica: owns the order of start and stop.
+ *
+ * Start: the listeners of HTTP first (a probe that finds nobody learns nothing), then LISTEN. Until the first fence was
+ * heard, decisions are read from Postgres. Stop: not ready, finish what is under way, close.
+ */
+import type { Config } from '../config/config.js';
+import { createGate, type Deciders } from './gate.js';
+import { close, createHttpServer, listen } from '../http/server.js';
+import type { Observation } from '../ops/observation.js';
+import { createOpsListener } from '../ops/server.js';
+import type { Status } from '../ops/status.js';
+import { VERSION } from '../ops/version.js';
+import { createHost } from './workers/supervisor.js';
+
+/** A replica. */
+export interface Daemon {
+  /** Resolves when both ports accept connections. Rejects when one is taken. */
+  start(): Promise<{ readonly auth: string; readonly ops: string }>;
+  /** Drains and closes everything. Idempotent. */
+  stop(signal: string): Promise<void>;
+  /** Closes everything at once, after a start that failed. */
+  abandon(): Promise<void>;
+}
+
+function createSingle(config: Config, log: (observation: Observation) => void): Deciders {
+  const gate = createGate(config, log);
+  return { ...gate, status: async () => ({ joint: await gate.status(), workers: [] }) };
+}
+
+/** Creates a replica that does nothing yet. `log` receives every observation. */
+export function createDaemon(config: Config, log: (observation: Observation) => void): Daemon {
+  const startedMs = Date.now();
+  const deciders = config.workers === 1 ? createSingle(config, log) : createHost(config, log);
+  let stopping: Promise<void> | null = null;
+
+  const status = async (): Promise<Status> => {
+    const { joint, workers } = await deciders.status();
+    return {
+      replica: config.replica,
+      version: VERSION,
+      ready: joint.canDecide && stopping === null,
+      fromMemory: joint.state === 'live',
+      ...joint,
+      problem: stopping === null ? joint.problem : 'stopping',
+      leaseMs: config.leaseMs,
+      uptimeSeconds: Math.round((Date.now() - startedMs) / 1000),
+      workers,
+    };
+  };
+  const opsServer = createHttpServer(
+    createOpsListener({
+      status,
+      metrics: deciders.metrics,
+      token: config.opsToken,
+      failed: error => {
+        log({ event: 'ops_failed', error });
+      },
+    }),
+  );
+
+  const abandon = async (): Promise<void> => {
+    await deciders.close();
+    await close(opsServer);
+  };
+  const stop = async (signal: string): Promise<void> => {
+    log({ event: 'stopping', signal });
+    await deciders.drain(signal);
+    await abandon();
+    log({ event: 'stopped' });
+  };
+
+  return {
+    async start() {
+      const urls = { auth: await deciders.listen(), ops: await listen(opsServer, config.host, config.opsPort) };
+      log({ event: 'listening', replica: config.replica, ...urls });
+      deciders.start();
+      return urls;
+    },
+    stop(signal) {
+      stopping ??= stop(signal);
+      return stopping;
+    },
+    abandon,
+  };
+}

@@ -1,0 +1,214 @@
+/**
+ * A replica of several processes, for a machine of several cores: the host has the listening connection and the ops port, its workers share
+ * the auth port and decide. A worker that ends is replaced; the new one has heard nothing, and starts from nothing.
+ */
+import cluster, { type Worker } from 'node:cluster';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { backoffMs } from '../../time/backoff.js';
+import { systemRandom } from '../../time/clock.js';
+import { createSubscriptionOpener } from '../../postgres/listen.js';
+import type { Config } from '../../config/config.js';
+import type { Deciders } from '../gate.js';
+import { createJointMetrics, type MetricsJson } from '../../ops/joint-metrics.js';
+import type { Observation } from '../../ops/observation.js';
+import { joinStatus, type GateStatus } from '../../ops/status.js';
+import { createDatabase } from '../../postgres/pool.js';
+import { applicationNameOf } from '../../postgres/replica-name.js';
+import { createHub, type HubMember } from './shared-subscription.js';
+import type { FromWorker, ToWorker } from './messages.js';
+
+/** Messages that may wait to be written to one worker; more, and it has fallen behind. */
+const BACKLOG_MAX = 10_000;
+/** A worker that does not answer a question of the ops port in this time is left out. */
+const ANSWER_MS = 1_000;
+/** A worker that has run so long was not the one before's cause to end. */
+const STEADY_MS = 10_000;
+/** A worker that does not stop is ended. Longer than it may drain and close. */
+const STOP_MS = 15_000;
+
+interface Running {
+  readonly number: number;
+  readonly process: Worker;
+  readonly member: HubMember;
+  readonly startedMs: number;
+  /** Resolves when its port accepts connections. */
+  readonly listening: Promise<string>;
+  readonly ended: Promise<unknown>;
+  /** Questions that wait for an answer. */
+  readonly questions: Map<number, (answer: FromWorker) => void>;
+  /** As it told them last. */
+  metrics: MetricsJson;
+}
+
+/** Creates a replica of several processes, none of which runs yet. */
+export function createHost(config: Config, log: (observation: Observation) => void): Deciders {
+  const database = createDatabase({
+    connectionString: config.databaseUrl ?? undefined,
+    listenConnectionString: config.listenUrl ?? undefined,
+    applicationName: applicationNameOf(config.replica),
+  });
+  const hub = createHub(createSubscriptionOpener(database.listenConfig));
+  const workers = new Map<number, Running>();
+  const metrics = createJointMetrics(() => workers.size);
+  let questions = 0;
+  let failures = 0;
+  let stopping = false;
+  let started = false;
+
+  const startWorker = (number: number): Running => {
+    const process = cluster.fork({ GATEBELL_REPLICA: config.replica });
+    let backlog = 0;
+    const post = (message: ToWorker): boolean => {
+      if (process.isConnected()) {
+        backlog += 1;
+        process.send(message, undefined, undefined, () => {
+          backlog -= 1;
+        });
+      }
+      return backlog <= BACKLOG_MAX;
+    };
+    const member = hub.join(post);
+    const waiting = new Map<number, (answer: FromWorker) => void>();
+    let isUp: (url: string) => void = () => undefined;
+    let isDown: (error: Error) => void = () => undefined;
+    const listening = new Promise<string>((resolve, reject) => {
+      isUp = resolve;
+      isDown = reject;
+    });
+    listening.catch(() => undefined);
+    process.on('message', (message: FromWorker) => {
+      switch (message.type) {
+        case 'listening':
+          isUp(message.url);
+          log({ event: 'worker_started', worker: number });
+          if (started) {
+            post({ type: 'start' });
+          }
+          return;
+        case 'failed':
+          isDown(new Error(message.problem));
+          process.kill();
+          return;
+        case 'status':
+        case 'metrics':
+          waiting.get(message.question)?.(message);
+          waiting.delete(message.question);
+          return;
+        default:
+          member.receive(message);
+      }
+    });
+    const ended = once(process, 'exit').then(([code, signal]) => {
+      isDown(new Error('a worker ended before it accepted connections'));
+      onEnded(running, `exit code ${code ?? signal}`);
+    });
+    const running: Running = {
+      number,
+      process,
+      member,
+      startedMs: Date.now(),
+      listening,
+      ended,
+      questions: waiting,
+      metrics: [],
+    };
+    workers.set(number, running);
+    return running;
+  };
+
+  const onEnded = (running: Running, reason: string): void => {
+    running.member.leave();
+    workers.delete(running.number);
+    metrics.noteEnded(running.metrics);
+    if (stopping) {
+      return;
+    }
+    failures = Date.now() - running.startedMs > STEADY_MS ? 0 : failures + 1;
+    const retryMs = backoffMs(failures, systemRandom);
+    log({ event: 'worker_ended', worker: running.number, reason, retryMs });
+    if (started) {
+      void sleep(retryMs).then(() => {
+        if (!stopping) {
+          startWorker(running.number);
+        }
+      });
+    }
+  };
+
+  const post = ({ process }: Running, message: ToWorker): void => {
+    if (process.isConnected()) {
+      process.send(message);
+    }
+  };
+
+  const ask = async (worker: Running, what: 'status' | 'metrics'): Promise<FromWorker | null> => {
+    questions += 1;
+    const question = questions;
+    const answered = new Promise<FromWorker>(resolve => {
+      worker.questions.set(question, resolve);
+    });
+    post(worker, { type: 'ask', what, question });
+    const answer = await Promise.race([answered, sleep(ANSWER_MS, null, { ref: false })]);
+    worker.questions.delete(question);
+    return answer;
+  };
+
+  const readStatus = async (worker: Running): Promise<GateStatus | null> => {
+    const answer = await ask(worker, 'status');
+    return answer?.type === 'status' ? answer.status : null;
+  };
+
+  const inOrder = (): Running[] => [...workers.values()].toSorted((one, other) => one.number - other.number);
+
+  return {
+    metrics: {
+      contentType: metrics.contentType,
+      async scrape() {
+        await Promise.all(
+          inOrder().map(async worker => {
+            const answer = await ask(worker, 'metrics');
+            if (answer?.type === 'metrics') {
+              worker.metrics = answer.metrics;
+            }
+          }),
+        );
+        return metrics.text(inOrder().map(worker => worker.metrics));
+      },
+    },
+    async status() {
+      const all = (await Promise.all(inOrder().map(readStatus))).filter(one => one !== null);
+      return { joint: joinStatus(all), workers: all };
+    },
+    async listen() {
+      const numbers = Array.from({ length: config.workers }, (_, index) => index + 1);
+      const urls = await Promise.all(numbers.map(number => startWorker(number).listening));
+      return urls[0]!;
+    },
+    start() {
+      started = true;
+      for (const worker of workers.values()) {
+        post(worker, { type: 'start' });
+      }
+    },
+    async drain(signal) {
+      stopping = true;
+      for (const worker of workers.values()) {
+        post(worker, { type: 'stop', signal });
+      }
+      await Promise.race([
+        Promise.all([...workers.values()].map(({ ended }) => ended)),
+        sleep(config.drainMs + STOP_MS, null, { ref: false }),
+      ]);
+    },
+    async close() {
+      stopping = true;
+      for (const { process } of workers.values()) {
+        process.kill('SIGKILL');
+      }
+      await Promise.all([...workers.values()].map(({ ended }) => ended));
+      hub.close();
+      await database.close();
+    },
+  };
+}

@@ -1,0 +1,76 @@
+/** One worker: decides requests, and listens through its host. */
+import type { Config } from '../../config/config.js';
+import { createGate } from '../gate.js';
+import { errorText } from '../../ops/log.js';
+import type { Observation } from '../../ops/observation.js';
+import { createFeed } from './remote-subscription.js';
+import type { FromWorker, ToWorker } from './messages.js';
+
+/** What a worker hears and says; a process has `process`. */
+export interface WorkerPort {
+  send(message: FromWorker): void;
+  onMessage(hear: (message: ToWorker) => void): void;
+  /** Called when the host is gone. */
+  onGone(end: () => void): void;
+}
+
+/** Each worker's share of the pool: one connection to load and one for fences, at least, and one for sessions where people sign in. */
+function poolShare({ poolMax, workers, oidcIssuer }: Config): number {
+  return Math.max(oidcIssuer === null ? 2 : 3, Math.floor(poolMax / workers));
+}
+
+/** Runs a worker; the promise resolves when it has stopped. */
+export function runWorker(config: Config, log: (observation: Observation) => void, port: WorkerPort): Promise<void> {
+  const feed = createFeed(message => {
+    port.send(message);
+  });
+  const gate = createGate({ ...config, poolMax: poolShare(config) }, log, feed.open);
+
+  const answer = async (what: 'status' | 'metrics', question: number): Promise<void> => {
+    if (what === 'status') {
+      port.send({ type: 'status', question, status: await gate.status() });
+    } else {
+      const metrics = await gate.metrics.collect();
+      port.send({ type: 'metrics', question, metrics });
+    }
+  };
+
+  return new Promise(resolve => {
+    let stopping = false;
+    const stop = async (): Promise<void> => {
+      if (!stopping) {
+        stopping = true;
+        await gate.drain();
+        feed.leave();
+        await gate.close();
+        resolve();
+      }
+    };
+    port.onGone(() => {
+      void stop();
+    });
+    port.onMessage(message => {
+      switch (message.type) {
+        case 'start':
+          gate.start();
+          return;
+        case 'ask':
+          void answer(message.what, message.question);
+          return;
+        case 'stop':
+          void stop();
+          return;
+        default:
+          feed.receive(message);
+      }
+    });
+    gate.listen().then(
+      url => {
+        port.send({ type: 'listening', url });
+      },
+      (error: unknown) => {
+        port.send({ type: 'failed', problem: errorText(error) });
+      },
+    );
+  });
+}

@@ -1,0 +1,103 @@
+/** Which readings are believed (P5). */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { createAcceptance, type Acceptance } from '../../../../src/coherence/facts/source-check.js';
+import { createLease, type Lease } from '../../../../src/coherence/proof/lease.js';
+import { createSimulatedClock, type SimulatedClock } from '../../../support/simulated-clock.js';
+
+const ORIGIN = 'primary/1';
+const READING = { origin: ORIGIN, inRecovery: false };
+
+let clock: SimulatedClock;
+let lease: Lease;
+let acceptance: Acceptance;
+let distrusted: number;
+
+function goLive(): void {
+  lease.beginEpoch();
+  lease.settleOrigin(ORIGIN);
+  lease.prove(clock.now());
+}
+
+beforeEach(() => {
+  clock = createSimulatedClock();
+  lease = createLease(clock, 3_000);
+  distrusted = 0;
+  acceptance = createAcceptance({
+    lease,
+    clock,
+    onForeignReading: () => {
+      distrusted += 1;
+    },
+  });
+  goLive();
+});
+
+test('that of the server that is listened to; not that of another, nor of a standby: then the listener is distrusted', async () => {
+  const accepts = acceptance.begin();
+  expect(await accepts(READING)).toBe(true);
+  expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(false);
+  expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
+  expect(distrusted).toBe(2);
+});
+
+test('one that was sent before this epoch is refused without distrusting the listener of this one', async () => {
+  const accepts = acceptance.begin();
+  lease.endEpoch();
+  goLive();
+  expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(false);
+  expect(distrusted).toBe(0);
+});
+
+test('while nothing is listened to, that of any primary, unless the pool was found to be elsewhere', async () => {
+  lease.endEpoch();
+  const accepts = acceptance.begin();
+  expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(true);
+  expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
+  lease.doubtReadings(true);
+  expect(await accepts(READING)).toBe(false);
+  expect(distrusted).toBe(0);
+});
+
+describe('after a reconnect', () => {
+  let judged: boolean | null;
+
+  beforeEach(async () => {
+    lease.endEpoch();
+    lease.beginEpoch();
+    judged = null;
+    void acceptance
+      .begin()(READING)
+      .then(accepted => {
+        judged = accepted;
+      });
+    await clock.settle();
+  });
+
+  test('it is judged when it is known which server is listened to', async () => {
+    expect(judged).toBeNull();
+    lease.settleOrigin(ORIGIN);
+    await clock.settle();
+    expect(judged).toBe(true);
+    expect(clock.timers).toBe(0);
+  });
+
+  test('it is refused if that is another one', async () => {
+    lease.settleOrigin('primary/2');
+    await clock.settle();
+    expect(judged).toBe(false);
+  });
+
+  test('it is refused if nobody can tell for a second', async () => {
+    await clock.advance(999);
+    expect(judged).toBeNull();
+    await clock.advance(1);
+    expect(judged).toBe(false);
+    expect(distrusted).toBe(0);
+  });
+
+  test('it is judged at once when the epoch ends', async () => {
+    lease.endEpoch();
+    await clock.settle();
+    expect(judged).toBe(true);
+  });
+});

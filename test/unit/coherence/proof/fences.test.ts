@@ -1,0 +1,74 @@
+/** Fences heard on one connection, before and after it is known where they are sent from. */
+import { beforeEach, expect, test } from 'vitest';
+import {
+  createHeardFences,
+  signFence,
+  type FenceMessage,
+  type HeardFences,
+} from '../../../../src/coherence/proof/fences.js';
+
+const HERE = { origin: 'primary/1/16500.742', key: 'f0'.repeat(64) };
+const ELSEWHERE = { origin: 'primary/2/16500.742', key: '0f'.repeat(64) };
+
+let heard: HeardFences;
+
+beforeEach(() => {
+  heard = createHeardFences();
+});
+
+function fenceOf({ origin, key }: typeof HERE, id: number): FenceMessage {
+  const unsigned = { id, number: id - 500, origin };
+  return { type: 'fence', ...unsigned, signature: signFence(key, unsigned) };
+}
+
+test('one that came before its sender was known counts as soon as it is', () => {
+  expect(heard.hear(fenceOf(HERE, 900))).toBe(false);
+  expect(heard.hasHeard(900, HERE.origin)).toBe(false);
+  heard.learn(HERE);
+  expect([900, 901].map(bound => heard.hasHeard(bound, HERE.origin))).toEqual([true, false]);
+  expect(heard.newest).toBe(400);
+});
+
+test('one of elsewhere that came before the sender was known does not count later either', () => {
+  heard.hear(fenceOf(ELSEWHERE, 900));
+  heard.learn(HERE);
+  heard.learn(ELSEWHERE);
+  expect(heard.hasHeard(900, ELSEWHERE.origin)).toBe(false);
+});
+
+test('of those that came before the sender was known, the newest 16 are remembered', () => {
+  for (let id = 900; id < 917; id++) {
+    heard.hear(fenceOf(id < 901 ? HERE : ELSEWHERE, id));
+  }
+  heard.learn(HERE);
+  expect(heard.newest).toBe(0);
+});
+
+test('when the sender changes, the ids begin anew, and those of before say nothing of the new sender or the old one', () => {
+  heard.learn(HERE);
+  heard.hear(fenceOf(HERE, 900));
+  heard.learn(ELSEWHERE);
+  expect(heard.newest).toBe(0);
+  expect(heard.hasHeard(10, ELSEWHERE.origin)).toBe(false);
+  expect(heard.hear(fenceOf(ELSEWHERE, 20))).toBe(true);
+  expect([ELSEWHERE, HERE].map(({ origin }) => heard.hasHeard(10, origin))).toEqual([true, false]);
+});
+
+test('a new key of the same sender leaves what was heard, and only fences signed with it are heard from then on', () => {
+  heard.learn(HERE);
+  heard.hear(fenceOf(HERE, 900));
+  const changed = { ...HERE, key: ELSEWHERE.key };
+  heard.learn(changed);
+  expect(heard.hasHeard(900, HERE.origin)).toBe(true);
+  expect([HERE, changed].map((sender, index) => heard.hear(fenceOf(sender, 901 + index)))).toEqual([false, true]);
+});
+
+test.each(['', '0', '0'.repeat(64), '0'.repeat(66), 'ü'.repeat(64)])('the signature %j is none', signature => {
+  heard.learn(HERE);
+  expect(heard.hear({ ...fenceOf(HERE, 900), signature })).toBe(false);
+});
+
+test('one that is sent again is not newer', () => {
+  heard.learn(HERE);
+  expect([900, 900, 899, 901].map(id => heard.hear(fenceOf(HERE, id)))).toEqual([true, false, false, true]);
+});

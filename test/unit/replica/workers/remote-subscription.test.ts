@@ -1,0 +1,122 @@
+/** A worker's side of the shared connection: which messages it believes, and what it says of which subscription. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Subscription } from '../../../../src/coherence/proof/listener.js';
+import { createFeed, type Feed } from '../../../../src/replica/workers/remote-subscription.js';
+import type { FromFeed, ToFeed } from '../../../../src/replica/workers/messages.js';
+
+const BACKEND = { processId: 7, mark: 'mark' };
+
+let said: FromFeed[];
+let heard: string[];
+let feed: Feed;
+
+beforeEach(() => {
+  said = [];
+  heard = [];
+  feed = createFeed(message => said.push(message));
+});
+
+function open(name: string, signal = new AbortController().signal): Promise<Subscription> {
+  const events = {
+    onMessage: (payload: string) => heard.push(`${name} hears ${payload}`),
+    onLost: () => heard.push(`${name} is lost`),
+  };
+  return feed.open('gatebell', events, signal);
+}
+
+function accept(subscription: number): void {
+  feed.receive({ type: 'opened', subscription, backend: BACKEND });
+}
+
+async function reopen(): Promise<{ readonly old: Subscription; readonly newest: Subscription }> {
+  const first = open('first');
+  accept(1);
+  const old = await first;
+  old.close();
+  const second = open('second');
+  accept(2);
+  const newest = await second;
+  said.length = 0;
+  return { old, newest };
+}
+
+describe('with a second subscription', () => {
+  test.each<ToFeed>([
+    { type: 'heard', subscription: 1, payload: 'late' },
+    { type: 'lost', subscription: 1, problem: 'late' },
+    { type: 'opened', subscription: 1, backend: BACKEND },
+    { type: 'refused', subscription: 1, problem: 'late' },
+  ])('what is said of the first is not believed: $type', async late => {
+    await reopen();
+    feed.receive(late);
+    expect(heard).toEqual([]);
+    expect(said).toEqual([]);
+    feed.receive({ type: 'heard', subscription: 2, payload: 'now' });
+    expect(heard).toEqual(['second hears now']);
+  });
+
+  test.each<ToFeed>([
+    { type: 'heard', subscription: 1, payload: 'late' },
+    { type: 'opened', subscription: 1, backend: BACKEND },
+  ])('nothing that is said of the first opens the second: $type', async late => {
+    const abort = new AbortController();
+    const first = open('first', abort.signal);
+    abort.abort();
+    await expect(first).rejects.toThrow('given up');
+    let isOpen = false;
+    void open('second').then(() => {
+      isOpen = true;
+    });
+    feed.receive(late);
+    await Promise.resolve();
+    expect([isOpen, heard]).toEqual([false, []]);
+  });
+
+  test('the first sends nothing any more, and its end does not end the second', async () => {
+    const { old, newest } = await reopen();
+    old.send('late');
+    old.close();
+    expect(said).toEqual([]);
+    newest.send('now');
+    expect(said).toEqual([{ type: 'send', subscription: 2, payload: 'now' }]);
+  });
+});
+
+describe('a subscription', () => {
+  test('that is lost says nothing after the word that it is closed', async () => {
+    const opening = open('first');
+    accept(1);
+    const subscription = await opening;
+    said.length = 0;
+    feed.receive({ type: 'lost', subscription: 1, problem: 'gone' });
+    subscription.send('late');
+    subscription.close();
+    feed.receive({ type: 'heard', subscription: 1, payload: 'late' });
+    expect(heard).toEqual(['first is lost']);
+    expect(said).toEqual([{ type: 'close', subscription: 1, leaving: false }]);
+  });
+
+  test('that is refused hears nothing', async () => {
+    const opening = open('first');
+    feed.receive({ type: 'refused', subscription: 1, problem: 'no such host' });
+    await expect(opening).rejects.toThrow('no such host');
+    feed.receive({ type: 'heard', subscription: 1, payload: 'late' });
+    expect(heard).toEqual([]);
+  });
+
+  test('that was given up before it was asked for is closed at once', async () => {
+    await expect(open('first', AbortSignal.abort())).rejects.toThrow('given up');
+    expect(said.at(-1)).toEqual({ type: 'close', subscription: 1, leaving: false });
+  });
+
+  test('that is closed is closed once, and says whether its worker leaves', async () => {
+    const opening = open('first');
+    accept(1);
+    const subscription = await opening;
+    said.length = 0;
+    feed.leave();
+    subscription.close();
+    subscription.close();
+    expect(said).toEqual([{ type: 'close', subscription: 1, leaving: true }]);
+  });
+});
