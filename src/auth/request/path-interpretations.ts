@@ -26,10 +26,13 @@ export interface PathReadings {
 const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)*\/?$/;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
 /** Readings of one path that are looked at, and their characters in all; a path with more is refused. */
-const READINGS_MAX = 64;
+const READINGS_MAX = 48;
 const CHARACTERS_MAX = 20_480;
-/** Passes over characters, for all paths of a request: a long path of few readings needs as many as a short one of many. */
-const WORK_MAX = 57_344;
+/**
+ * Passes over characters, for all paths of a request: a long path of few readings needs as many as a short one of many. So much takes the
+ * longest path with an escape in it: four passes over what was sent, two over what that is read as.
+ */
+const WORK_MAX = 49_152;
 /** Passes over a reading besides those of its interpretations. */
 const WORK_OF_EACH = 2;
 /** Scripts in one reading; a path with more is refused. */

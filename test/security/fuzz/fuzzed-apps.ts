@@ -39,6 +39,8 @@ export const CLOSED_HOSTS: readonly string[] = [
 ];
 /** Below `/pub` everything is public here, but for `/pub/admin`. */
 export const OPEN_HOST = 'open.example.test';
+/** Hosts of the apps: one of them holds all of a domain. */
+export const APP_HOSTS: readonly string[] = [...CLOSED_HOSTS.slice(0, -1), '*.c3.example.test', OPEN_HOST];
 export const LOGIN_URL = 'https://login.example.test/start';
 
 /** The name of the user whose token it is. */
@@ -46,9 +48,8 @@ export const userName = (at: number): string => `user${at}`;
 
 export function createFuzzWorld(): MemoryFacts {
   const facts = createMemoryFacts();
-  const hosts = [...CLOSED_HOSTS.slice(0, -1), '*.c3.example.test', OPEN_HOST];
   const closed = [route('/me', 'authenticated')];
-  hosts.forEach((host, at) => {
+  APP_HOSTS.forEach((host, at) => {
     const id = String(at);
     facts.set('app', [host], { id, name: host, host, enabled: true, headers: [], problem: null });
     facts.set('route', [id], {
@@ -67,7 +68,7 @@ export function createFuzzWorld(): MemoryFacts {
       enabled,
     });
     facts.set('credential', [hashToken(token)], { userId: id, appId: null, revoked: false, expiresAtMs: null });
-    for (const at of isGranted ? hosts.keys() : []) {
+    for (const at of isGranted ? APP_HOSTS.keys() : []) {
       facts.set('grant', [id, String(at)], { role: name, expiresAtMs: null });
     }
   };
