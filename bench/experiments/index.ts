@@ -4,6 +4,7 @@ import { firstPaint } from './first-paint.js';
 import { fleet } from './fleet.js';
 import { growth } from './growth.js';
 import { hotPath } from './hot-path.js';
+import { oneClient } from './one-client.js';
 import { revocation } from './revocation.js';
 import { start } from './start.js';
 import { workers } from './workers.js';
@@ -18,4 +19,5 @@ export const EXPERIMENTS: readonly Experiment[] = [
   fleet,
   start,
   workers,
+  oneClient,
 ];
