@@ -50,7 +50,7 @@ const MADE_UP = 20_000;
 
 const KNOWN_USERS = 500;
 const KNOWN_STREAM: Stream = { questions: KNOWN, connections: 32, perSecond: 1_000 };
-const NEW_STREAM: Stream = { questions: NEW, connections: 8, perSecond: 100 };
+const NEW_STREAM: Stream = { questions: NEW, connections: 64, perSecond: 100 };
 
 const BODIES: Readonly<Record<string, Body>> = {
   'a body of 16 kB': { bytes: 16_384, chunk: null },
@@ -327,7 +327,7 @@ function notesOf(
   return [
     `One request: ${searches} ${searches === 1 ? 'search' : 'searches'} of ${bred.toLocaleString('en')} bred requests each, in the process of the bench, then ${rounds} rounds of ${weighingSeconds} s at the built program, ${FLOOD_CONNECTIONS} connections; processor time of all its threads, that of the kernel for it included. The dearest was: ${dearest}.`,
     'Bodies are told apart: the proxies that `deploy/` sets up keep them to themselves, so no client can send one to the gate. Node calls back for each chunk of one; where a proxy is told to pass bodies on, it bounds them.',
-    `Users: ${KNOWN_STREAM.perSecond?.toLocaleString('en')} requests a second of ${KNOWN_USERS} users whom the replica knows, over ${KNOWN_STREAM.connections} connections, and ${NEW_STREAM.perSecond} a second of users whom it does not know, each once; every user has an address. ${rounds} rounds of ${seconds} s. A time counts from when the request was due.`,
+    `Users: ${KNOWN_STREAM.perSecond?.toLocaleString('en')} requests a second of ${KNOWN_USERS} users whom the replica knows, over ${KNOWN_STREAM.connections} connections, and ${NEW_STREAM.perSecond} a second of users whom it does not know, each once, over ${NEW_STREAM.connections}; every user has an address. ${rounds} rounds of ${seconds} s. A time counts from when the request was due.`,
     `The one client: one address behind the proxy, ${FLOOD_CONNECTIONS} connections, ${FLOOD_PER_SECOND.toLocaleString('en')} requests a second, where nothing else is said.${quick ? '' : ' *As many as are answered*: each connection asks again at once; no bar is about that, because the one event loop, and the processors that the load generators need themselves, are then taken by whoever asks most: what helps there is a limit at the proxy.'}`,
     'Load generators, Postgres and the gate share the processors of this machine, so a time beside a flood is also one beside the program that floods.',
   ].concat(quick ? ['Quick: fewer rounds than the bars ask for, a shorter search, and no flood beyond the rate.'] : []);
