@@ -10,7 +10,7 @@ import { createToken, hashToken } from '../../src/auth/token.js';
 import { ORDINARY, JWT_ISSUER, type Genome } from '../../test/security/cost/genome.js';
 import { KNOWN_DEAR } from '../../test/security/cost/known.js';
 import { searchDearest } from '../../test/security/cost/search.js';
-import { APP_HOSTS, LOGIN_URL, OPEN_HOST, USER_TOKENS } from '../../test/security/fuzz/world.js';
+import { APP_HOSTS, LOGIN_URL, OPEN_HOST, USER_TOKENS } from '../../test/security/fuzz/fuzzed-apps.js';
 import { createSigningKey } from '../../test/support/jwt-issuer.js';
 import type { Ask, Replica } from '../../test/support/replica.js';
 import { atMost } from '../bar.js';
@@ -20,7 +20,7 @@ import { readLoads, startGatebell } from '../support/gatebell.js';
 import { buildPrograms, processorMs } from '../support/program.js';
 import { createSeriesLog, type SeriesLog } from '../support/series.js';
 import { startWorker, type Worker } from '../support/worker.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, type World } from '../support/measured-world.js';
 
 const PROGRAM = 'support/clients';
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica, type Answer, type Ask, type Replica } from '../support/replica.js';
-import { addCredential, createWorld, type World } from '../support/world.js';
+import { addCredential, createWorld, type World } from '../support/gate-rows.js';
 
 /** What one source may ask in vain at once, and a second; see src/auth/source-limiter.ts. */
 const BURST = 200;
