@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { UnavailableError } from '../coherence/errors.js';
-import type { Reader } from '../coherence/facts/reader.js';
+import type { Facts, Reader } from '../coherence/facts/reader.js';
 import type { FactTypes } from './facts.js';
 import type { BindIdentity } from './identities.js';
 import { clientNetwork } from './request/client-address.js';
@@ -46,7 +46,7 @@ export type AuthObservation =
   | { readonly event: 'waiting'; readonly requests: number }
   /** A request was not let wait, because too many do. */
   | { readonly event: 'shed' }
-  /** A request was not let ask Postgres, because its source has asked in vain too often. */
+  /** A request was not let ask Postgres, or was not worked on further, because its client has had too much of either. */
   | { readonly event: 'limited'; readonly dialect: Dialect['name'] }
   | {
       readonly event: 'bad_request';
@@ -82,7 +82,7 @@ export interface AuthOptions {
   readonly stripCredentials?: boolean;
   /** Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them. Default 10,000. */
   readonly waitingMax?: number;
-  /** Who may ask Postgres how often in vain. */
+  /** How often a client may ask Postgres in vain, or for much work. */
   readonly limiter?: SourceLimiter;
   /** Receives what happens. Must not throw. */
   readonly observe: (observation: AuthObservation) => void;
@@ -117,7 +117,7 @@ const AMBIGUOUS = 'the path can be read in more than one way, and the rules diff
 const USER_SOURCE = 'user ';
 
 /** One for all: under overload an error a request would cost more than the answer. */
-const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait for facts');
+const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait, or the client has had too much');
 
 /**
  * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do, but what
@@ -149,13 +149,9 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     observe({ event: 'waiting', requests: waiting });
   };
 
-  /** Lets a request wait for Postgres; null: its source is not known. @throws UnavailableError if it may not */
-  const admit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Question | null => {
-    if (waiting >= waitingMax) {
-      observe({ event: 'shed' });
-      throw TOO_MANY;
-    }
-    // Whoever is known is a source of their own, so that a scanner behind the same balancer does not shut them out.
+  /** Lets a client do what is limited; null: the client is not known. @throws UnavailableError if it may not */
+  const limit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Question | null => {
+    // A user who is known is a client of their own, so that a scanner behind the same balancer does not shut them out.
     const source =
       user === null ? clientNetwork(headers, dialect.clientAddress, trustedProxies) : `${USER_SOURCE}${user}`;
     const admitted = source === null ? null : limiter.admit(source);
@@ -164,6 +160,15 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       throw TOO_MANY;
     }
     return admitted;
+  };
+
+  /** Lets a request wait for Postgres; null: its client is not known. @throws UnavailableError if it may not */
+  const admit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Question | null => {
+    if (waiting >= waitingMax) {
+      observe({ event: 'shed' });
+      throw TOO_MANY;
+    }
+    return limit(dialect, headers, user);
   };
 
   const decideWith = async (request: AuthRequest, credential: PresentedCredential): Promise<Decision> => {
@@ -231,6 +236,10 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
 
     let request: AuthRequest | null = null;
     let headers: SingleHeaders | null = null;
+    /** What memory knows, as the decision has seen it last. */
+    let seen: Facts<FactTypes> | null = null;
+    const knownUser = (): string | null =>
+      request === null || seen === null ? null : knownHolder(request.credential(), seen);
     /** Of a request that waits; undefined: it does not. */
     let question: Question | null | undefined;
     let decision: Decision | Promise<Decision>;
@@ -246,7 +255,9 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       }
       const own = singleHeaders(message.rawHeaders);
       headers = own;
-      const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential);
+      const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential, () => {
+        limit(dialect, own, knownUser())?.settle(true);
+      });
       if ('problem' in parsed) {
         observe({
           event: 'bad_request',
@@ -259,9 +270,10 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       }
       request = parsed;
       const answered = reader.read(facts => {
+        seen = facts;
         const outcome = decide(parsed, facts);
         if (question === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
-          question = admit(dialect, own, knownHolder(parsed.credential(), facts));
+          question = admit(dialect, own, knownUser());
         }
         return outcome;
       });

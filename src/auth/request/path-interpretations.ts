@@ -33,6 +33,8 @@ const CHARACTERS_MAX = 20_480;
  * longest path with an escape in it: four passes over what was sent, two over what that is read as.
  */
 const WORK_MAX = 49_152;
+/** Of these, what every request has: enough for a path of a thousand characters with escapes in it. The rest is charged to the client. */
+const WORK_FREE = 8_192;
 /** Passes over a reading besides those of its interpretations. */
 const WORK_OF_EACH = 2;
 /** Scripts in one reading; a path with more is refused. */
@@ -214,14 +216,27 @@ const INTERPRETATIONS: readonly (readonly [needs: number, read: (path: string) =
   [SEGMENT_END, resolveDots],
 ];
 
-/** What is left of the work that may be done for one request. */
-export interface Effort {
-  left: number;
-}
+/** The work that may be done for the paths of one request. */
+export class Effort {
+  #left = WORK_FREE;
+  #isCharged = false;
+  readonly #charge: () => void;
 
-/** The work for one request, before any is done. */
-export function createEffort(): Effort {
-  return { left: WORK_MAX };
+  /** @param charge called once, before more work is done than every request has; throws if it may not be done */
+  constructor(charge: () => void) {
+    this.#charge = charge;
+  }
+
+  /** Takes some of the work. @returns false if there is too little left */
+  take(passes: number): boolean {
+    this.#left -= passes;
+    if (this.#left < 0 && !this.#isCharged) {
+      this.#charge();
+      this.#isCharged = true;
+      this.#left += WORK_MAX - WORK_FREE;
+    }
+    return this.#left >= 0;
+  }
 }
 
 /** Readings that are found one after the other; the work for all of them is bounded. */
@@ -245,8 +260,7 @@ class Found {
   }
 
   #addRead(reading: string, read: (path: string) => string): boolean {
-    this.#effort.left -= reading.length;
-    return this.#effort.left >= 0 && this.add(read(reading) || '/');
+    return this.#effort.take(reading.length) && this.add(read(reading) || '/');
   }
 
   /** Tries each interpretation on each reading, until none is new; false if there are too many, or one is no text. */
@@ -254,8 +268,8 @@ class Found {
     // The loop also meets the readings that it adds, and those that it has met before, whose interpretations are all there.
     for (const reading of this.readings) {
       const features = featuresOf(reading);
-      this.#effort.left -= reading.length * WORK_OF_EACH;
       if (
+        !this.#effort.take(reading.length * WORK_OF_EACH) ||
         (features & CONTROL) !== 0 ||
         ((features & NOT_ASCII) !== 0 && !isUtf8(Buffer.from(reading, 'latin1'))) ||
         !INTERPRETATIONS.every(([needs, read]) => (features & needs) === 0 || this.#addRead(reading, read))
@@ -305,9 +319,9 @@ function addScripted(reading: string, found: Found): boolean {
  * reading, or too many readings.
  *
  * @param path the path as it was sent, without its query; it begins with a slash
- * @param effort what may be spent; default: all that a request has
+ * @param effort the work that may be done; default: all that a request may have, charged to nobody
  */
-export function pathReadings(path: string, effort: Effort = createEffort()): PathReadings | null {
+export function pathReadings(path: string, effort: Effort = new Effort(() => undefined)): PathReadings | null {
   const isPlain = PLAIN.test(path) && !path.includes('))');
   if (isPlain && !mayHaveScript(path)) {
     return { exact: [path], scripted: NONE };

@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { PresentedCredential, ReadCredential } from './credential.js';
 import type { HeaderName, SingleHeaders } from './headers.js';
 import { parseHost } from '../../http/host.js';
-import { createEffort } from './path-interpretations.js';
+import { Effort } from './path-interpretations.js';
 import { bothRules, selectRoute, type PathScope } from './path.js';
 import { otherPaths, reachesBelow, toAscii } from './other-paths.js';
 import { isPreflight } from './preflight.js';
@@ -98,13 +98,13 @@ function isNavigation(headers: SingleHeaders, method: string): boolean {
 }
 
 /** Finds the rule that all paths choose together. */
-function createRouteOnce(paths: readonly string[], scope: PathScope): AuthRequest['route'] {
+function createRouteOnce(paths: readonly string[], scope: PathScope, charge: () => void): AuthRequest['route'] {
   let of: readonly Route[] | undefined;
   let found: Route | null | undefined;
   return routes => {
     if (routes !== of) {
       of = routes;
-      const effort = createEffort();
+      const effort = new Effort(charge);
       found = selectRoute(routes, paths[0]!, scope, effort);
       for (let i = 1; i < paths.length && found !== undefined; i += 1) {
         const other = selectRoute(routes, paths[i]!, scope, effort);
@@ -115,11 +115,17 @@ function createRouteOnce(paths: readonly string[], scope: PathScope): AuthReques
   };
 }
 
-/** Parses what a proxy sent. `target` is what its dialect has read from the same headers. */
+/**
+ * Parses what a proxy sent.
+ *
+ * @param target what its dialect has read from the same headers
+ * @param charge called before its paths take much more work than ordinary ones; throws if the client has had too much of that
+ */
 export function parseRequest(
   headers: SingleHeaders,
   target: RequestTarget | BadRequest,
   readCredential: ReadCredential,
+  charge: () => void = () => undefined,
 ): AuthRequest | BadRequest {
   if (headers.count > HEADERS_MAX) {
     return { problem: `the request must have at most ${HEADERS_MAX} headers` };
@@ -170,7 +176,7 @@ export function parseRequest(
     proto,
     method: target.method,
     uri,
-    route: createRouteOnce([path, ...others.paths], scope),
+    route: createRouteOnce([path, ...others.paths], scope, charge),
     credential: () => (presented ??= readCredential(headers)),
     isNavigation: () => isNavigation(headers, target.method),
     isPreflight: () => isPreflight(headers, target.method, uri),

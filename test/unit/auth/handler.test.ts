@@ -513,6 +513,47 @@ describe('a source that asks in vain', () => {
     expect(await ask(BEARER, '192.0.2.1')).toBe('200 authenticated');
   });
 
+  describe('is charged for paths that take much work', () => {
+    const COSTLY: readonly string[] = [
+      `/me/${'%2e%2e%2f;x=%5c'.repeat(60)}`,
+      `/me/${'%252e'.repeat(400)}`,
+      `/me/${'a;b%5C.%2F'.repeat(200)}`,
+      `/${'x'.repeat(3_000)}%20`,
+    ];
+    const ORDINARY: readonly string[] = [
+      '/me',
+      `/me/${'folder/'.repeat(300)}`,
+      `/me/${encodeURIComponent('Äpfel und Birnen (2026).jpg')}`,
+      `/me/${'A%20name%20with%20blanks/'.repeat(20)}x.pdf`,
+      '/pub/@scope%2fpackage/-/package-1.0.0.tgz',
+    ];
+
+    test.each(COSTLY)('and gets 503 for more of them than it may have: %.30s', async path => {
+      const server = await start({ limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }) });
+      const ask = async (uri: string, address: string, more: Pairs = []): Promise<string> =>
+        reasonOf(await server.ask('/auth/forward', forward(uri, [...from(address), ...more])));
+
+      for (let i = 0; i < 3; i++) {
+        expect(await ask(path, '192.0.2.1')).not.toContain('503');
+      }
+      expect(await ask(path, '192.0.2.1')).toBe('503 unavailable');
+      expect(server.observed).toContainEqual({ event: 'limited', dialect: 'forward' });
+      expect(await ask('/me', '192.0.2.1', BEARER)).toBe('200 authenticated');
+      expect(await ask(path, '192.0.2.2')).not.toContain('503');
+      // A user who is known is a client of their own.
+      expect(await ask(path, '192.0.2.1', BEARER)).not.toContain('503');
+    });
+
+    test.each(ORDINARY)('but never for ordinary ones: %.30s', async path => {
+      const server = await start({ limiter: createSourceLimiter({ burst: 1, nowMs: () => 0 }) });
+      for (let i = 0; i < 20; i++) {
+        expect(reasonOf(await server.ask('/auth/forward', forward(path, [...from('192.0.2.1'), ...BEARER])))).toMatch(
+          /^200/,
+        );
+      }
+    });
+  });
+
   test('is not charged for what is there, however it ends', async () => {
     const facts = createWorld();
     facts.set('grant', [ALICE.id, APP.id], null);
