@@ -1,6 +1,7 @@
 /** A reader over the caches of a cache bench, with fences that the test proves or fails. */
 import type { Cache } from '../../src/coherence/facts/cache.js';
 import type { FenceOutcome } from '../../src/coherence/proof/listener.js';
+import type { LoaderLimits } from '../../src/coherence/facts/loader.js';
 import { createReader, type Reader } from '../../src/coherence/facts/reader.js';
 import { createRunningReads, type RunningReads } from '../../src/coherence/facts/running-reads.js';
 import { createCacheBench, type CacheBench } from './cache-harness.js';
@@ -28,8 +29,8 @@ export interface ReaderBench extends CacheBench {
 /** How long a strong answer waits for its fences. */
 export const STRONG_WAIT_MS = 1_500;
 
-export function createReaderBench(): ReaderBench {
-  const bench = createCacheBench();
+export function createReaderBench(limits: Partial<LoaderLimits> = {}): ReaderBench {
+  const bench = createCacheBench(limits);
   const { clock, sequence, lease, serverClock } = bench;
   const [users, grants] = [bench.cache('user'), bench.cache('grant')];
   const fences: AskedFence[] = [];

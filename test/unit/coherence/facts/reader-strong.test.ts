@@ -1,6 +1,7 @@
 /** Strong answers: they see every commit acknowledged before the request arrived, at one moment (G3, P19). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Question } from '../../../../src/coherence/facts/reader.js';
+import { LEASE_MS } from '../../../support/cache-harness.js';
 import { DataError } from '../../../support/fake-source.js';
 import { createReaderBench, STRONG_WAIT_MS, type ReaderBench, type Types } from '../../../support/reader-harness.js';
 
@@ -126,6 +127,24 @@ describe('with a fence', () => {
     expect(bench.fences).toHaveLength(1);
   });
 
+  test('takes nothing from what was read for it: that may have been true before the fence, and no more beside the rest', async () => {
+    changeGrant('admin');
+    bench.source.hold = true;
+    const asking = await ask();
+    // One transaction renames the user and lowers the grant, and is heard of before the grant is there.
+    bench.source.set('user', ['1'], 'bob');
+    bench.change('user', [['1']]);
+    changeGrant('guest');
+    bench.source.hold = false;
+    await bench.loaded(bench.users, ['1']);
+    bench.source.reads.at(-2)!.answer();
+    await bench.clock.settle();
+    for (let fence = 0; fence < bench.fences.length; fence++) {
+      await bench.fences[fence]!.prove();
+    }
+    expect(asking.answer).toBe('bob: guest');
+  });
+
   test('leaves no timer behind', async () => {
     await ask();
     expect(bench.clock.timers).toBe(1);
@@ -174,6 +193,72 @@ describe('without a fence', () => {
     expect(asking.answer).toBe('bob: guest');
   });
 
+  test('takes nothing from several facts that were read for it one after the other', async () => {
+    bench.source.set('grant', ['1'], 'admin');
+    bench.goDown();
+    bench.source.hold = true;
+    // Asks for the grant once it knows the user.
+    const asking = await ask(facts =>
+      facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
+    );
+    bench.source.newest.answer();
+    bench.source.set('user', ['1'], 'bob');
+    bench.source.set('grant', ['1'], 'guest');
+    bench.source.hold = false;
+    await bench.clock.settle();
+    bench.source.newest.answer();
+    await bench.clock.settle();
+    await bench.fences[0]!.fail();
+    expect(asking.answer).toBe('bob: guest');
+  });
+
+  describe('from one fact that was read for it', () => {
+    const grantAlone: typeof question = facts => {
+      const grant = facts.get('grant', ['1']);
+      return grant === undefined
+        ? { lacks: [{ subject: 'grant', key: ['1'] }] }
+        : { answer: String(grant), strong: true };
+    };
+
+    /** Asks for it; it takes so long, and no fence comes. Meanwhile it changes. */
+    async function readFor(ms: number): Promise<{ readonly answer: string | undefined }> {
+      bench.goDown();
+      bench.source.hold = true;
+      const asking = await ask(grantAlone);
+      await bench.clock.advance(ms);
+      bench.source.set('grant', ['1'], 'nobody');
+      bench.source.hold = false;
+      bench.source.newest.answer();
+      await bench.clock.advance(STRONG_WAIT_MS);
+      return asking;
+    }
+
+    test('is given without another reading: one fact is true at one moment', async () => {
+      expect((await readFor(LEASE_MS - STRONG_WAIT_MS - 1)).answer).toBe('guest');
+      expect(loads()).toBe(1);
+    });
+
+    test('is not given when it is as old as the lease by then: it is read again', async () => {
+      expect((await readFor(LEASE_MS - STRONG_WAIT_MS)).answer).toBe('nobody');
+      expect(bench.source.snapshots).toHaveLength(1);
+    });
+  });
+
+  test('a snapshot that came when it was as old as the lease is read again', async () => {
+    const asking = await ask();
+    bench.source.hold = true;
+    await bench.fences[0]!.fail();
+    await bench.clock.advance(LEASE_MS);
+    bench.source.set('grant', ['1'], 'nobody');
+    bench.source.hold = false;
+    for (const read of bench.source.reads.slice(-2)) {
+      read.answer();
+    }
+    await bench.clock.settle();
+    expect(asking.answer).toBe('alice: nobody');
+    expect(bench.source.snapshots).toHaveLength(2);
+  });
+
   test('a step from fact to fact is a snapshot of its own, of all facts so far', async () => {
     const asking = await ask(facts =>
       facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
@@ -199,6 +284,53 @@ describe('without a fence', () => {
     await bench.clock.settle();
     expect([first, ...others].map(({ answer }) => answer)).toEqual(Array(4).fill('alice: guest'));
     expect(bench.source.snapshots).toHaveLength(2);
+  });
+
+  describe('under a flood of made-up keys', () => {
+    const userOf =
+      (...names: string[]): typeof question =>
+      facts => {
+        const lacks = names.filter(name => facts.get('user', [name]) === undefined);
+        return lacks.length > 0
+          ? { lacks: lacks.map(name => ({ subject: 'user', key: [name] })) }
+          : { answer: 'known', strong: true };
+      };
+
+    /** Asks, and has its fence fail, so that it comes to wait for a snapshot. */
+    async function wait(...names: string[]): Promise<{ readonly error: unknown }> {
+      const asking = await ask(userOf(...names));
+      await bench.fences.at(-1)?.fail();
+      return asking;
+    }
+
+    beforeEach(async () => {
+      // Two questions may wait that ask for what was not seen to exist, and eight in all.
+      bench = createReaderBench({ waitingKeysMax: 8 });
+      bench.source.set('user', ['1'], 'alice');
+      bench.goLive('user', 'grant');
+      // What is made up is known to be absent; a snapshot is being read, so that all others wait.
+      for (const name of ['1', 'a', 'b', 'c', 'd']) {
+        await bench.loaded(bench.users, [name]);
+      }
+      bench.source.hold = true;
+      await wait('1', 'd');
+    });
+
+    test('those who ask for them have a quarter of the queue, and all others the rest', async () => {
+      const made = [await wait('a'), await wait('b'), await wait('c')];
+      expect(made.map(({ error }) => error)).toEqual([
+        undefined,
+        undefined,
+        expect.objectContaining({ reason: 'queue_full' }),
+      ]);
+      expect((await wait('1')).error).toBeUndefined();
+    });
+
+    test('who asks for one of them counts among those, in whatever order', async () => {
+      await wait('a', '1');
+      await wait('1', 'a');
+      expect((await wait('1', 'b')).error).toMatchObject({ reason: 'queue_full' });
+    });
   });
 
   test('a key that cannot be read fails only who asked for it', async () => {
