@@ -2,15 +2,17 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createAcceptance, type Acceptance } from '../../../../src/coherence/facts/source-check.js';
 import { createLease, type Lease } from '../../../../src/coherence/proof/lease.js';
+import type { DownCause } from '../../../../src/coherence/observation.js';
 import { createSimulatedClock, type SimulatedClock } from '../../../support/simulated-clock.js';
 
+/** A server, and a schema on it. */
 const ORIGIN = 'primary/1';
 const READING = { origin: ORIGIN, inRecovery: false };
 
 let clock: SimulatedClock;
 let lease: Lease;
 let acceptance: Acceptance;
-let distrusted: number;
+let distrusted: DownCause[];
 
 function goLive(): void {
   lease.beginEpoch();
@@ -21,12 +23,12 @@ function goLive(): void {
 beforeEach(() => {
   clock = createSimulatedClock();
   lease = createLease(clock, 3_000);
-  distrusted = 0;
+  distrusted = [];
   acceptance = createAcceptance({
     lease,
     clock,
-    onForeignReading: () => {
-      distrusted += 1;
+    onForeignReading: cause => {
+      distrusted.push(cause);
     },
   });
   goLive();
@@ -35,9 +37,18 @@ beforeEach(() => {
 test('that of the server that is listened to; not that of another, nor of a standby: then the listener is distrusted', async () => {
   const accepts = acceptance.begin();
   expect(await accepts(READING)).toBe(true);
-  expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(false);
+  expect(await accepts({ ...READING, origin: 'other/1' })).toBe(false);
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
-  expect(distrusted).toBe(2);
+  expect(distrusted).toEqual(['foreign_reading', 'foreign_reading']);
+});
+
+test.each([
+  ['another schema of the same server says nothing against the pool', { origin: 'primary/2' }, 'schema_changed'],
+  ['another server does', { origin: 'other/1' }, 'foreign_reading'],
+  ['a standby does, whatever schema it has', { origin: 'primary/2', inRecovery: true }, 'foreign_reading'],
+])('%s', async (_, reading, cause) => {
+  expect(await acceptance.begin()({ ...READING, ...reading })).toBe(false);
+  expect(distrusted).toEqual([cause]);
 });
 
 test('one that was sent before this epoch is refused without distrusting the listener of this one', async () => {
@@ -45,7 +56,7 @@ test('one that was sent before this epoch is refused without distrusting the lis
   lease.endEpoch();
   goLive();
   expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(false);
-  expect(distrusted).toBe(0);
+  expect(distrusted).toEqual([]);
 });
 
 test('while nothing is listened to, that of any primary, unless the pool was found to be elsewhere', async () => {
@@ -55,7 +66,7 @@ test('while nothing is listened to, that of any primary, unless the pool was fou
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
   lease.doubtReadings(true);
   expect(await accepts(READING)).toBe(false);
-  expect(distrusted).toBe(0);
+  expect(distrusted).toEqual([]);
 });
 
 describe('after a reconnect', () => {
@@ -92,7 +103,7 @@ describe('after a reconnect', () => {
     expect(judged).toBeNull();
     await clock.advance(1);
     expect(judged).toBe(false);
-    expect(distrusted).toBe(0);
+    expect(distrusted).toEqual([]);
   });
 
   test('it is judged at once when the epoch ends', async () => {
