@@ -56,7 +56,7 @@ const FIRST_FENCE_KEEPS_LOADS = watches(
 );
 /** A subject has one batch in flight, so that there is one flight of a key. */
 const MANY_BATCHES = slots('inFlight ? null : depart();', 'depart();');
-const EPOCH_CHECK = 'epoch === null ||\n            epoch !== lease.epoch ||';
+const EPOCH_CHECK = 'epoch !== lease.epoch || ';
 const FRESH =
   'return monoElapsedMs >= 0 && monoElapsedMs <= leaseMs && wallElapsedMs >= 0 && wallElapsedMs <= leaseMs;';
 const PROVE = '        proof = sent;';
@@ -92,7 +92,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '2',
     mistake: 'whether there is an epoch is looked at when a fact is stored, not when its load is sent',
-    patches: [cache(EPOCH_CHECK, 'lease.epoch === null ||')],
+    patches: [cache(EPOCH_CHECK, 'lease.epoch === null || ')],
     without: [FIRST_FENCE_KEEPS_LOADS],
     profile: 'reconnects',
     seed: 17,

@@ -171,13 +171,8 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
           if (value !== null) {
             known.add(ticket.text);
           }
-          if (
-            !endFlight(ticket) ||
-            epoch === null ||
-            epoch !== lease.epoch ||
-            lease.origin === null ||
-            !lease.trusts(subject)
-          ) {
+          // While there is no epoch, nothing is trusted.
+          if (!endFlight(ticket) || epoch !== lease.epoch || !lease.trusts(subject)) {
             return;
           }
           forget(ticket.key);

@@ -1,6 +1,7 @@
 /** What the cache serves, counts, forgets and bounds. The generation guard: `cache-guard.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ORIGIN } from '../../../support/fake-fences.js';
+import { fakeQuery } from '../../../support/fake-source.js';
 import type { Cache } from '../../../../src/coherence/facts/cache.js';
 import type { Key } from '../../../../src/coherence/signal.js';
 import { createCacheBench, LEASE_MS, type CacheBench } from '../../../support/cache-harness.js';
@@ -94,6 +95,17 @@ describe('a fact', () => {
     expect(receivedAt).toBeGreaterThan(sentAt);
     expect(grants.lookup(KEY, bench.clock.now())).toMatchObject({ value: 'admin', receivedAt, sentMonoMs });
   });
+});
+
+test('a key of too few or too many parts is refused before anything is read: Postgres would refuse the whole batch', async () => {
+  const query = { ...fakeQuery(), text: 'select … where user_id = any ($1::text[]) and app_id = any ($2::text[])' };
+  const ofTwoParts = bench.cache('grant', {}, query);
+  for (const key of [['7'], ['7', '12', '1']]) {
+    await expect(ofTwoParts.load(key)).rejects.toThrow(TypeError);
+  }
+  await bench.clock.settle();
+  expect(bench.source.reads).toHaveLength(0);
+  expect(await bench.loaded(ofTwoParts, KEY)).toBe('admin');
 });
 
 describe('the age of a fact', () => {
