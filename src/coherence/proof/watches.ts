@@ -78,9 +78,10 @@ function remaining(
   before: ReadonlySet<string> | null,
   writers: ReadonlySet<string> | null,
 ): ReadonlySet<string> | null {
-  return before === null || writers === null
-    ? (before ?? writers)
-    : new Set([...before].filter(one => writers.has(one)));
+  if (before === null) {
+    return writers;
+  }
+  return writers === null ? before : new Set([...before].filter(one => writers.has(one)));
 }
 
 /** Names them as pg_locks does, where an operator finds out whose they are. */

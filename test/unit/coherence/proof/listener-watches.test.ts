@@ -270,4 +270,23 @@ describe('open writers', () => {
     expect(await askedAfter(999)).toBe(0);
     expect(await askedAfter(1)).toBe(1);
   });
+
+  test('of a subject that begins to wait make the next fences come soon again, however long another has waited', async () => {
+    const proveAtOnce = async (watches: readonly WatchState[]): Promise<void> => {
+      const { length } = bench.fences.asked;
+      while (bench.fences.asked.length === length) {
+        await bench.clock.advance(1);
+      }
+      await bench.prove({ watches });
+    };
+    for (let fence = 0; fence < 6; fence++) {
+      await proveAtOnce([watch('grant', '2', null, ['3/1']), watch('user')]);
+    }
+    await proveAtOnce([watch('grant', '2', null, ['3/1']), watch('user', '2', null, ['4/1'])]);
+    const { length } = bench.fences.asked;
+    await bench.clock.advance(24);
+    expect(bench.fences.asked).toHaveLength(length);
+    await bench.clock.advance(1);
+    expect(bench.fences.asked).toHaveLength(length + 1);
+  });
 });
