@@ -172,6 +172,28 @@ describe('one connection', () => {
     expect(subscriptions.connections).toHaveLength(2);
   });
 
+  test('that is lost has nothing to say any more, nor to end, once there is another', async () => {
+    const [worker] = await createListeners(1);
+    const lost = subscriptions.newest;
+    lost.lose();
+    worker!.deliver();
+    worker!.open();
+    worker!.deliver();
+    subscriptions.newest.accept();
+    await settle();
+    worker!.deliver();
+    lost.say('too late');
+    lost.lose();
+    subscriptions.newest.say('in time');
+    worker!.deliver();
+    expect(worker!.heard).toEqual(['in time']);
+    expect(worker!.lost).toHaveLength(1);
+    const second = createWorker();
+    second.open();
+    second.deliver();
+    expect(subscriptions.connections).toHaveLength(2);
+  });
+
   test('that one of them gives up is given up for all', async () => {
     const [one, other] = await createListeners(2);
     (await one!.subscription).close();
@@ -369,8 +391,10 @@ describe('a barrier', () => {
     for (let number = 0; number < 17; number++) {
       await send(one!, number);
     }
-    await send(other!, 1);
-    expect(subscriptions.newest.sent).toEqual(['1']);
+    await send(other!, 0);
+    expect(subscriptions.newest.sent).toEqual([]);
+    await send(other!, 2);
+    expect(subscriptions.newest.sent).toEqual(['2']);
   });
 });
 
