@@ -22,6 +22,8 @@ export interface FakeSubscriptions {
   /** All attempts, oldest first. */
   readonly connections: readonly FakeConnection[];
   readonly newest: FakeConnection;
+  /** Whether an attempt that is given up ends only when the test says so. */
+  lingers: boolean;
 }
 
 /** The first connection's backend; each has its own. */
@@ -29,8 +31,9 @@ export const LISTENER_PROCESS = 100;
 
 export function createFakeSubscriptions(): FakeSubscriptions {
   const connections: FakeConnection[] = [];
-  return {
+  const subscriptions: FakeSubscriptions = {
     connections,
+    lingers: false,
     get newest() {
       const newest = connections.at(-1);
       if (newest === undefined) {
@@ -72,8 +75,11 @@ export function createFakeSubscriptions(): FakeSubscriptions {
           },
         });
         signal.addEventListener('abort', () => {
-          reject(new Error('given up'));
+          if (!subscriptions.lingers) {
+            reject(new Error('given up'));
+          }
         });
       }),
   };
+  return subscriptions;
 }

@@ -627,9 +627,9 @@ export function createListener(deps: ListenerDeps): Listener {
         },
         opened.abort.signal,
       );
-      if (opened.ended !== null || stop.aborted) {
+      // Whoever stops ends the attempt in the same turn.
+      if (opened.ended !== null) {
         subscription.close();
-        endAttempt(opened, 'stopped', null);
         return null;
       }
       opened.subscription = subscription;

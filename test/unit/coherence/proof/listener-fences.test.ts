@@ -419,6 +419,51 @@ describe('where others have fences sent, too', () => {
     expect(state()).toBe('down');
   });
 
+  test('it is overdue when others had fences sent since and none came, however many there are', async () => {
+    await hearBefore(100);
+    bench.fences.sendElsewhere();
+    await bench.clock.advance(AGAIN_MS - 100);
+    bench.fences.newest.confirm();
+    // From here on one is owed; what is sent later puts nothing off.
+    for (let elapsedMs = 0; elapsedMs + AGAIN_MS < LEASE_MS; elapsedMs += AGAIN_MS) {
+      bench.fences.sendElsewhere();
+      await bench.clock.advance(AGAIN_MS);
+      expect(bench.fences.newest.sent).toBe(false);
+      bench.fences.newest.confirm();
+    }
+    await bench.clock.advance((LEASE_MS % AGAIN_MS) - 1);
+    expect(failures()).toEqual([]);
+    await bench.clock.advance(1);
+    expect(failures()).toEqual(['overdue']);
+    expect(state()).toBe('down');
+  });
+
+  test('it costs only itself when it is overdue and none was owed: nobody answers who could have sent one', async () => {
+    await hearBefore(100);
+    await bench.clock.advance(AGAIN_MS - 100 + LEASE_MS);
+    expect(failures()).toEqual(['overdue']);
+    expect(bench.log.of('connection_closed')).toEqual([]);
+    await bench.clock.advance(RETRY_MS);
+    await bench.prove();
+    expect(state()).toBe('live');
+  });
+
+  test('one that is heard and too old to prove it puts the next question off by a gap from there', async () => {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS - 100);
+    bench.subscriptions.newest.say(bench.fences.sendElsewhere());
+    await bench.clock.advance(100);
+    bench.fences.newest.confirm({ bound: 5_000 });
+    await bench.clock.advance(400);
+    bench.subscriptions.newest.say(bench.fences.sendElsewhere());
+    const { length } = bench.fences.asked;
+    await bench.clock.advance(AGAIN_MS - 1);
+    expect(bench.fences.asked).toHaveLength(length);
+    await bench.clock.advance(1);
+    expect(bench.fences.asked).toHaveLength(length + 1);
+    expect(bench.log.of('fence_proven')).toHaveLength(1);
+  });
+
   test('it is not overdue after a pause in which nobody may have had one sent', async () => {
     await hearBefore(100);
     await bench.clock.pause(2 * LEASE_MS);
@@ -461,6 +506,35 @@ describe('those who ask for a fence', () => {
     const outcomes = await Promise.all(asked);
     expect(new Set(outcomes).size).toBe(1);
     expect(outcomes[0]).not.toBeNull();
+  });
+
+  test('wait for the answer to a question that is under way: there is one at a time', async () => {
+    await bench.goLive();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    const { length } = bench.fences.asked;
+    const asked = bench.listener.fence();
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+    expect(bench.fences.asked).toHaveLength(length);
+    await bench.prove();
+    expect(bench.fences.asked).toHaveLength(length + 1);
+    await bench.prove();
+    expect(await asked).not.toBeNull();
+  });
+
+  test('do not take theirs from those who asked before, and still wait for its echo', async () => {
+    await bench.goLive();
+    const first = bench.listener.fence();
+    await bench.clock.drain();
+    bench.fences.newest.confirm();
+    await bench.clock.drain();
+    const second = bench.listener.fence();
+    await bench.clock.drain();
+    bench.echo();
+    expect(await first).not.toBeNull();
+    await bench.clock.drain();
+    await bench.prove();
+    expect(await second).not.toBeNull();
+    expect(failures()).toEqual([]);
   });
 
   test('are told in which order fences were sent', async () => {

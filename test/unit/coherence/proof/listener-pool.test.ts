@@ -96,17 +96,21 @@ test('a backend that is seen tells the origin before a fence is sent; nothing is
   expect(bench.listener.state).toBe('listening');
 });
 
-test('nothing is believed until the question that begins an epoch was answered', async () => {
+test('nothing is believed, and no fence is asked for, until the question that begins an epoch was answered', async () => {
   let answer!: (server: ServerReceipt) => void;
   await begin(
     new Promise(resolve => {
       answer = resolve;
     }),
   );
+  const { length } = bench.fences.asked;
+  await bench.clock.advance(FENCE_INTERVAL_MS);
+  expect(bench.fences.asked).toHaveLength(length);
   expect(bench.lease.originPending?.aborted).toBe(false);
   answer({ origin: ORIGIN, inRecovery: false, listener: 'seen', isPooled: false });
   await bench.clock.drain();
   expect(bench.lease.originPending).toBeNull();
+  expect(bench.fences.asked).toHaveLength(length + 1);
 });
 
 test('a question that fails is asked again', async () => {
@@ -128,6 +132,18 @@ test('if it is unsure, only the echo tells', async () => {
   bench.echo();
   expect(bench.lease.origin).toBe(ORIGIN);
   expect(bench.listener.state).toBe('live');
+});
+
+test('where the mark is never seen, its absence does not end what was proven', async () => {
+  await begin({ listener: 'unsure' });
+  for (let proofs = 1; proofs <= 3; proofs++) {
+    await confirm('unsure');
+    bench.echo();
+    expect(bench.log.of('fence_proven')).toHaveLength(proofs);
+    await bench.clock.advance(FENCE_INTERVAL_MS);
+  }
+  expect(bench.listener.state).toBe('live');
+  expect(closings()).toEqual(['connection_lost']);
 });
 
 test('behind a pooler, the process id tells enough to read, as long as nothing was ever proven', async () => {

@@ -56,6 +56,20 @@ describe('an old connection', () => {
   });
 });
 
+test('only the first attempt is waited for by what is read: if it cannot listen, a primary is believed', async () => {
+  bench.listener.start();
+  await bench.clock.settle();
+  expect(bench.lease.originPending?.aborted).toBe(false);
+  bench.subscriptions.newest.refuse(new Error('no'));
+  for (let attempt = 2; attempt <= 3; attempt++) {
+    await bench.clock.advance(RETRY_MS);
+    expect(bench.listener.state).toBe('connecting');
+    expect(bench.lease.originPending).toBeNull();
+    await bench.accept();
+    bench.subscriptions.newest.lose();
+  }
+});
+
 describe('trying again', () => {
   const UNIFORM_WAITS_MS = [75, 150, 300, 600, 1_200, 2_400, 3_750, 3_750];
 

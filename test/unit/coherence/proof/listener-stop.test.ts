@@ -43,6 +43,21 @@ test('stops while it is connecting, and gives the attempt up', async () => {
   expect(bench.log.of('connection_failed')).toHaveLength(0);
 });
 
+test('has stopped when the attempt that it gave up has come to an end, and not before', async () => {
+  bench.subscriptions.lingers = true;
+  bench.listener.start();
+  await bench.clock.settle();
+  let isOver = false;
+  void bench.listener.stop().then(() => {
+    isOver = true;
+  });
+  await bench.clock.settle();
+  expect([bench.subscriptions.newest.aborted, isOver]).toEqual([true, false]);
+  bench.subscriptions.newest.refuse(new Error('given up'));
+  await stopped();
+  expect(isOver).toBe(true);
+});
+
 test('closes a connection that is accepted in the turn in which it is stopped', async () => {
   bench.listener.start();
   await bench.clock.settle();
