@@ -82,12 +82,8 @@ export async function openBarrier(options: BarrierOptions = {}): Promise<Barrier
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
   });
-  let onLost: (error: Error) => void = () => undefined;
-  const lost = new Promise<never>((_, reject) => {
-    onLost = reject;
-  });
-  lost.catch(() => undefined);
-  client.on('error', onLost);
+  // What is asked then, or later, rejects: that tells.
+  client.on('error', () => undefined);
   await client.connect();
   try {
     const { rows } = await client.query<{ listen: string }>(`select format('listen %I', gatebell.channel()) as listen`);
@@ -115,7 +111,7 @@ export async function openBarrier(options: BarrierOptions = {}): Promise<Barrier
     client.on('notification', hear);
     let timer: NodeJS.Timeout | undefined;
     try {
-      const seen = await Promise.race([send(), lost]);
+      const seen = await send();
       const { listening, silent } = sortOut(seen);
       const isNew = seen.some(({ server_age_ms: ageMs }) => ageMs < leaseMs);
       const isComplete = (): boolean =>
@@ -144,7 +140,7 @@ export async function openBarrier(options: BarrierOptions = {}): Promise<Barrier
           Math.min(REPEAT_MS, leaseMs),
         );
       });
-      await Promise.race([answered, lost]);
+      await answered;
       return {
         replicas: [
           ...listening.map(({ replica, processId }) => ({ replica, processId, ms: answers.get(processId) ?? null })),
