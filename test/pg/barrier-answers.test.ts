@@ -183,6 +183,17 @@ describe('when Postgres is slow', () => {
   });
 });
 
+test('a connection that is lost between two barriers fails the next one, and nothing else', async () => {
+  const opened = await openBarrier(options());
+  await opened.pass();
+  await database.sql(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gatebell-barrier' and datname = current_database()`,
+  );
+  await closed(database);
+  await expect(opened.pass()).rejects.toThrow();
+  await opened.close();
+});
+
 describe('nothing is left behind', () => {
   test('by one barrier', async () => {
     await barrier(options());
