@@ -213,7 +213,8 @@ async function main(): Promise<number> {
       return 0;
     }
     console.log(`\nlooking for a smaller story of ${failed.profile} ${failed.seed} …`);
-    const smallest = await shrink(lives, failed, shrinkMs);
+    const endMs = performance.now() + shrinkMs;
+    const smallest = await shrink(lives, failed, () => performance.now() < endMs);
     console.log(tell(smallest, mutant?.name ?? null));
     return 1;
   } finally {

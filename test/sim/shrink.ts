@@ -5,10 +5,14 @@
 import type { Lives } from './lives.js';
 import type { Outcome } from './simulated-world.js';
 
-/** The smallest failing life found within the time. @param failed a life with a violation @param limitMs of real time */
-export async function shrink(lives: Lives, failed: Outcome, limitMs: number): Promise<Outcome> {
+/**
+ * The smallest failing life found.
+ *
+ * @param failed a life with a violation
+ * @param goesOn asked before each attempt: whether another one may be made
+ */
+export async function shrink(lives: Lives, failed: Outcome, goesOn: () => boolean): Promise<Outcome> {
   const { profile, seed, violation } = failed;
-  const endMs = performance.now() + limitMs;
   let smallest = failed;
   const attempt = async (names: readonly string[]): Promise<boolean> => {
     const outcome = await lives.live(profile, seed, { only: new Set(names) });
@@ -22,9 +26,13 @@ export async function shrink(lives: Lives, failed: Outcome, limitMs: number): Pr
   const before = failed.plan.filter(({ atMs }) => atMs <= violation!.atMs).map(({ id }) => id);
   let names: readonly string[] = (await attempt(before)) ? before : failed.plan.map(({ id }) => id);
   let size = Math.ceil(names.length / 2);
-  while (performance.now() < endMs) {
+  for (let isOver = false; !isOver;) {
     let isSmaller = false;
-    for (let from = 0; from < names.length && performance.now() < endMs;) {
+    for (let from = 0; from < names.length && !isOver;) {
+      isOver = !goesOn();
+      if (isOver) {
+        break;
+      }
       const rest = [...names.slice(0, from), ...names.slice(from + size)];
       if (await attempt(rest)) {
         names = rest;
@@ -33,9 +41,7 @@ export async function shrink(lives: Lives, failed: Outcome, limitMs: number): Pr
         from += size;
       }
     }
-    if (size === 1 && !isSmaller) {
-      break;
-    }
+    isOver ||= size === 1 && !isSmaller;
     size = isSmaller && size === 1 ? 1 : Math.ceil(size / 2);
   }
   return lives.live(profile, seed, { only: new Set(smallest.plan.map(({ id }) => id)), tracing: true });

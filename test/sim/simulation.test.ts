@@ -14,7 +14,13 @@ import { tell } from './story.js';
 const SEEDS = Number(process.env['GATEBELL_SIM_SEEDS'] ?? 12);
 const FIRST = Number(process.env['GATEBELL_SIM_FIRST'] ?? 1);
 const LINES_MAX = 80;
-const SHRINK_MS = 10_000;
+const SHRINK_ATTEMPTS_MAX = 200;
+
+/** Allows so many attempts, however long each takes. */
+function atMost(attempts: number): () => boolean {
+  let left = attempts;
+  return () => left-- > 0;
+}
 
 let lives: Lives;
 beforeAll(async () => {
@@ -26,7 +32,7 @@ async function firstFailure(profile: ProfileName): Promise<string | null> {
   const seeds = Array.from({ length: SEEDS }, (_, index) => FIRST + index);
   const outcomes = await Promise.all(seeds.map(seed => lives.live(profile, seed)));
   const failed = outcomes.find(({ violation }) => violation !== null);
-  return failed === undefined ? null : tell(await shrink(lives, failed, SHRINK_MS), null, LINES_MAX);
+  return failed === undefined ? null : tell(await shrink(lives, failed, atMost(SHRINK_ATTEMPTS_MAX)), null, LINES_MAX);
 }
 
 describe('keeps the promises', () => {
@@ -59,7 +65,7 @@ describe('a seed that fails', () => {
     const mistaken = startLives(await bundleSimulation(patches));
     try {
       const failed = await mistaken.live(profile, seed);
-      const { violation, plan, story } = await shrink(mistaken, failed, SHRINK_MS);
+      const { violation, plan, story } = await shrink(mistaken, failed, atMost(SHRINK_ATTEMPTS_MAX));
       expect(violation?.kind).toBe(failed.violation?.kind);
       expect(plan.length).toBeLessThan(failed.plan.length / 5);
       expect(story.at(-1)).toContain('!!!');
