@@ -1,5 +1,5 @@
 /** The settings of sign-in: how each is read, and what they must agree on. */
-import { getPublicSuffix } from 'tldts';
+import { parse } from 'tldts';
 
 const HOST = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/;
 /** Its last label does not begin with a digit: browsers take no cookie for a part of an address. */
@@ -31,11 +31,15 @@ export function canonicalHost(text: string): string | undefined {
   return HOST.test(text) ? text : undefined;
 }
 
-/** A domain that browsers take a cookie for: none under which everybody can have a name, such as co.uk or github.io. */
+/** Whether everybody can have a name under this domain, such as com, co.uk or github.io; a suffix that nobody gives out (lan) is none. */
+export function isPublicSuffix(domain: string): boolean {
+  const { publicSuffix, isIcann, isPrivate } = parse(domain, { allowPrivateDomains: true });
+  return publicSuffix === domain && (isIcann === true || isPrivate === true);
+}
+
+/** A domain that browsers take a cookie for. */
 export function parentDomain(text: string): string | undefined {
-  return text.length <= 253 && DOMAIN.test(text) && getPublicSuffix(text, { allowPrivateDomains: true }) !== text
-    ? text
-    : undefined;
+  return text.length <= 253 && DOMAIN.test(text) && !isPublicSuffix(text) ? text : undefined;
 }
 
 /** Whether a host is the domain or lies under it. */

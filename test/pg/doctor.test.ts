@@ -131,6 +131,13 @@ describe('rows that deny their app', () => {
     }
   });
 
+  test.each(['com', 'co.uk', 'github.io'])('a wildcard that holds everybody below %s', async suffix => {
+    await database.sql(`insert into gatebell.apps (name, host) values ('lan', '*.lan'), ('wide', '*.${suffix}')`);
+    expect(await failures()).toEqual([
+      `FAILED  rows can be used: gatebell.apps of app "wide" (host *.${suffix}): everybody can have a name under ${suffix}, which is a public suffix`,
+    ]);
+  });
+
   test('rules that no request falls under, or that make requests ambiguous', async () => {
     await database.sql(`
       insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test');

@@ -5,6 +5,7 @@
 import { parseHost } from '../../auth/request/request.js';
 import { selectRoute } from '../../auth/request/path.js';
 import { errorText } from '../../ops/log.js';
+import { isPublicSuffix } from '../../sign-in/settings.js';
 import { factCaches, type AppFact, type RoutesFact } from '../../auth/facts.js';
 import type { Database } from '../../postgres/pool.js';
 import { listed, type Check } from './check.js';
@@ -19,8 +20,11 @@ interface AppRow {
   readonly [column: string]: unknown;
 }
 
-/** Why no request can have this host. */
+/** Why no request can have this host, or too many can. */
 function hostProblem(host: string): string | null {
+  if (host.startsWith('*.') && isPublicSuffix(host.slice(2))) {
+    return `everybody can have a name under ${host.slice(2)}, which is a public suffix`;
+  }
   const isFound = host.startsWith('*.')
     ? parseHost(`x${host.slice(1)}`)?.wildcards.includes(host) === true
     : parseHost(host)?.host === host;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigError, readConfig } from '../../../src/config/config.js';
-import { isUnder } from '../../../src/sign-in/settings.js';
+import { isPublicSuffix, isUnder } from '../../../src/sign-in/settings.js';
 
 const ON = {
   GATEBELL_OIDC_ISSUER: 'https://id.example.com/realms/home',
@@ -143,3 +143,15 @@ test('a host is under a domain by whole labels', () => {
   expect(['a.example.com', 'example.com', 'a.b.example.com'].every(host => isUnder(host, 'example.com'))).toBe(true);
   expect(['notexample.com', 'example.com.evil.com', 'com'].some(host => isUnder(host, 'example.com'))).toBe(false);
 });
+
+test.each(['com', 'co.uk', 'github.io', 'duckdns.org', 'ck', 'foo.ck', 'xn--p1ai'])('%s is a public suffix', domain => {
+  expect(isPublicSuffix(domain)).toBe(true);
+});
+
+// The suffixes of homes are in no list, and nobody gives names under them to strangers.
+test.each(['lan', 'home', 'test', 'internal', 'local', 'nas', 'localhost', 'example.com', 'x.github.io', 'www.ck'])(
+  '%s is none',
+  domain => {
+    expect(isPublicSuffix(domain)).toBe(false);
+  },
+);
