@@ -20,6 +20,7 @@ begin atomic
     ('public', 'function', 'is_canonical_host', null, '{EXECUTE}'),
     ('public', 'function', 'is_canonical_path_prefix', null, '{EXECUTE}'),
     ('public', 'function', 'is_label', null, '{EXECUTE}'),
+    ('public', 'function', 'is_one_line', null, '{EXECUTE}'),
     ('public', 'function', 'schema_version', null, '{EXECUTE}'),
     ('public', 'function', 'channel', null, '{EXECUTE}'),
 

@@ -3,7 +3,11 @@ import pg from 'pg';
 import { ConfigError } from '../config/config.js';
 import { errorText } from '../ops/log.js';
 
-/** Done, failed, wrong usage. */
+/**
+ * What a script can tell by the exit code. Usage: what was typed is not allowed, whoever refuses it, the command or a CHECK constraint;
+ * it will never be done. Failed: it is allowed, and cannot be done as things are: there is no such user, there is one already, Postgres
+ * cannot be reached, not all is well.
+ */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Something that the user asked for cannot be done; the message says what and why. */
@@ -17,7 +21,7 @@ export class CommandError extends Error {
   }
 }
 
-/** Words were given that the command does not understand. */
+/** Words or values were given that are not allowed. */
 export class UsageError extends CommandError {
   constructor(message: string) {
     super('usage', message);
@@ -29,8 +33,8 @@ export class UsageError extends CommandError {
 const CONSTRAINTS: Readonly<Record<string, string>> = {
   users_name_key: 'there is a user of this name already',
   users_name_form: 'a user name is 1 to 200 printable characters without a space at either end',
-  users_email_form: 'an email address has at most 320 characters',
-  users_display_name_form: 'a display name has at most 200 characters',
+  users_email_form: 'an email address has at most 320 characters, none of them a control character',
+  users_display_name_form: 'a display name has at most 200 characters, none of them a control character',
   users_groups_form: 'a group name holds no comma and no control character',
   apps_name_key: 'there is an app of this name already',
   apps_name_form: 'an app name is 1 to 200 printable characters without a space at either end',
@@ -54,8 +58,40 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   identities_issuer_form: 'an issuer is 1 to 512 printable ASCII characters without a space',
   identities_subject_form:
     'a subject is 1 to 255 characters, none of them a control character, without a space at either end',
+  identities_user_id_fkey: 'there is no user with this id',
+  grants_user_id_fkey: 'there is no user with this id',
+  grants_app_id_fkey: 'there is no app with this id',
+  app_routes_app_id_fkey: 'there is no app with this id',
+  credentials_user_id_fkey: 'there is no user with this id',
+  credentials_app_id_fkey: 'there is no app with this id',
   credentials_label_form: 'a label has at most 200 characters',
+  credentials_token_hash_sha256: 'the hash of a token is its SHA-256, 32 bytes',
+  credentials_token_hash_key: 'there is a credential with this hash already',
+  watches_subject_form: 'a subject is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter',
+  watches_target_subject_key: 'the table is watched for this subject already',
+  fence_key_one: 'there is a key for fences already',
 };
+
+/** What Postgres says where a CHECK constraint refuses a value. */
+const CHECK_VIOLATION = '23514';
+
+/**
+ * What a constraint has refused, with the value; null if the error is of something else.
+ *
+ * @param given the values by column, as they were typed: what Postgres says of the row is not for people
+ */
+export function refusedValue(error: unknown, given: Readonly<Record<string, unknown>> = {}): UsageError | null {
+  if (!(error instanceof pg.DatabaseError) || error.code !== CHECK_VIOLATION) {
+    return null;
+  }
+  const { constraint = '', table = '' } = error;
+  const allowed = CONSTRAINTS[constraint];
+  const column = Object.keys(given).find(name => constraint.startsWith(`${table}_${name}_`));
+  if (allowed === undefined || column === undefined) {
+    return allowed === undefined ? null : new UsageError(allowed);
+  }
+  return new UsageError(`${column.replaceAll('_', ' ')} ${JSON.stringify(given[column])} is not allowed: ${allowed}`);
+}
 
 /** Codes of the operating system and of Postgres that mean: nobody there. */
 const UNREACHABLE = new Set([
@@ -151,6 +187,10 @@ export function describeError(error: unknown): DescribedError {
   const connection = error instanceof pg.DatabaseError ? null : connectionMeaning(error, code);
   if (connection !== null) {
     return { ...connection, exitCode: EXIT.failed };
+  }
+  const refused = refusedValue(error);
+  if (refused !== null) {
+    return { code: refused.code, message: refused.message, exitCode: EXIT.usage };
   }
   if (error instanceof pg.DatabaseError) {
     const meaning = error.constraint === undefined ? undefined : CONSTRAINTS[error.constraint];

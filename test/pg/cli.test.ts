@@ -104,7 +104,9 @@ describe('facts', () => {
       expect.objectContaining({ name: 'zoe', groups: ['staff', 'ops'] }),
     );
     expect((await call('user', 'list')).stdout).toMatch(/^id +name +email/);
-    expect((await call('route', 'list', 'nothing')).stdout).toBe('none\n');
+    await call('app', 'add', 'bare', '--host', 'bare.test');
+    expect((await call('route', 'list', 'bare')).stdout).toBe('none\n');
+    await call('app', 'delete', 'bare', '--yes');
     expect(await json('grant', 'list')).toEqual([{ user: 'zoe', app: 'notes', role: 'user', expires_at: null }]);
     expect(await json('route', 'list')).toHaveLength(1);
     expect(await json('app', 'list')).toHaveLength(1);
@@ -128,8 +130,12 @@ describe('facts', () => {
 describe('bad input gets a clear error', () => {
   test.each([
     { words: ['user', 'add', 'zoe'], code: 1, says: 'there is a user of this name already' },
-    { words: ['user', 'add', ' zoe'], code: 1, says: 'without a space at either end' },
-    { words: ['user', 'add', 'x', '--group', 'a,b'], code: 1, says: 'a group name holds no comma' },
+    { words: ['user', 'add', ' zoe'], code: 2, says: 'name " zoe" is not allowed: a user name is 1 to 200' },
+    {
+      words: ['user', 'add', 'x', '--group', 'a,b'],
+      code: 2,
+      says: 'groups ["a,b"] is not allowed: a group name holds no comma',
+    },
     { words: ['user', 'set', 'zoe'], code: 2, says: 'nothing to change' },
     { words: ['user', 'delete', 'nobody', '--yes'], code: 1, says: 'there is no user "nobody"' },
     { words: ['app', 'add', 'x', '--host', 'a b'], code: 2, says: 'host "a b" is not allowed' },
@@ -145,7 +151,11 @@ describe('bad input gets a clear error', () => {
       code: 2,
       says: 'allowed are user.id, user.name',
     },
-    { words: ['route', 'set', 'notes', 'x', '--access', 'public'], code: 1, says: 'a path prefix begins with /' },
+    {
+      words: ['route', 'set', 'notes', 'x', '--access', 'public'],
+      code: 2,
+      says: 'path prefix "x" is not allowed: a path prefix begins with /',
+    },
     {
       words: ['route', 'set', 'notes', '/x', '--access', 'open'],
       code: 2,
@@ -169,6 +179,9 @@ describe('bad input gets a clear error', () => {
     { words: ['revoke', 'nobody', 'notes'], code: 1, says: '"nobody" has no grant for "notes"' },
     { words: ['token', 'revoke', 'abc'], code: 1, says: 'there is no credential "abc"' },
     { words: ['token', 'create', 'nobody'], code: 1, says: 'there is no user "nobody"' },
+    { words: ['route', 'list', 'nothing'], code: 1, says: 'there is no app "nothing"' },
+    { words: ['token', 'list', 'nobody'], code: 1, says: 'there is no user "nobody"' },
+    { words: ['user', 'identities', 'nobody'], code: 1, says: 'there is no user "nobody"' },
     { words: ['sql', 'select nonsense'], code: 1, says: 'column "nonsense" does not exist' },
     { words: ['frobnicate'], code: 2, says: "unknown command 'frobnicate'" },
     {
@@ -187,6 +200,59 @@ describe('bad input gets a clear error', () => {
     expect(outcome.stderr).toContain(says);
     expect(outcome.code).toBe(code);
     expect(outcome.stdout).toBe('');
+  });
+
+  // A value that is never allowed, whoever refuses it, the parser, the command or a constraint.
+  test.each([
+    { words: ['user', 'add', 'x\ny'], says: 'name "x\\ny" is not allowed: a user name is' },
+    { words: ['user', 'set', 'zoe', '--name', 'a\u0085b'], says: 'a user name is' },
+    { words: ['user', 'add', 'x', '--email', 'x\ny'], says: 'email "x\\ny" is not allowed: an email address has' },
+    { words: ['user', 'set', 'zoe', '--email', '\u001b@x.test'], says: 'an email address has' },
+    { words: ['user', 'set', 'zoe', '--display-name', 'Z\r'], says: 'display name "Z\\r" is not allowed' },
+    { words: ['user', 'set', 'zoe', '--group', 'staff', '--group', 'a\tb'], says: 'a group name holds' },
+    { words: ['user', 'bind', 'zoe', '--issuer', 'https://i.test', '--subject', 'a\u007fb'], says: 'a subject is' },
+    { words: ['app', 'add', '\t', '--host', 'x.test'], says: 'an app name is' },
+    { words: ['app', 'set', 'notes', '--name', 'a\nb'], says: 'an app name is' },
+    { words: ['app', 'set', 'notes', '--host', 'x\n.test'], says: 'a name of letters' },
+    { words: ['app', 'set', 'notes', '--header', 'X-A: a\nb'], says: 'printable ASCII' },
+    { words: ['route', 'set', 'notes', '/\n', '--access', 'granted'], says: 'a path prefix begins' },
+    { words: ['route', 'set', 'notes', '/x', '--access', 'granted', '--role', 'a\nb'], says: 'each role is' },
+    { words: ['grant', 'zoe', 'notes', '--role', 'a\u0001b'], says: 'a role is' },
+    { words: ['grant', 'zoe', 'notes', '--expires', '1d\n'], says: 'give a duration' },
+    { words: ['user', 'add', ''], says: 'name "" is not allowed' },
+    { words: ['user', 'add', 'x'.repeat(201)], says: 'a user name is' },
+    {
+      words: ['user', 'bind', 'zoe', '--issuer', 'a b', '--subject', 's'],
+      says: 'issuer "a b" is not allowed: an issuer is',
+    },
+    { words: ['token', 'create', 'zoe', '--label', 'x'.repeat(201)], says: 'a label has at most' },
+    { words: ['jwt', 'revoke', 'é'], says: 'jti "é" is not allowed' },
+    { words: ['sql', "insert into gatebell.users (name) values ('')"], says: 'a user name is' },
+    { words: ['token', 'create', 'zoe', '--kind', 'cookie'], says: 'Allowed choices are' },
+    { words: ['migrate', 'down', '--count', '0'], says: 'a whole number from 1' },
+    { words: ['barrier', '--lease-ms', 'x'], says: '--lease-ms is "x"' },
+    { words: ['migrate', 'up', '--channel', 'x'.repeat(64)], says: '--channel is "xxx' },
+    { words: ['grant', 'list', 'zoe'], says: 'too many arguments' },
+  ])('$words ends with 2', async ({ words, says }) => {
+    const { code, stdout, stderr } = await call(...words, '--json');
+    const { error } = JSON.parse(stderr) as { readonly error: { readonly code: string; readonly message: string } };
+    expect(error.message).toContain(says);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(error.code).toMatch(/^(?:usage|config)$/);
+  });
+
+  test.each([
+    [['app', 'add', 'wide'], 'com'],
+    [['app', 'set', 'notes'], 'github.io'],
+    [['app', 'add', 'wide'], 'рф'],
+  ])('%j: a wildcard below the public suffix %s', async (words, suffix) => {
+    const { code, stderr } = await call(...words, '--host', `*.${suffix}`);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`host "*.${suffix}" is not allowed: everybody`)]);
+  });
+
+  test('a wildcard below a suffix of a home is an app', async () => {
+    expect(await call('app', 'add', 'wide', '--host', '*.lan')).toMatchObject({ code: 0, stderr: '' });
+    await call('app', 'delete', 'wide', '--yes');
   });
 
   test('as JSON on standard error with --json', async () => {

@@ -1,5 +1,7 @@
 /** What the auth tables accept. A fact's key has one spelling, and nothing gets in that a header cannot carry. */
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describeError } from '../../src/commands/errors.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
 let database: TestDatabase;
@@ -34,9 +36,24 @@ interface Column {
   readonly refused: readonly unknown[];
 }
 
+/** In the middle and at the ends: nothing with one of them is one line. */
+const CONTROLS = [
+  'a\nb',
+  'a\tb',
+  'a\r',
+  '\n',
+  'a\u007f',
+  '\u0001',
+  '\u001fb',
+  'a\u0080b',
+  '\u0085',
+  'a\u009f',
+  'ä\u001b[31m',
+];
+
 const LABELS = {
   allowed: ['a', 'Ada Lovelace', 'Zoë 日本 🔔', 'x'.repeat(200), '🔔'.repeat(200), `it's "quoted" \\ <b>`, 'a,b'],
-  refused: ['', ' ', ' a', 'a ', 'a\nb', 'a\tb', 'a\u007f', '\u0001', 'x'.repeat(201)],
+  refused: ['', ' ', ' a', 'a ', 'x'.repeat(201), ...CONTROLS],
 };
 
 const COLUMNS: Readonly<Record<string, Column>> = {
@@ -176,7 +193,7 @@ const COLUMNS: Readonly<Record<string, Column>> = {
     insert: `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'granted', $1)`,
     constraint: 'app_routes_roles_form',
     allowed: [[], ['admin'], ['a', 'b', 'A']],
-    refused: [['admin', null], ['a', 'b', 'a'], [''], [' a'], ['a\nb']],
+    refused: [['admin', null], ['a', 'b', 'a'], [''], [' a'], ...CONTROLS.map(text => ['admin', text])],
   },
   'app_routes.public': {
     insert: `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'public', $1)`,
@@ -217,19 +234,19 @@ const COLUMNS: Readonly<Record<string, Column>> = {
     insert: `insert into gatebell.users (name, groups) values ('new', $1)`,
     constraint: 'users_groups_form',
     allowed: [[], ['staff'], ['a b', 'Zoë', `it's`], Array.from({ length: 500 }, (_, index) => `group${index}`)],
-    refused: [['a,b'], ['a', ','], ['a', null], ['a\nb'], ['a\u007f']],
+    refused: [['a,b'], ['a', ','], ['a', null], ...CONTROLS.map(text => ['staff', text])],
   },
   'users.email': {
     insert: `insert into gatebell.users (name, email) values ('new', $1)`,
     constraint: 'users_email_form',
-    allowed: [null, 'ada@example.test', 'x'.repeat(320)],
-    refused: ['x'.repeat(321)],
+    allowed: [null, 'ada@example.test', 'ädä@bücher.test', 'x'.repeat(320)],
+    refused: ['x'.repeat(321), ...CONTROLS],
   },
   'users.display_name': {
     insert: `insert into gatebell.users (name, display_name) values ('new', $1)`,
     constraint: 'users_display_name_form',
-    allowed: [null, '', 'Ada 🔔', 'x'.repeat(200)],
-    refused: ['x'.repeat(201)],
+    allowed: [null, '', 'Ada 🔔', 'Zoë\u00a0À', 'x'.repeat(200)],
+    refused: ['x'.repeat(201), ...CONTROLS],
   },
   'credentials.token_hash': {
     insert: `insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', $1)`,
@@ -276,6 +293,26 @@ test('every CHECK of the tables has a case above', async () => {
       'identities_subject_form',
     ].sort(),
   );
+});
+
+test('what every constraint refuses is said in our own words', async () => {
+  const rows = await database.sql(`
+    select conname::text as name, conrelid::regclass::text as table from pg_constraint
+    where connamespace = 'gatebell'::regnamespace and contype in ('c', 'f', 'u')
+    union select i.relname, x.indrelid::regclass::text from pg_index x join pg_class i on i.oid = x.indexrelid
+    where i.relnamespace = 'gatebell'::regnamespace and x.indisunique and not x.indisprimary`);
+  expect(rows.length).toBeGreaterThan(20);
+  for (const { name, table } of rows as { name: string; table: string }[]) {
+    const raw = Object.assign(new pg.DatabaseError('a message of Postgres', 1, 'error'), {
+      code: '23514',
+      constraint: name,
+      table,
+      detail: 'Failing row contains (secret).',
+    });
+    expect(describeError(raw).message, `src/commands/errors.ts says nothing of ${name}`).not.toMatch(
+      /of Postgres|secret/,
+    );
+  }
 });
 
 describe('a row', () => {

@@ -95,6 +95,7 @@ test('a role with nothing but USAGE of the schema can call what CHECK constraint
     'is_canonical_host',
     'is_canonical_path_prefix',
     'is_label',
+    'is_one_line',
     'schema_version',
   ]);
 });

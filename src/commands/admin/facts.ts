@@ -6,9 +6,10 @@ import { domainToASCII } from 'node:url';
 import pg from 'pg';
 import { createToken, hashToken } from '../../auth/token.js';
 import { parseHost } from '../../auth/request/request.js';
-import { CommandError, UsageError } from '../errors.js';
+import { CommandError, refusedValue, UsageError } from '../errors.js';
 import { compileHeaders, TemplateError } from '../../auth/header-template.js';
 import { errorText } from '../../ops/log.js';
+import { isPublicSuffix } from '../../sign-in/settings.js';
 import { describeBarrier, openCommandBarrier } from '../barrier.js';
 import { confirm, type ConfirmOption } from './confirm.js';
 import { formatTable, withClient, type CommandContext } from '../context.js';
@@ -21,9 +22,22 @@ const TYPES: pg.CustomTypesConfig = {
     oid === pg.types.builtins.INT8 ? Number : (pg.types.getTypeParser(oid, format) as (text: string) => unknown),
 };
 
-/** Runs one statement and returns its row. @throws CommandError that says what is missing if there is none */
-export async function one(client: pg.Client, text: string, values: readonly unknown[], missing: string): Promise<Row> {
-  const { rows } = await client.query<Row>({ text, values: [...values], types: TYPES });
+/**
+ * Runs one statement and returns its row.
+ *
+ * @param given the values by column, so that an error can name the one that was refused
+ * @throws CommandError that says what is missing if there is none
+ */
+export async function one(
+  client: pg.Client,
+  text: string,
+  values: readonly unknown[],
+  missing: string,
+  given?: Readonly<Record<string, unknown>>,
+): Promise<Row> {
+  const { rows } = await client.query<Row>({ text, values: [...values], types: TYPES }).catch((error: unknown) => {
+    throw refusedValue(error, given) ?? error;
+  });
   const [row] = rows;
   if (row === undefined) {
     throw new CommandError('not_found', missing);
@@ -31,11 +45,35 @@ export async function one(client: pg.Client, text: string, values: readonly unkn
   return row;
 }
 
-/** Runs one statement that returns rows, and prints them. */
-export async function list(context: CommandContext, text: string, values: readonly unknown[] = []): Promise<void> {
-  const { rows, fields } = await withClient(context, client =>
-    client.query<Row>({ text, values: [...values], types: TYPES }),
+const NAMED = { user: 'users', app: 'apps' } as const;
+
+/** @throws CommandError unless there is a user, or an app, of this name */
+async function requireNamed(client: pg.Client, kind: keyof typeof NAMED, name: string): Promise<void> {
+  await one(
+    client,
+    `select id from gatebell.${NAMED[kind]} where name = $1`,
+    [name],
+    `there is no ${kind} ${JSON.stringify(name)}`,
   );
+}
+
+/**
+ * Runs one statement that returns rows, and prints them.
+ *
+ * @param of the one whose rows these are, `$1` of the statement; without a name: everybody's
+ * @throws CommandError if there is nobody of that name
+ */
+export async function list(
+  context: CommandContext,
+  text: string,
+  of?: { readonly kind: keyof typeof NAMED; readonly name: string | undefined },
+): Promise<void> {
+  const { rows, fields } = await withClient(context, async client => {
+    if (of?.name !== undefined) {
+      await requireNamed(client, of.kind, of.name);
+    }
+    return client.query<Row>({ text, values: of === undefined ? [] : [of.name ?? null], types: TYPES });
+  });
   const columns = fields.map(({ name }) => name);
   context.print(
     rows,
@@ -112,6 +150,11 @@ function canonicalHost(host: string): string {
   if (parsed === null) {
     throw new UsageError(
       `host ${JSON.stringify(host)} is not allowed: a name of letters, digits, hyphens and dots, like photos.example.com, or *.example.com for all below it`,
+    );
+  }
+  if (wildcard !== '' && isPublicSuffix(parsed.host)) {
+    throw new UsageError(
+      `host ${JSON.stringify(host)} is not allowed: everybody can have a name under ${parsed.host}, which is a public suffix; name a domain of yours, like *.example.com`,
     );
   }
   return wildcard + parsed.host;
@@ -195,6 +238,12 @@ export interface UserFields {
   readonly group?: Several;
 }
 
+const columnsOf = ({ email, displayName, group }: UserFields): Record<string, unknown> => ({
+  email: textOf(email),
+  display_name: textOf(displayName),
+  groups: textsOf(group),
+});
+
 export async function userAdd(context: CommandContext, name: string, fields: UserFields): Promise<void> {
   const user = await withClient(context, client =>
     one(
@@ -203,6 +252,7 @@ export async function userAdd(context: CommandContext, name: string, fields: Use
        returning id, name, email, display_name, groups, enabled`,
       [name, textOf(fields.email) ?? null, textOf(fields.displayName) ?? null, textsOf(fields.group) ?? []],
       'the user was not added',
+      { name, ...columnsOf(fields) },
     ),
   );
   context.print(user, `user ${name} was added (id ${String(user['id'])})`);
@@ -213,21 +263,14 @@ function updateUser(
   name: string,
   fields: UserFields & { readonly enabled?: boolean },
 ): Promise<Row> {
-  const { text, values } = assignments(
-    {
-      name: fields.name,
-      email: textOf(fields.email),
-      display_name: textOf(fields.displayName),
-      groups: textsOf(fields.group),
-      enabled: fields.enabled,
-    },
-    2,
-  );
+  const given = { name: fields.name, ...columnsOf(fields), enabled: fields.enabled };
+  const { text, values } = assignments(given, 2);
   return one(
     client,
     `update gatebell.users set ${text} where name = $1 returning id, name, email, display_name, groups, enabled`,
     [name, ...values],
     `there is no user ${JSON.stringify(name)}`,
+    given,
   );
 }
 
@@ -292,26 +335,26 @@ export async function appAdd(
       'insert into gatebell.apps (name, host, headers) values ($1, $2, $3) returning id, name, host, enabled, headers',
       [name, host, headersOf(fields.header) ?? '{}'],
       'the app was not added',
+      { name, host: fields.host },
     ),
   );
   context.print(app, `app ${name} was added at ${host} (id ${String(app['id'])})`);
 }
 
 function updateApp(client: pg.Client, name: string, fields: AppFields & { readonly enabled?: boolean }): Promise<Row> {
-  const { text, values } = assignments(
-    {
-      name: fields.name,
-      host: fields.host === undefined ? undefined : canonicalHost(fields.host),
-      headers: headersOf(fields.header),
-      enabled: fields.enabled,
-    },
-    2,
-  );
+  const given = {
+    name: fields.name,
+    host: fields.host === undefined ? undefined : canonicalHost(fields.host),
+    headers: headersOf(fields.header),
+    enabled: fields.enabled,
+  };
+  const { text, values } = assignments(given, 2);
   return one(
     client,
     `update gatebell.apps set ${text} where name = $1 returning id, name, host, enabled, headers`,
     [name, ...values],
     `there is no app ${JSON.stringify(name)}`,
+    given,
   );
 }
 
@@ -398,7 +441,7 @@ export async function routeSet(
 ): Promise<void> {
   const headers = headersOf(fields.header);
   const route = await withClient(context, async client => {
-    await one(client, 'select id from gatebell.apps where name = $1', [app], `there is no app ${JSON.stringify(app)}`);
+    await requireNamed(client, 'app', app);
     await client.query('begin');
     await checkRoute(client, app, prefix, fields);
     const written = await one(
@@ -419,6 +462,7 @@ export async function routeSet(
         headers ?? null,
       ],
       `there is no app ${JSON.stringify(app)}`,
+      { path_prefix: prefix, roles: textsOf(fields.role) },
     );
     await client.query('commit');
     return written;
@@ -445,7 +489,7 @@ export async function routeList(context: CommandContext, app: string | undefined
     `select a.name as app, r.path_prefix, r.access, r.roles, r.consistency, r.preflight, r.headers
      from gatebell.app_routes r join gatebell.apps a on a.id = r.app_id
      where $1::text is null or a.name = $1 order by a.name, r.path_prefix`,
-    [app ?? null],
+    { kind: 'app', name: app },
   );
 }
 
@@ -458,12 +502,7 @@ export async function grantSet(
   const expiry = expiryExpression(expires, 4);
   const expiresAt = expires === undefined ? 'g.expires_at' : 'excluded.expires_at';
   const grant = await withClient(context, async client => {
-    await one(
-      client,
-      'select id from gatebell.users where name = $1',
-      [user],
-      `there is no user ${JSON.stringify(user)}`,
-    );
+    await requireNamed(client, 'user', user);
     return one(
       client,
       `insert into gatebell.grants as g (user_id, app_id, role, expires_at)
@@ -472,6 +511,7 @@ export async function grantSet(
        returning user_id, app_id, role, expires_at`,
       [user, app, role ?? null, ...expiry.values],
       `there is no app ${JSON.stringify(app)}`,
+      { role },
     );
   });
   context.print(grant, `${user} may reach ${app} as ${String(grant['role'])}`);
@@ -517,6 +557,7 @@ export async function tokenCreate(
        returning id, expires_at`,
       [user, kind, hashToken(token), label ?? null, ...expiry.values],
       `there is no user ${JSON.stringify(user)}`,
+      { label },
     ),
   );
   const id = Number(credential['id']);
@@ -561,6 +602,7 @@ export async function jwtRevoke(
          on conflict (jti) do update set expires_at = ${expiresAt} returning jti, revoked_at, expires_at`,
         [jti, ...expiry.values],
         'nothing was revoked',
+        { jti },
       );
       await client.query('delete from gatebell.revoked_jwts where expires_at < now() - $1::interval', [
         REVOKED_JWTS_KEPT,
@@ -596,6 +638,6 @@ export async function tokenList(context: CommandContext, user: string | undefine
     `select c.id, u.name as user, c.kind, c.label, c.created_at, c.expires_at, c.revoked_at
      from gatebell.credentials c join gatebell.users u on u.id = c.user_id
      where $1::text is null or u.name = $1 order by c.id`,
-    [user ?? null],
+    { kind: 'user', name: user },
   );
 }

@@ -23,13 +23,15 @@ function issuerOf({ issuer }: IdentityOptions, { jwt, oidcIssuer }: Config): str
 }
 
 export async function userBind(context: CommandContext, name: string, options: IdentityOptions): Promise<void> {
+  const issuer = issuerOf(options, context.config);
   const identity = await withClient(context, client =>
     one(
       client,
       `insert into gatebell.identities (issuer, subject, user_id) select $2, $3, u.id from gatebell.users u where u.name = $1
        on conflict (issuer, subject) do update set user_id = excluded.user_id returning issuer, subject, user_id`,
-      [name, issuerOf(options, context.config), options.subject],
+      [name, issuer, options.subject],
       `there is no user ${JSON.stringify(name)}`,
+      { issuer, subject: options.subject },
     ),
   );
   context.print(identity, `subject ${JSON.stringify(options.subject)} is ${name} now`);
@@ -58,6 +60,6 @@ export async function userIdentities(context: CommandContext, name: string | und
     `select i.issuer, i.subject, coalesce(u.name, '(deleted)') as "user", i.created_at
      from gatebell.identities i left join gatebell.users u on u.id = i.user_id
      where $1::text is null or u.name = $1 order by i.issuer, u.name, i.subject`,
-    [name ?? null],
+    { kind: 'user', name },
   );
 }
