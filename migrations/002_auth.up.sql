@@ -32,7 +32,7 @@ create function gatebell.is_one_line(line text) returns boolean
 -- One line of text without a space at either end.
 create function gatebell.is_label(label text) returns boolean
   language sql immutable parallel safe
-  return char_length(label) between 1 and 200 and gatebell.is_one_line(label) and label = btrim(label);
+  return label <> '' and char_length(label) <= 200 and gatebell.is_one_line(label) and label = btrim(label);
 
 -- Labels, each once, in one dimension.
 create function gatebell.are_labels(labels text[]) returns boolean
@@ -105,6 +105,124 @@ comment on column gatebell.app_routes.consistency is 'strong: the decision sees 
 comment on column gatebell.apps.headers is 'Header templates, {"X-Forwarded-User": "{{user.name}}"}, sent with every 200 of the app; a route''s own come on top.';
 comment on column gatebell.credentials.token_hash is 'SHA-256 of the whole token as it is sent; the token itself is never stored.';
 comment on column gatebell.credentials.app_id is 'The one app that it counts for; null: all apps. What one app is sent must open no other.';
+
+-- What keeps rows as the gate needs them. The tables of later migrations are listed, too. As Postgres prints it, with single spaces; it prints
+-- BETWEEN otherwise after a restore, so no constraint has one.
+create function gatebell.constraint_problems() returns table (problem text, remedy text)
+  language sql stable
+  set search_path = pg_catalog, pg_temp
+  set quote_all_identifiers = off
+begin atomic
+  with declared (relation, name, definition) as (
+    values
+      ('app_routes', 'app_routes_access_known', 'CHECK ((access = ANY (ARRAY[''public''::text, ''authenticated''::text, ''granted''::text])))'),
+      ('app_routes', 'app_routes_app_id_fkey', 'FOREIGN KEY (app_id) REFERENCES gatebell.apps(id) ON DELETE CASCADE'),
+      ('app_routes', 'app_routes_consistency_known', 'CHECK ((consistency = ANY (ARRAY[''bounded''::text, ''strong''::text])))'),
+      ('app_routes', 'app_routes_headers_object', 'CHECK ((jsonb_typeof(headers) = ''object''::text))'),
+      ('app_routes', 'app_routes_path_prefix_canonical', 'CHECK (gatebell.is_canonical_path_prefix(path_prefix))'),
+      ('app_routes', 'app_routes_pkey', 'PRIMARY KEY (app_id, path_prefix)'),
+      ('app_routes', 'app_routes_public_without_roles', 'CHECK (((access <> ''public''::text) OR (roles = ''{}''::text[])))'),
+      ('app_routes', 'app_routes_roles_form', 'CHECK (gatebell.are_labels(roles))'),
+      ('apps', 'apps_headers_object', 'CHECK ((jsonb_typeof(headers) = ''object''::text))'),
+      ('apps', 'apps_host_canonical', 'CHECK (((octet_length(host) <= 253) AND (host !~~ ''*.[%''::text) AND gatebell.is_canonical_host( CASE WHEN starts_with(host, ''*.''::text) THEN substr(host, 3) ELSE host END)))'),
+      ('apps', 'apps_host_key', 'UNIQUE (host)'),
+      ('apps', 'apps_name_form', 'CHECK (gatebell.is_label(name))'),
+      ('apps', 'apps_name_key', 'UNIQUE (name)'),
+      ('apps', 'apps_pkey', 'PRIMARY KEY (id)'),
+      ('credentials', 'credentials_app_id_fkey', 'FOREIGN KEY (app_id) REFERENCES gatebell.apps(id) ON DELETE CASCADE'),
+      ('credentials', 'credentials_kind_known', 'CHECK ((kind = ANY (ARRAY[''session''::text, ''token''::text])))'),
+      ('credentials', 'credentials_label_form', 'CHECK ((char_length(label) <= 200))'),
+      ('credentials', 'credentials_pkey', 'PRIMARY KEY (id)'),
+      ('credentials', 'credentials_token_hash_key', 'UNIQUE (token_hash)'),
+      ('credentials', 'credentials_token_hash_sha256', 'CHECK ((octet_length(token_hash) = 32))'),
+      ('credentials', 'credentials_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES gatebell.users(id) ON DELETE CASCADE'),
+      ('former_names', 'former_names_pkey', 'PRIMARY KEY (name)'),
+      ('grants', 'grants_app_id_fkey', 'FOREIGN KEY (app_id) REFERENCES gatebell.apps(id) ON DELETE CASCADE'),
+      ('grants', 'grants_pkey', 'PRIMARY KEY (user_id, app_id)'),
+      ('grants', 'grants_role_form', 'CHECK (gatebell.is_label(role))'),
+      ('grants', 'grants_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES gatebell.users(id) ON DELETE CASCADE'),
+      ('identities', 'identities_issuer_form', 'CHECK (((char_length(issuer) <= 512) AND (issuer ~ ''^[\x21-\x7e]+$''::text)))'),
+      ('identities', 'identities_pkey', 'PRIMARY KEY (issuer, subject)'),
+      ('identities', 'identities_subject_form', 'CHECK (((subject <> ''''::text) AND (char_length(subject) <= 255) AND gatebell.is_one_line(subject) AND (subject = btrim(subject))))'),
+      ('identities', 'identities_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES gatebell.users(id) ON DELETE SET NULL'),
+      ('revoked_jwts', 'revoked_jwts_jti_form', 'CHECK ((jti ~ ''^[\x20-\x7e]{1,255}$''::text))'),
+      ('revoked_jwts', 'revoked_jwts_pkey', 'PRIMARY KEY (jti)'),
+      ('users', 'users_display_name_form', 'CHECK (((char_length(display_name) <= 200) AND gatebell.is_one_line(display_name)))'),
+      ('users', 'users_email_form', 'CHECK (((char_length(email) <= 320) AND gatebell.is_one_line(email)))'),
+      ('users', 'users_groups_form', 'CHECK (((array_position(groups, NULL::text) IS NULL) AND (array_to_string(groups, ''''::text) !~ '',''::text) AND gatebell.is_one_line(array_to_string(groups, ''''::text))))'),
+      ('users', 'users_name_form', 'CHECK (gatebell.is_label(name))'),
+      ('users', 'users_name_key', 'UNIQUE (name)'),
+      ('users', 'users_pkey', 'PRIMARY KEY (id)'),
+      ('watches', 'watches_pkey', 'PRIMARY KEY (id)'),
+      ('watches', 'watches_subject_form', 'CHECK ((subject ~ ''^[a-z][a-z0-9_]{0,39}$''::text))'),
+      ('watches', 'watches_target_subject_key', 'UNIQUE (target, subject)'),
+      ('app_routes', 'app_routes_path_prefix_any_case', 'CREATE UNIQUE INDEX app_routes_path_prefix_any_case ON gatebell.app_routes USING btree (app_id, lower((path_prefix COLLATE "C")))'),
+      ('fence_key', 'fence_key_one', 'CREATE UNIQUE INDEX fence_key_one ON gatebell.fence_key USING btree ((true))')
+    union all
+    select n.relation, c.name, 'NOT NULL'
+    from (values
+      ('app_routes', '{app_id,path_prefix,access,roles,consistency,headers,preflight}'),
+      ('apps', '{id,name,host,enabled,headers}'),
+      ('credentials', '{id,user_id,kind,token_hash,created_at}'),
+      ('fence_key', '{key,inner_key,outer_key}'),
+      ('former_names', '{name,until}'),
+      ('grants', '{user_id,app_id,role}'),
+      ('identities', '{issuer,subject,created_at}'),
+      ('revoked_jwts', '{jti,revoked_at}'),
+      ('users', '{id,name,groups,enabled,created_at}'),
+      ('watches', '{id,target,target_name,subject,key_columns,watched_columns,source_columns,source_types}')
+    ) as n (relation, columns) cross join lateral unnest(n.columns::text[]) as c (name)
+  ), found as (
+    select c.relname::text as relation, o.conname::text as name, pg_get_constraintdef(o.oid)
+      || case when exists (select from pg_trigger t where t.tgconstraint = o.oid and t.tgenabled <> 'O') then ' DISABLED' else '' end as definition
+    from pg_class c join pg_constraint o on o.conrelid = c.oid
+    where c.relnamespace = 'gatebell'::regnamespace
+    union all
+    -- It is no constraint where it has an expression.
+    select c.relname, i.relname, pg_get_indexdef(i.oid) || case when x.indisvalid then '' else ' INVALID' end
+    from pg_class c join pg_index x on x.indrelid = c.oid join pg_class i on i.oid = x.indexrelid
+    where c.relnamespace = 'gatebell'::regnamespace
+    union all
+    select c.relname, a.attname, 'NOT NULL' || case when exists (
+      select from pg_constraint o where o.conrelid = c.oid and o.contype = 'n' and o.conkey = array[a.attnum] and not o.convalidated
+    ) then ' NOT VALID' else '' end
+    from pg_class c join pg_attribute a on a.attrelid = c.oid
+    where c.relnamespace = 'gatebell'::regnamespace and a.attnum > 0 and a.attnotnull
+  ), differing as (
+    select d.*, (
+      select min(f.definition) from found f
+      where f.relation = d.relation and f.name = d.name and (f.definition like 'NOT NULL%') = (d.definition = 'NOT NULL')
+        and (f.definition like 'CREATE %') = (d.definition like 'CREATE %')
+    ) as actual
+    from declared d
+    where not exists (
+      select from found f where f.relation = d.relation and f.name = d.name and regexp_replace(f.definition, '\s+', ' ', 'g') = d.definition)
+  )
+  select
+    format('%I on gatebell.%I is %s', d.name, d.relation, coalesce('not as the migrations make it: ' || d.actual, 'missing: ' || d.definition)),
+    case
+      when d.definition = 'NOT NULL' then format('alter table gatebell.%I alter column %I set not null', d.relation, d.name)
+      when d.definition like 'CREATE %' then format('drop index if exists gatebell.%I; %s', d.name, d.definition)
+      else format('alter table gatebell.%1$I drop constraint if exists %2$I, add constraint %2$I %3$s', d.relation, d.name, d.definition)
+    end
+  from differing d
+  union all
+  -- What the constraints call.
+  select format('function gatebell.%I, which constraints call, is not as the migrations make it', d.name), null
+  from (values
+      ('are_labels', 'd575e24285b8b931dc719b8f59ece246'),
+      ('is_canonical_address', '36bf896c21dfe3e7cc8db3928682cd06'),
+      ('is_canonical_host', '2ecd7652a8de96d4271001d07b0acea4'),
+      ('is_canonical_path_prefix', '1dab73f6c5fda74ab025534060ce9866'),
+      ('is_label', '7bb79696f509638844a5f9216483d194'),
+      ('is_one_line', '1218e10a1d236634126a00b3ccd22810')
+  ) as d (name, digest)
+  where not exists (
+    select from pg_proc p
+    where p.pronamespace = 'gatebell'::regnamespace and p.proname = d.name and md5(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)) = d.digest);
+end;
+
+comment on function gatebell.constraint_problems() is 'Constraints of the schema that are missing, changed or not validated, with the statement that puts each in place again.';
 
 select gatebell.watch('gatebell.users', 'user', '{id}', '{name,email,display_name,groups,enabled}');
 select gatebell.watch('gatebell.apps', 'app', '{host}', '{id,name,enabled,headers}');

@@ -40,6 +40,7 @@ begin atomic
     ('gatebell_daemon', 'table', 'lost_watches', null, '{SELECT}'),
     ('gatebell_daemon', 'table', 'privilege_problems', null, '{SELECT}'),
     ('gatebell_daemon', 'function', 'privileges', null, '{EXECUTE}'),
+    ('gatebell_daemon', 'function', 'constraint_problems', null, '{EXECUTE}'),
     -- The facts. No right to update, not even of one column: it would allow to lock rows, and a writer waits for those.
     ('gatebell_daemon', 'table', 'users', '{id,name,email,display_name,groups,enabled,jwt_not_before}', '{SELECT}'),
     ('gatebell_daemon', 'table', 'apps', '{id,name,host,enabled,headers}', '{SELECT}'),

@@ -5,7 +5,7 @@
 create table gatebell.identities (
   issuer text not null constraint identities_issuer_form check (char_length(issuer) <= 512 and issuer ~ '^[\x21-\x7e]+$'),
   subject text not null constraint identities_subject_form
-    check (char_length(subject) between 1 and 255 and gatebell.is_one_line(subject) and subject = btrim(subject)),
+    check (subject <> '' and char_length(subject) <= 255 and gatebell.is_one_line(subject) and subject = btrim(subject)),
   -- Null: of a user who was deleted. The row stays, so that a name alone does not make the subject another user.
   user_id bigint references gatebell.users (id) on delete set null,
   created_at timestamptz not null default now(),

@@ -463,7 +463,7 @@ describe('doctor', () => {
   test('prints the statement that puts triggers back', async () => {
     const broken = await createTestDatabase();
     try {
-      await broken.sql('alter table gatebell.grants disable trigger all');
+      await broken.sql('alter table gatebell.grants disable trigger user');
       const { stdout } = await gatebell(['doctor'], broken.url);
       await broken.sql(/select gatebell\.watch\(.*\);/.exec(stdout)?.[0] ?? 'no statement was printed');
       expect((await gatebell(['doctor'], broken.url)).stdout).toContain('All is well.');

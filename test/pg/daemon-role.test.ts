@@ -306,6 +306,7 @@ test('the migration grants what a replica runs by name, also where functions are
     where p.pronamespace = 'gatebell'::regnamespace and a.grantee = 'gatebell_daemon'::regrole order by 1`);
   expect(functions.map(row => row['name'] as unknown)).toEqual([
     'gatebell.channel()',
+    'gatebell.constraint_problems()',
     'gatebell.fence(bigint)',
     'gatebell.open_writers(regclass,pg_snapshot)',
     'gatebell.privileges()',

@@ -507,8 +507,8 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'a hash may have any length',
       file: '002',
-      find: 'octet_length(token_hash) = 32',
-      replace: 'octet_length(token_hash) > 0',
+      find: 'check (octet_length(token_hash) = 32',
+      replace: 'check (octet_length(token_hash) > 0',
     },
     {
       mistake: 'a credential may be of any kind',

@@ -12,7 +12,7 @@ import type { Check } from './check.js';
 import { checkKeySet, checkProvider } from './identity.js';
 import { connectionProblem, hearFence } from './listen.js';
 import { checkOwnRights, checkPrivileges, checkSignInRights } from './privileges.js';
-import { checkRows } from './rows.js';
+import { checkConstraints, checkRows } from './rows.js';
 import { checkFenceKey, checkTriggers } from './signals.js';
 
 /** Options of the command. */
@@ -113,6 +113,7 @@ async function examineDatabase(
     await checkPrivileges(database, allowRole),
     fenceKey,
     await checkRows(database),
+    await checkConstraints(database),
   );
   checks.push(await checkTriggers(database));
   if (fenceKey.ok) {

@@ -14,6 +14,7 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   ['read gatebell.grants', `has_column_privilege('gatebell.grants', 'role', 'select')`],
   ['read gatebell.credentials', `has_column_privilege('gatebell.credentials', 'token_hash', 'select')`],
   ['read gatebell.watched', `has_table_privilege('gatebell.watched', 'select')`],
+  ['call gatebell.constraint_problems()', `has_function_privilege('gatebell.constraint_problems()', 'execute')`],
   ['read gatebell.privilege_problems', `has_table_privilege('gatebell.privilege_problems', 'select')`],
   [
     'send fences',
