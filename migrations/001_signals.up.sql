@@ -442,9 +442,10 @@ begin atomic
   from used u join pg_catalog.pg_type t on t.oid = u.type;
 end;
 
--- What a table is called, with its schema, whatever the search_path.
+-- What a table is called, with its schema, whatever the search_path, and whether or not the session quotes all names.
 create function gatebell.qualified_name(relation oid) returns text
   language sql stable
+  set quote_all_identifiers = off
 begin atomic
   select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -482,6 +483,8 @@ create function gatebell.watch(target regclass, subject text, key_columns text[]
   returns void
   language plpgsql
   set search_path = pg_catalog, pg_temp
+  -- What it writes into trigger functions and their settings is compared later, by digest.
+  set quote_all_identifiers = off
 as $function$
 declare
   kind "char";
@@ -645,7 +648,8 @@ select
   w.watched_columns,
   case
     when c.oid is null then 'the table was dropped'
-    when pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) <> w.target_name
+    -- The names themselves: how they are quoted is a setting of the session.
+    when pg_catalog.parse_ident(w.target_name) <> array[n.nspname::text, c.relname::text]
       then 'the table was renamed or moved, it was ' || w.target_name
     when c.relkind not in ('r', 'p') then 'it is not a table any more'
     when p.oid is null then 'the trigger function is missing'

@@ -210,8 +210,8 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'a renamed table is not a problem',
       file: '001',
-      find: '|| pg_catalog.quote_ident(c.relname) <> w.target_name',
-      replace: "|| pg_catalog.quote_ident(c.relname) = ''",
+      find: 'when pg_catalog.parse_ident(w.target_name) <> array[',
+      replace: "when '{}' = array[",
     },
     {
       mistake: 'another text of the function is not a problem',
