@@ -52,6 +52,25 @@ const KEEPALIVE_MS = 5_000;
  * PL/pgSQL error (raised by a function that the load calls). https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const DATA_ERRORS = ['22', '23', 'P0'];
+/**
+ * Classes that say it either of the query or of a value: a name that is not there, a syntax that is wrong, what is not supported. Values are
+ * read so by `::regclass` and its like, `::tsquery`, `::jsonpath`, `::ltree`. Of the query itself Postgres says
+ * the place, and no context.
+ */
+const TEXT_ERRORS = ['42', '3F', '0A'];
+/** "Insufficient privilege" and "infinite recursion" of views and policies: of the query, without a place. */
+const QUERY_ERRORS = new Set(['42501', '42P17']);
+
+function isDataError(error: unknown): boolean {
+  const code = sqlState(error) ?? '';
+  const isOfText =
+    TEXT_ERRORS.includes(code.slice(0, 2)) &&
+    !QUERY_ERRORS.has(code) &&
+    error instanceof pg.DatabaseError &&
+    (error.position === undefined || error.where !== undefined) &&
+    error.internalPosition === undefined;
+  return isOfText || DATA_ERRORS.includes(code.slice(0, 2));
+}
 /** Terminated by the administrator, or by a crash or shutdown of the server. */
 const ADMINISTRATOR = '57P';
 
@@ -331,7 +350,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         }
         throw new Error(`tables were emptied or rewritten while they were read together, ${SNAPSHOTS_MAX} times`);
       },
-      isDataError: error => DATA_ERRORS.includes(sqlState(error)?.slice(0, 2) ?? ''),
+      isDataError,
     },
     askServer: async ({ processId, mark }) => askAbout<ServerRow>('server', ASK_SERVER, [processId, mark]),
     async askFence(unlessAfter, { processId, mark }, isProven, trusted = []) {

@@ -93,6 +93,8 @@ describe.each(KINDS)('$type', ({ type, good, bad }) => {
       const [alone] = await askAll(get, [[one]]);
       expect(alone instanceof UnavailableError || alone === null, `${one}: ${String(alone)}`).toBe(true);
       const others = await askAll(get, [[one], ...good.map(key => [key])]);
+      // With its own row in the batch, too, under the spelling that Postgres prints.
+      expect(String(others[0]), one).toBe(String(alone));
       expect(others.slice(1), one).toEqual(good.map(key => (present.includes(key) ? key : null)));
     }
     const all = await askAll(
@@ -128,6 +130,81 @@ test.each([false, true])('a key of too few or too many parts fails alone, and sa
     null,
   ]);
   expect((got[0] as Error).message).toBe(`key ["1"] of ${name} must have as many parts as its load has parameters: 2`);
+});
+
+test.each([false, true])(
+  'one question that asks for two spellings of a key fails, and for what is absent does not (strong: %s)',
+  async strong => {
+    await database.sql(
+      `create table s.pairs_${String(strong)} (k integer primary key); insert into s.pairs_${String(strong)} values (7), (8)`,
+    );
+    const cache = inside.coherence.coherentCache({
+      subject: `pairs_${String(strong)}`,
+      load: {
+        text: `select t.k::text from s.pairs_${String(strong)} t where t.k = any ($1::text[]::integer[])`,
+        key: row => [String(row['k'])],
+        value: row => String(row['k']),
+      },
+    });
+    const reader = inside.coherence.reader({ pair: cache });
+    const ask = async (...keys: readonly string[]): Promise<unknown> => {
+      const read = async (): Promise<unknown> =>
+        reader.read(facts => {
+          const values = keys.map(key => facts.get('pair', [key]));
+          const lacks = keys.flatMap((key, at) =>
+            values[at] === undefined ? [{ subject: 'pair' as const, key: [key] }] : [],
+          );
+          return lacks.length > 0 ? { lacks } : { answer: values, strong };
+        });
+      return read().catch((error: unknown) => error);
+    };
+    const [both, absent, other] = await Promise.all([ask('7', '007'), ask('7', '9'), ask('8', '08', '10')]);
+    expect(absent).toEqual(['7', null]);
+    expect([both, other]).toEqual([expect.any(UnavailableError), expect.any(UnavailableError)]);
+  },
+);
+
+test.each([
+  ['regclass', ['s.named_here', 'pg_class'], ['nope', 'a b', 'nope.t', 'a.b.c.d', '"']],
+  ['regtype', ['integer', 's.mood'], ['nope', 'nope.t', 'integer[']],
+  ['regnamespace', ['s', 'pg_catalog'], ['nope', 'a.b']],
+  ['regprocedure', ['now()'], ['nope()', 'now', 'now(']],
+  ['tsquery', ["'a'", "'a' & 'b'"], ['a b', '&']],
+  ['jsonpath', ['$', '$."a"'], ['$.', 'a b']],
+])('a key that cannot be read as %s fails alone', async (type, good, bad) => {
+  await database.sql('create table if not exists s.named_here ()');
+  const cache = inside.coherence.coherentCache({
+    subject: `as_${type}`,
+    load: {
+      text: `select x.k::${type}::text as k from unnest($1::text[]) as x (k)`,
+      key: row => [String(row['k'])],
+      value: row => String(row['k']),
+    },
+  });
+  const got = await askAll(
+    key => cache.get(key),
+    [...bad, ...good].map(key => [key]),
+  );
+  expect(got).toEqual([...bad.map(() => expect.any(UnavailableError) as unknown), ...good]);
+});
+
+test.each([
+  ['a table that is not there', 'select k from s.nowhere, unnest($1::text[]) as k'],
+  ['a function that is not there', 'select s.nothing(k) as k from unnest($1::text[]) as k'],
+  ['a syntax error', 'select from from unnest($1::text[]) as k'],
+])('%s in the load itself is asked once, not key by key', async (_, text) => {
+  const cache = inside.coherence.coherentCache({
+    subject: 'broken',
+    load: { text, key: row => [String(row['k'])], value: row => String(row['k']) },
+  });
+  const failed = (): number => inside.observations.filter(({ event }) => event === 'load_failed').length;
+  const before = failed();
+  const got = await askAll(
+    key => cache.get(key),
+    ['a', 'b', 'c', 'd'].map(key => [key]),
+  );
+  expect(got).toEqual(got.map(() => expect.any(UnavailableError) as unknown));
+  expect(failed() - before).toBeLessThanOrEqual(2);
 });
 
 test('a function of the load that refuses one value fails that one', async () => {

@@ -126,7 +126,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
       return null;
     }
     const texts = facts.map(({ key }) => keyText(key));
-    const factOf = understand(subject, query, texts, reading.rows);
+    const factOf = understand(subject, query, texts, reading.rows, 'audit');
     const differs = ({ key, value }: Held<unknown>): boolean => {
       try {
         return !isDeepStrictEqual(factOf(keyText(key)), value);

@@ -157,6 +157,7 @@ export function createLoader(deps: {
       owner.query,
       tickets.map(ticket => ticket.text),
       reading.rows,
+      'load',
     );
     const undecided: Ticket<V>[] = [];
     let stray: unknown = null;
@@ -183,7 +184,11 @@ export function createLoader(deps: {
       guard.onLoaded(ticket, loaded);
       ticket.resolve(loaded);
     }
-    return undecided.length === 0 || loadHalves(owner, undecided, stray);
+    if (undecided.length === 0) {
+      return true;
+    }
+    // Without those that have a row it may be clear at once.
+    return undecided.length < tickets.length ? load(owner, undecided) : loadHalves(owner, undecided, stray);
   }
 
   return {

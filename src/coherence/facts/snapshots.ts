@@ -88,7 +88,7 @@ function understandAll(
   const facts = new Map<FactQuery<unknown>, Map<string, (text: string) => unknown>>();
   for (const [index, { subject, query, keys }] of parts.entries()) {
     const ofQuery = facts.get(query) ?? new Map<string, (text: string) => unknown>();
-    const factOf = understand(subject, query, [...keys.keys()], readings[index]!.rows);
+    const factOf = understand(subject, query, [...keys.keys()], readings[index]!.rows, 'load');
     for (const text of keys.keys()) {
       ofQuery.set(text, factOf);
     }
@@ -120,12 +120,15 @@ export function createSnapshots(deps: {
     }
   }
 
-  /** Answers the questions from one snapshot, or from several if one of them asks for what cannot be read (P6). */
-  async function answer(questions: readonly Waiting[]): Promise<void> {
+  /**
+   * Answers the questions from one snapshot, or from several if one of them asks for what cannot be read (P6).
+   * @param keysMax with 1 each key is asked for alone, so that what comes back is its own
+   */
+  async function answer(questions: readonly Waiting[], keysMax = limits.batchKeysMax): Promise<void> {
     const sent = clock.now();
     const sentAt = sequence.next();
     const accepts = acceptance.begin();
-    const parts = partsOf(questions, limits.batchKeysMax);
+    const parts = partsOf(questions, keysMax);
     const reject = (error: unknown): void => {
       for (const question of questions) {
         question.reject(error);
@@ -166,14 +169,16 @@ export function createSnapshots(deps: {
       try {
         resolve(wanted.map(({ query, key }) => ({ value: valueOf(query, keyText(key)), sentAt, sent, receivedAt })));
       } catch (error) {
-        if (error instanceof StrayRowError && questions.length > 1) {
+        if (error instanceof StrayRowError && keysMax > 1) {
           undecided.push(question);
         } else {
           rejectOne(notLoaded(WHAT, error));
         }
       }
     }
-    await answerHalves(undecided);
+    if (undecided.length > 0) {
+      await answer(undecided, undecided.length < questions.length ? keysMax : 1);
+    }
   }
 
   const depart = deps.slots.lane(() => (waiting.size === 0 ? null : answer(waiting.take(limits.batchKeysMax))));

@@ -47,8 +47,12 @@ export interface FactSource {
   isDataError(error: unknown): boolean;
 }
 
-/** A row came back that belongs to no key that was asked for, so nothing can be said of the keys without a row. */
+/** Nothing can be said of a key without a row: a row that came back may be its own, under another spelling. Asked for alone it is known. */
 export class StrayRowError extends Error {}
+
+/** Where keys are compared as text, two spellings are two keys; `any ($1::text[]::integer[])` takes 7 and 007 for one. */
+const comparesText = (text: string): boolean =>
+  !/\$\d/.test(text.replaceAll(/\bany\s*\(\s*\$\d+::text\[\]\s*\)/gi, ''));
 
 /**
  * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would refuse the whole batch.
@@ -65,7 +69,8 @@ export function keyProblem(subject: string, query: Pick<FactQuery<unknown>, 'tex
 }
 
 /**
- * What the rows of a reading say of each key that was asked for, by its text: null if it has no row.
+ * What the rows of a reading say of each key that was asked for, by its text: null if it has no row. An audit asks for keys that have
+ * been loaded, so none is another spelling of one.
  * @throws StrayRowError where that cannot be said, because its row may be one that reads back as another key
  */
 export function understand<V>(
@@ -73,6 +78,7 @@ export function understand<V>(
   query: FactQuery<V>,
   texts: readonly string[],
   rows: readonly Row[],
+  purpose: ReadPurpose,
 ): (text: string) => V | null {
   const asked = new Set(texts);
   const found = new Map<string, Row>();
@@ -89,6 +95,9 @@ export function understand<V>(
     } catch (error) {
       stray = new StrayRowError(error instanceof Error ? error.message : 'a row has no key', { cause: error });
     }
+  }
+  if (purpose === 'load' && found.size > 0 && found.size < asked.size && !comparesText(query.text)) {
+    stray ??= new StrayRowError('it may be another spelling of a key that has a row');
   }
   return text => {
     const row = found.get(text);
