@@ -38,6 +38,7 @@ import { nap, sleep, type Clock, type Instant, type Nap, type Random, type Seque
 import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from '../observation.js';
 import { createHeardFences, type HeardFences } from './fences.js';
+import { nextState, type ListenerEvent } from './listener-states.js';
 import { changeOf, type AskServer, type ListeningBackend, type ServerReceipt } from './server.js';
 import { parseMessage } from '../signal.js';
 import { createWatches, type WatchState } from './watches.js';
@@ -259,23 +260,21 @@ export function createListener(deps: ListenerDeps): Listener {
   let pause: Nap | null = null;
   let failures = 0;
   let isFirst = true;
+  let current: ListenerState = 'down';
   let noted: ListenerState = 'down';
   let problem: string | null = 'not started';
   const watches = createWatches(deps);
   const gapMs = times.fenceIntervalMs * GAP_SHARE;
   const pauseMs = (): number => gapMs * (1 + random.uniform() * GAP_JITTER);
 
+  const step = (event: ListenerEvent): void => {
+    current = nextState(current, event);
+  };
+
+  /** No timer ends a lease: whoever wants to know the state looks at the clocks. */
   const state = (): ListenerState => {
-    if (attempt === null) {
-      return 'down';
-    }
-    if (attempt.epoch === null) {
-      return 'connecting';
-    }
-    if (lease.isFresh(clock.now())) {
-      return 'live';
-    }
-    return attempt.proven ? 'unproven' : 'listening';
+    step(lease.isFresh(clock.now()) ? 'lease_holds' : 'lease_expired');
+    return current;
   };
 
   const noteState = (): void => {
@@ -293,6 +292,7 @@ export function createListener(deps: ListenerDeps): Listener {
     ending.ended = cause;
     attempt = null;
     lease.endEpoch();
+    step('given_up');
     const isMismatch = MISMATCHES.has(cause);
     // If no fence at all has come back, they may.
     if (isMismatch || (cause === 'fence_overdue' && !ending.proven)) {
@@ -443,6 +443,7 @@ export function createListener(deps: ListenerDeps): Listener {
     serverClock.observe(fence.sent, receipt.serverTimeMs);
     lease.prove(fence.sent);
     receiver.proven = true;
+    step('fence_proved');
     failures = 0;
     problem = null;
     observe({ event: 'fence_proven', rttMs: receipt.sent ? ageMs : null, queueUsage: receipt.queueUsage });
@@ -609,6 +610,7 @@ export function createListener(deps: ListenerDeps): Listener {
       barriers: new Map(),
     };
     attempt = opened;
+    step('attempt');
     if (isFirst) {
       isFirst = false;
       lease.expectEpoch();
@@ -634,6 +636,7 @@ export function createListener(deps: ListenerDeps): Listener {
       }
       opened.subscription = subscription;
       opened.epoch = lease.beginEpoch();
+      step('listen_acknowledged');
       watches.beginEpoch();
       problem = failures === 0 ? 'waiting for the first fence' : problem;
       observe({ event: 'connection_opened' });
