@@ -33,7 +33,8 @@ create table gatebell.fence_key (
 );
 create unique index fence_key_one on gatebell.fence_key ((true));
 
--- Where and when a statement was answered: a load that was read elsewhere than where the replica listens must be discarded.
+-- Where and when a statement was answered: a load that was read elsewhere than where the replica listens must be
+-- discarded (P5, P23).
 --
 -- The server is named by when it was started and by the oid of the database: they change at a restart, at a failover, and when the
 -- database is restored under the same name. The schema is named by its fence key: the table's oid and the row's transaction change
@@ -204,10 +205,11 @@ create function gatebell.key_expression(target regclass, key_columns text[], ali
 
 -- The body of a watched table's trigger function: static SQL (through EXECUTE the same logic halves the write rate).
 --
--- An update signals the old and the new key of the rows whose key or watched columns changed. Rows are compared by image
--- (*<>): it needs no operator of the type, so no type can make a user's write fail, and it sees what equality hides
--- (citext 'A' and 'a', numeric 1.0 and 1.00). Without a primary key, the two multisets of printed rows are compared.
--- At most 600 keys are read, twice as many as are named: an update has two of each row, an insert may repeat one.
+-- An update signals the old and the new key of the rows whose key or watched columns changed. Rows are compared by
+-- image (*<>): it needs no operator of the type, so no type can make a user's write fail, and it sees what equality
+-- hides (citext 'A' and 'a', numeric 1.0 and 1.00). Without a primary key, the two multisets of printed rows are
+-- compared (P3). A key is made of columns of the changed row alone; nothing else is read (P1). At most 600 keys are
+-- read, twice as many as are named: an update has two of each row, an insert may repeat one.
 --
 -- The function never fails its user's write: what goes wrong in it becomes a signal for the whole subject and a warning.
 create function gatebell.trigger_source(target regclass, subject text, key_columns text[], watched_columns text[])

@@ -1,6 +1,7 @@
 /**
- * What travels on the channel, and what travels on the bus. The parser is total: it returns a value for every payload,
- * because anyone with a connection can NOTIFY, and a payload that we do not understand may be a change that we missed.
+ * What travels on the channel, and what travels on the bus. The parser is total: it returns a value for every
+ * payload, because anyone with a connection can NOTIFY, and a payload that we do not understand may be a change that
+ * we missed (P27).
  */
 
 import type { FenceMessage } from './proof/fences.js';

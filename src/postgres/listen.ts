@@ -1,5 +1,6 @@
 /**
- * `pg-listen`, wrapped as disposable: one subscriber for one connection, never used again after anything happened to it.
+ * `pg-listen`, wrapped as disposable: one subscriber for one connection, never used again after anything happened to
+ * it (P30).
  *
  * Left to itself it reconnects in the background after a failed first connect, can come back connected but deaf, leaves a
  * ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects

@@ -10,7 +10,7 @@ import type { ViolationKind } from './checker.js';
 import type { ProfileName } from './profiles.js';
 
 export interface Mutant {
-  /** Number in PROTOCOL.md, or a name of our own. */
+  /** As docs/protocol.md names it, in the row of the rule that it breaks. */
   readonly name: string;
   /** The mistake, in words. */
   readonly mistake: string;
@@ -73,7 +73,6 @@ const DOUBTED = '  let doubted = false;';
 /** What was served was not so: which promise it breaks first is chance. */
 const STALE: readonly ViolationKind[] = ['G1', 'G2', 'G3', 'rest'];
 
-/** In the order of PROTOCOL.md; then our own. */
 export const MUTANTS: readonly Mutant[] = [
   {
     name: '1',

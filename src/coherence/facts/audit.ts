@@ -9,7 +9,7 @@
  * snapshot of the same server, before the reading was sent. Whoever changed the row did not signal: a trigger that nobody watches, a
  * query that reads more than the watched columns, a value that was changed in memory, or a flaw in here.
  *
- * Then signals were evidently missed, and nobody knows how many: all facts of the subject are forgotten.
+ * Then signals were evidently missed, and nobody knows how many: all facts of the subject are forgotten (P31).
  *
  * A reading of another server, of a standby, or one that may not be believed (P5) counts for nothing; so does one of a subject whose
  * triggers are not known to be in place, because nothing of it is served. An audit goes through a slot that no load

@@ -6,8 +6,9 @@
  * after it starts a new load. The guard is the identity of the flight, not the presence of the key (P14). It starts when
  * the batch is sent; a key that still waits in an unsent batch keeps its place.
  *
- * What is stored was loaded in the epoch that still runs (P8), from the server that the listener listens to (P5), while the triggers
- * were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An entry's age counts from its load; use extends nothing.
+ * What is stored was loaded in the epoch that still runs (P8), from the server that the listener listens to (P5),
+ * while the triggers were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An
+ * entry's age counts from its load; use extends nothing (P32).
  *
  * Facts that exist and facts that do not have a room each, so that a flood of made-up keys cannot evict real ones (P18).
  */

@@ -2,7 +2,7 @@
  * Loads facts in batches: a missing key joins the pending batch of its subject, and a batch leaves when one of the few
  * slots is free. Under a burst the slots are busy, the batches fill, and hundreds of misses become a handful of queries.
  *
- * Each subject has at most one batch in flight, and each queue has a bound; beyond it the miss is refused.
+ * Each subject has at most one batch in flight, and each queue has a bound; beyond it the miss is refused (P33).
  */
 import type { Acceptance } from './source-check.js';
 import type { Clock, Instant, Sequence } from '../../time/clock.js';

@@ -5,8 +5,9 @@
  * it is after the loads plus the request's own *evidence*: facts from batches that were sent after the request arrived, which may
  * decide it whether or not they could be stored (P15). Rounds are bounded.
  *
- * No invalidation takes evidence away, so it has a bound of its own: after a lease it is read again. Until then a barrier waits for the
- * reads that may hold it. So whoever has waited for a barrier, or for the lease, knows that no answer rests on what was before.
+ * No invalidation takes evidence away, so it has a bound of its own: after a lease it is read again. Until then a
+ * barrier waits for the reads that may hold it (P26). So whoever has waited for a barrier, or for the lease, knows
+ * that no answer rests on what was before.
  *
  * A strong answer sees every commit acknowledged before the request arrived: all its facts were loaded before a fence that
  * was sent after the request arrived, and are still in the cache after the fence came back; so they were all

@@ -3,9 +3,10 @@
  * of its transaction. Whoever asks Postgres is told a *bound*: the first id past all that had completed when the question was
  * answered (`pg_snapshot_xmax`). A fence with the bound or a greater id had not completed by then.
  *
- * Postgres queues what a transaction notifies under a lock that the transaction holds until it has completed, so the queue is in the
- * order of completion. What was acknowledged before the question had completed, and stands in the queue before that fence: whoever
- * hears the fence has heard it all. It does not matter who had it sent: one fence proves every replica that had asked before.
+ * Postgres queues what a transaction notifies under a lock that the transaction holds until it has completed, so the
+ * queue is in the order of completion. What was acknowledged before the question had completed, and stands in the
+ * queue before that fence: whoever hears the fence has heard it all (P9). It does not matter who had it sent: one
+ * fence proves every replica that had asked before.
  *
  * The ids of transactions never go back while a server runs, whatever is restored or set back in the database. Across a crash or a
  * failover they can; therefore each answer also says whether the backend that serves the listening connection runs on the server that

@@ -18,8 +18,9 @@ export interface Freshness {
   /** The server and the schema that the listener listens to, once it is known that the pool reads from there. */
   readonly origin: string | null;
   /**
-   * Not null while it is to be found out which server is listened to: from when an epoch, or the first attempt to begin one, has begun. The
-   * pool may lead to an old primary. Aborted when it is known, or the epoch has ended. Nothing read is to be believed before (P5).
+   * Not null while it is to be found out which server is listened to: from when an epoch, or the first attempt to
+   * begin one, has begun. The pool may lead to an old primary. Aborted when it is known, or the epoch has ended.
+   * Nothing read is to be believed before (P24).
    */
   readonly originPending: AbortSignal | null;
   /**

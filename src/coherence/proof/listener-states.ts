@@ -20,7 +20,9 @@ export type ListenerEvent =
   | 'given_up';
 
 /** The next state; `impossible` where the event cannot happen in this state. */
-export const TRANSITIONS = {
+export const TRANSITIONS: Readonly<
+  Record<ListenerState, Readonly<Record<ListenerEvent, ListenerState | 'impossible'>>>
+> = {
   down: {
     attempt: 'connecting',
     listen_acknowledged: 'impossible',
@@ -63,7 +65,7 @@ export const TRANSITIONS = {
     lease_expired: 'unproven',
     given_up: 'down',
   },
-} as const satisfies Record<ListenerState, Record<ListenerEvent, ListenerState | 'impossible'>>;
+};
 
 /** The state after an event. @throws Error if the event cannot happen in this state: the listener has a mistake */
 export function nextState(state: ListenerState, event: ListenerEvent): ListenerState {

@@ -9,7 +9,7 @@
  *         connection lost, fence overdue, another server or schema, anything odd: at once, and everything cached is flushed
  *
  * Each state is an observation, none is a wish. An epoch begins when LISTEN is acknowledged and ends, in the same turn as
- * its cause, when the connection is given up; a connection is never used again.
+ * its cause, when the connection is given up; a connection is never used again (P30).
  *
  * The trust window. Postgres delivers in commit order, and what was acknowledged before a replica asked is ahead in the queue of every
  * fence that had not completed by then. So a replica asks Postgres, at moments of its own, from where on fences are such
@@ -17,7 +17,7 @@
  * before it asked.
  *
  * Whoever asks sends a fence on the way if it is time for one, and nobody else has since. One fence proves all replicas, so
- * Postgres sees a few a second however many they are. Whoever is in a hurry has one sent at once.
+ * Postgres sees a few a second however many they are (P21). Whoever is in a hurry has one sent at once.
  *
  * Every fence is sent from a pool, never over a listening connection: hearing it proves that what *others* send
  * arrives (a transaction-mode pooler echoes a connection's own messages and delivers nothing else), and that the pool and
@@ -28,7 +28,7 @@
  * Each question also looks for the backend that serves the listening connection (`server.ts`). If it is not there, the pool leads to
  * another server, an old primary perhaps, or the server has crashed since: nothing that the pool reads is believed until it is
  * known that both lead to the same server (P5). An epoch begins with a question that only looks, because a server that cannot commit
- * any more can still answer that.
+ * any more can still answer that (P24).
  *
  * One fence is waited for at a time. Strong reads join the next one, which is not asked for yet (P19).
  */

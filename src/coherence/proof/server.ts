@@ -4,7 +4,7 @@
  * A listening connection is served by one process of one server, from LISTEN to its end. So what finds this process alive in the
  * same database runs on the very server whose notifications are heard: not on another, and not on the same one after a crash. Every
  * question for a fence looks for it. Without that, ids of transactions that a crash or a failover has set back could be compared with
- * those of before, on a connection whose other end is long gone.
+ * those of before, on a connection whose other end is long gone (P22).
  *
  * The process is known by its id and by a random mark in its `application_name`, which every role may see.
  */
@@ -40,7 +40,7 @@ export interface ServerReceipt {
 /** Looks for a backend from the pool, and writes nothing. Rejects when it cannot, within bounded time. */
 export type AskServer = (listener: ListeningBackend) => Promise<ServerReceipt>;
 
-/** What has changed from one origin to another: the schema alone, or the server or database as well. */
+/** What has changed from one origin to another: the schema alone, or the server or database as well (P23). */
 export function changeOf(
   before: string,
   after: string,

@@ -6,7 +6,7 @@
  *
  * It may also change unheard once more: a transaction may have written while the triggers were others, and commit later. So
  * a subject whose fingerprint is new here, as each is when an epoch begins, is trusted when all those transactions have ended that had
- * begun to write when it was first seen. Later ones do not matter, for they saw the triggers as they are now.
+ * begun to write when it was first seen (P25). Later ones do not matter, for they saw the triggers as they are now.
  */
 import type { SignalBus } from '../bus.js';
 import type { Lease } from './lease.js';

@@ -1,6 +1,7 @@
 /**
- * The one listening connection of a host, for all its workers. What is heard is handed on to each of them, in order. When one
- * of them gives it up, because what it saw does not fit together, it is given up for all: the next one is brand-new.
+ * The one listening connection of a host, for all its workers. What is heard is handed on to each of them, in order.
+ * When one of them gives it up, because what it saw does not fit together, it is given up for all: the next one is
+ * brand-new (P28).
  *
  * A barrier is answered for the host when every worker has answered. A worker that does not hear counts, too: it may not know yet that its
  * connection is lost, and requests that it decides may hold what was read before the barrier. So while a worker starts, or listens anew,
