@@ -6,9 +6,7 @@ import express from 'express';
 import { createAuthHandler, createFactReader, createPostgresCoherence } from 'gatebell';
 
 const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });
-const reader = createFactReader(coherence, ({ subject, key, problem }) =>
-  console.error(`${subject} ${key}: ${problem}`),
-);
+const reader = createFactReader(coherence, ({ topic, key, problem }) => console.error(`${topic} ${key}: ${problem}`));
 const trustedProxies = new BlockList();
 trustedProxies.addSubnet('127.0.0.0', 8);
 

@@ -17,7 +17,7 @@ await client.query(`
 
 const coherence = createPostgresCoherence({ connectionString });
 const prices = coherence.coherentCache({
-  subject: 'price',
+  topic: 'price',
   load: {
     text: 'select p.sku, p.cents from prices p where p.sku = any ($1::text[])',
     key: row => [row.sku],

@@ -1,9 +1,9 @@
 -- Signals: a statement that changes a watched row notifies every replica, in commit order, after the commit.
 --
--- gatebell.watch(table, subject, key columns, watched columns) attaches the triggers, gatebell.unwatch(table, subject)
--- removes them, the view gatebell.watched lists them and says what is wrong with them. Payloads carry keys, never secrets:
---   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the subject changed
---   {"v":1,"s":"grant"}                               any key of the subject may have changed
+-- gatebell.watch(table, topic, key columns, watched columns) attaches the triggers, gatebell.unwatch(table, topic)
+-- removes them, the view gatebell.watch_status lists them and says what is wrong with them. Payloads carry keys, never secrets:
+--   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the topic changed
+--   {"v":1,"s":"grant"}                               any key of the topic may have changed
 --   {"v":1,"f":812,"n":42,"o":"<server and schema>","m":"<signature>"}   a fence, see gatebell.fence()
 
 create schema gatebell;
@@ -131,8 +131,8 @@ create table gatebell.watches (
   target regclass not null,
   -- Its name with its schema when it was watched: loads find it by that.
   target_name text not null,
-  subject text not null
-    constraint watches_subject_form check (subject ~ '^[a-z][a-z0-9_]{0,39}$'),
+  topic text not null
+    constraint watches_topic_form check (topic ~ '^[a-z][a-z0-9_]{0,39}$'),
   key_columns text[] not null,
   watched_columns text[] not null,
   -- What the trigger function was generated from: columns with their types, primary key included.
@@ -140,7 +140,7 @@ create table gatebell.watches (
   source_types regtype[] not null,
   -- Digest of the function's text and of the settings pinned on it.
   function_md5 text,
-  unique (target, subject)
+  unique (target, topic)
 );
 
 comment on table gatebell.watches is 'The watched tables; written by gatebell.watch() and gatebell.unwatch() only.';
@@ -152,7 +152,7 @@ select
   p.oid as function_id,
   pg_catalog.substr(p.proname, 8)::bigint as id,
   c.arguments ->> 'target' as target_name,
-  c.arguments ->> 'subject' as subject,
+  c.arguments ->> 'topic' as topic,
   array(select pg_catalog.jsonb_array_elements_text(c.arguments -> 'key_columns')) as key_columns,
   array(select pg_catalog.jsonb_array_elements_text(c.arguments -> 'watched_columns')) as watched_columns
 from pg_catalog.pg_proc p
@@ -211,8 +211,8 @@ create function gatebell.key_expression(target regclass, key_columns text[], ali
 -- compared (P3). A key is made of columns of the changed row alone; nothing else is read (P1). At most 600 keys are
 -- read, twice as many as are named: an update has two of each row, an insert may repeat one.
 --
--- The function never fails its user's write: what goes wrong in it becomes a signal for the whole subject and a warning.
-create function gatebell.trigger_source(target regclass, subject text, key_columns text[], watched_columns text[])
+-- The function never fails its user's write: what goes wrong in it becomes a signal for the whole topic and a warning.
+create function gatebell.trigger_source(target regclass, topic text, key_columns text[], watched_columns text[])
   returns text
   language plpgsql stable
   set search_path = pg_catalog, pg_temp
@@ -357,7 +357,7 @@ begin
     end if;
   end if;
 
-  -- A payload must stay below 8000 bytes: parts of about 7000, keys of at most 700, else the whole subject.
+  -- A payload must stay below 8000 bytes: parts of about 7000, keys of at most 700, else the whole topic.
   -- First, because null keys count as read: beyond the limit there may be others.
   if seen > %14$s or cardinality(keys) > %12$s or widest > 700 then
     perform pg_notify(%1$L, %2$L);
@@ -381,14 +381,14 @@ begin
   return null;
 exception when others then
   perform pg_notify(%1$L, %2$L);
-  raise warning 'gatebell: the trigger of %% could not name the changed keys of subject %%, so all of them were signalled: %%',
+  raise warning 'gatebell: the trigger of %% could not name the changed keys of topic %%, so all of them were signalled: %%',
     tg_relid::regclass, %13$L, sqlerrm;
   return null;
 end
 $body$,
     gatebell.channel(),
-    '{"v":1,"s":"' || subject || '"}',
-    '{"v":1,"s":"' || subject || '","k":[',
+    '{"v":1,"s":"' || topic || '"}',
+    '{"v":1,"s":"' || topic || '","k":[',
     gatebell.key_expression(target, key_columns, 'old'),
     gatebell.key_expression(target, key_columns, 'new'),
     (select string_agg(format('old.%I', f), ', ') from unnest(columns) f),
@@ -398,7 +398,7 @@ $body$,
     changed,
     2 * keys_max + 1,
     keys_max,
-    subject,
+    topic,
     2 * keys_max,
     (select string_agg(format('o.%I', f), ', ') from unnest(columns) f),
     (select string_agg(format('n.%I', f), ', ') from unnest(columns) f),
@@ -454,7 +454,7 @@ begin atomic
   where c.oid = relation;
 end;
 
-create function gatebell.unwatch(target regclass, subject text) returns void
+create function gatebell.unwatch(target regclass, topic text) returns void
   language plpgsql
   set search_path = pg_catalog, pg_temp
 as $function$
@@ -462,10 +462,10 @@ declare
   watch gatebell.watches;
   found_trigger record;
 begin
-  delete from gatebell.watches w where w.target = unwatch.target and w.subject = unwatch.subject returning w.* into watch;
+  delete from gatebell.watches w where w.target = unwatch.target and w.topic = unwatch.topic returning w.* into watch;
   if watch.id is null then
-    raise exception 'gatebell.unwatch: table % is not watched for subject %', target, quote_literal(subject)
-      using errcode = 'undefined_object', hint = 'select target, subject from gatebell.watched lists what is watched.';
+    raise exception 'gatebell.unwatch: table % is not watched for topic %', target, quote_literal(topic)
+      using errcode = 'undefined_object', hint = 'select target, topic from gatebell.watch_status lists what is watched.';
   end if;
   for found_trigger in
     select t.tgname, t.tgrelid::regclass as relation
@@ -479,9 +479,9 @@ begin
 end
 $function$;
 
-comment on function gatebell.unwatch(regclass, text) is 'Removes the triggers that gatebell.watch() attached for this table and subject.';
+comment on function gatebell.unwatch(regclass, text) is 'Removes the triggers that gatebell.watch() attached for this table and topic.';
 
-create function gatebell.watch(target regclass, subject text, key_columns text[], watched_columns text[] default '{}')
+create function gatebell.watch(target regclass, topic text, key_columns text[], watched_columns text[] default '{}')
   returns void
   language plpgsql
   set search_path = pg_catalog, pg_temp
@@ -500,13 +500,13 @@ declare
   settings text := 'set datestyle = ''ISO, YMD'' set timezone = ''UTC'' set intervalstyle = ''postgres'' set bytea_output = ''hex'' set extra_float_digits = 1';
   relation record;
 begin
-  if target is null or subject is null or key_columns is null or watched_columns is null then
-    raise exception 'gatebell.watch: the table, the subject, the key columns and the watched columns must not be null'
+  if target is null or topic is null or key_columns is null or watched_columns is null then
+    raise exception 'gatebell.watch: the table, the topic, the key columns and the watched columns must not be null'
       using errcode = 'null_value_not_allowed', hint = 'Leave the watched columns out, or give ''{}'', to watch the key columns only.';
   end if;
-  if subject !~ '^[a-z][a-z0-9_]{0,39}$' then
-    raise exception 'gatebell.watch: subject % is not allowed', quote_literal(subject)
-      using errcode = 'invalid_parameter_value', hint = 'A subject is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter.';
+  if topic !~ '^[a-z][a-z0-9_]{0,39}$' then
+    raise exception 'gatebell.watch: topic % is not allowed', quote_literal(topic)
+      using errcode = 'invalid_parameter_value', hint = 'A topic is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter.';
   end if;
   select c.relkind into kind from pg_class c where c.oid = target;
   if kind is null or kind not in ('r', 'p') then
@@ -552,15 +552,15 @@ begin
   end if;
 
   -- Also the one that this table stands in for: dropped and made anew, or swapped by name.
-  perform gatebell.unwatch(w.target, w.subject)
+  perform gatebell.unwatch(w.target, w.topic)
   from gatebell.watches w
-  where w.subject = watch.subject and (w.target = watch.target or w.target_name = gatebell.qualified_name(watch.target));
+  where w.topic = watch.topic and (w.target = watch.target or w.target_name = gatebell.qualified_name(watch.target));
   select w.target into relative
   from gatebell.watches w
-  where w.subject = watch.subject
+  where w.topic = watch.topic
     and exists (select gatebell.relation_tree(w.target) intersect select gatebell.relation_tree(watch.target));
   if relative is not null then
-    raise exception 'gatebell.watch: % is already watched for subject % together with %', target, quote_literal(subject), relative
+    raise exception 'gatebell.watch: % is already watched for topic % together with %', target, quote_literal(topic), relative
       using errcode = 'duplicate_object', hint = 'A table is watched with its partitions and children; unwatch that one first.';
   end if;
 
@@ -569,14 +569,14 @@ begin
   from gatebell.lost_watches l having count(*) > 0;
   for relation in
     select l.id from gatebell.lost_watches l
-    where l.subject = watch.subject and l.target_name = gatebell.qualified_name(watch.target)
+    where l.topic = watch.topic and l.target_name = gatebell.qualified_name(watch.target)
   loop
     execute format('drop function gatebell.%I() cascade', 'signal_' || relation.id);
   end loop;
 
-  source := gatebell.trigger_source(target, subject, key_columns, watched_columns);
-  insert into gatebell.watches (target, target_name, subject, key_columns, watched_columns, source_columns, source_types)
-  select watch.target, gatebell.qualified_name(watch.target), watch.subject, watch.key_columns, watch.watched_columns,
+  source := gatebell.trigger_source(target, topic, key_columns, watched_columns);
+  insert into gatebell.watches (target, target_name, topic, key_columns, watched_columns, source_columns, source_types)
+  select watch.target, gatebell.qualified_name(watch.target), watch.topic, watch.key_columns, watch.watched_columns,
     array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid::regtype order by a.attnum)
   from pg_attribute a
   where a.attrelid = watch.target and a.attnum > 0 and not a.attisdropped
@@ -600,7 +600,7 @@ begin
     'signal_' || watch_id, settings, source);
   execute format('revoke all on function gatebell.%I() from public', 'signal_' || watch_id);
   execute format('comment on function gatebell.%I() is %L', 'signal_' || watch_id, json_build_object(
-    'target', gatebell.qualified_name(target), 'subject', subject, 'key_columns', key_columns, 'watched_columns', watched_columns));
+    'target', gatebell.qualified_name(target), 'topic', topic, 'key_columns', key_columns, 'watched_columns', watched_columns));
   update gatebell.watches w set function_md5 = md5(p.prosrc || p.proconfig::text)
   from pg_proc p
   where w.id = watch_id and p.pronamespace = 'gatebell'::regnamespace and p.proname = 'signal_' || watch_id;
@@ -612,40 +612,40 @@ begin
   loop
     execute format(
       'create trigger %1$I after insert on %2$s referencing new table as new_rows
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_insert', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_insert', relation.name, 'signal_' || watch_id);
     execute format(
       'create trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_update', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_update', relation.name, 'signal_' || watch_id);
     execute format(
       'create trigger %1$I after delete on %2$s referencing old table as old_rows
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_delete', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_delete', relation.name, 'signal_' || watch_id);
     execute format(
       'create trigger %1$I after truncate on %2$s
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || subject || '_truncate', relation.name, 'signal_' || watch_id);
-    execute format('alter table %s enable always trigger %I', relation.name, 'gatebell_' || subject || '_truncate');
+         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_truncate', relation.name, 'signal_' || watch_id);
+    execute format('alter table %s enable always trigger %I', relation.name, 'gatebell_' || topic || '_truncate');
     -- Logical replication's apply, and session_replication_role = replica, fire row triggers only, of leaf tables.
     if relation.relkind = 'r' then
       execute format(
         'create trigger %1$I after insert or update or delete on %2$s
-           for each row execute function gatebell.%3$I()', 'gatebell_' || subject || '_replica', relation.name, 'signal_' || watch_id);
-      execute format('alter table %s enable replica trigger %I', relation.name, 'gatebell_' || subject || '_replica');
+           for each row execute function gatebell.%3$I()', 'gatebell_' || topic || '_replica', relation.name, 'signal_' || watch_id);
+      execute format('alter table %s enable replica trigger %I', relation.name, 'gatebell_' || topic || '_replica');
     end if;
   end loop;
 
   -- Whatever was cached before the triggers were there may be wrong.
-  perform pg_notify(gatebell.channel(), '{"v":1,"s":"' || subject || '"}');
+  perform pg_notify(gatebell.channel(), '{"v":1,"s":"' || topic || '"}');
 end
 $function$;
 
 comment on function gatebell.watch(regclass, text, text[], text[]) is
-  'Signals the subject whenever a row''s key columns or watched columns change, by whatever means. Calling it again replaces the triggers: do so after a partition was added or a column renamed.';
+  'Signals the topic whenever a row''s key columns or watched columns change, by whatever means. Calling it again replaces the triggers: do so after a partition was added or a column renamed.';
 
 -- Read with every fence, so its cost counts: one pass over the relations of each table. Each LIMIT 1 makes a look-up by an index,
 -- however many tables and functions the database has. What is seldom there (types of one's own, row level security) is read where it is there.
-create view gatebell.watched as
+create view gatebell.watch_status as
 select
   w.target,
-  w.subject,
+  w.topic,
   w.key_columns,
   w.watched_columns,
   case
@@ -725,14 +725,14 @@ cross join lateral (
   ) as r
   -- tgtype: the row's 1, insert 4, delete 8, update 16, truncate 32; all of them AFTER.
   left join lateral (
-    select ('gatebell_' || w.subject || '_' || v.event)::pg_catalog.name as name, v.enabled, v.type
+    select ('gatebell_' || w.topic || '_' || v.event)::pg_catalog.name as name, v.enabled, v.type
     from (values ('insert', 'O', 4), ('update', 'O', 16), ('delete', 'O', 8), ('truncate', 'A', 32), ('replica', 'R', 29)) as v (event, enabled, type)
     where v.event <> 'replica' or r.relkind = 'r'
   ) as e on r.relkind in ('r', 'p')
   left join pg_catalog.pg_trigger t on t.tgrelid = r.oid and t.tgname = e.name and t.tgfoid = p.oid
 ) as relations;
 
-comment on view gatebell.watched is 'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
+comment on view gatebell.watch_status is 'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
 
 -- A fingerprint tells that the triggers are as they should be, and when they were touched. It does not tell what a transaction did that had
 -- begun to write before: CREATE OR REPLACE FUNCTION waits for nobody, so one that wrote while another function was there may commit later,
@@ -790,7 +790,7 @@ begin
   end if;
   execute format('create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text', name);
   for watch in select w.* from gatebell.watches w join pg_class c on c.oid = w.target loop
-    perform gatebell.watch(watch.target, watch.subject, watch.key_columns, watch.watched_columns);
+    perform gatebell.watch(watch.target, watch.topic, watch.key_columns, watch.watched_columns);
   end loop;
 end
 $function$;

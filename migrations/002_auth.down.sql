@@ -1,5 +1,5 @@
 -- Removes the auth tables and all that is in them. Tables of yours that are watched stay watched.
-select gatebell.unwatch(w.target, w.subject)
+select gatebell.unwatch(w.target, w.topic)
 from gatebell.watches w
 where w.target in (
   'gatebell.users'::regclass, 'gatebell.apps'::regclass, 'gatebell.app_routes'::regclass,

@@ -61,7 +61,7 @@ create table gatebell.apps (
 create table gatebell.app_routes (
   app_id bigint not null references gatebell.apps (id) on delete cascade,
   path_prefix text not null constraint app_routes_path_prefix_canonical check (gatebell.is_canonical_path_prefix(path_prefix)),
-  access text not null constraint app_routes_access_known check (access in ('public', 'authenticated', 'granted')),
+  access text not null constraint app_routes_access_known check (access in ('public', 'authenticated', 'grant')),
   roles text[] not null default '{}' constraint app_routes_roles_form check (gatebell.are_labels(roles)),
   consistency text not null default 'bounded' constraint app_routes_consistency_known check (consistency in ('bounded', 'strong')),
   headers jsonb not null default '{}' constraint app_routes_headers_object check (jsonb_typeof(headers) = 'object'),
@@ -115,7 +115,7 @@ create function gatebell.constraint_problems() returns table (problem text, reme
 begin atomic
   with declared (relation, name, definition) as (
     values
-      ('app_routes', 'app_routes_access_known', 'CHECK ((access = ANY (ARRAY[''public''::text, ''authenticated''::text, ''granted''::text])))'),
+      ('app_routes', 'app_routes_access_known', 'CHECK ((access = ANY (ARRAY[''public''::text, ''authenticated''::text, ''grant''::text])))'),
       ('app_routes', 'app_routes_app_id_fkey', 'FOREIGN KEY (app_id) REFERENCES gatebell.apps(id) ON DELETE CASCADE'),
       ('app_routes', 'app_routes_consistency_known', 'CHECK ((consistency = ANY (ARRAY[''bounded''::text, ''strong''::text])))'),
       ('app_routes', 'app_routes_headers_object', 'CHECK ((jsonb_typeof(headers) = ''object''::text))'),
@@ -154,8 +154,8 @@ begin atomic
       ('users', 'users_name_key', 'UNIQUE (name)'),
       ('users', 'users_pkey', 'PRIMARY KEY (id)'),
       ('watches', 'watches_pkey', 'PRIMARY KEY (id)'),
-      ('watches', 'watches_subject_form', 'CHECK ((subject ~ ''^[a-z][a-z0-9_]{0,39}$''::text))'),
-      ('watches', 'watches_target_subject_key', 'UNIQUE (target, subject)'),
+      ('watches', 'watches_topic_form', 'CHECK ((topic ~ ''^[a-z][a-z0-9_]{0,39}$''::text))'),
+      ('watches', 'watches_target_topic_key', 'UNIQUE (target, topic)'),
       ('app_routes', 'app_routes_path_prefix_any_case', 'CREATE UNIQUE INDEX app_routes_path_prefix_any_case ON gatebell.app_routes USING btree (app_id, lower((path_prefix COLLATE "C")))'),
       ('fence_key', 'fence_key_one', 'CREATE UNIQUE INDEX fence_key_one ON gatebell.fence_key USING btree ((true))')
     union all
@@ -170,7 +170,7 @@ begin atomic
       ('identities', '{issuer,subject,created_at}'),
       ('revoked_jwts', '{jti,revoked_at}'),
       ('users', '{id,name,groups,enabled,created_at}'),
-      ('watches', '{id,target,target_name,subject,key_columns,watched_columns,source_columns,source_types}')
+      ('watches', '{id,target,target_name,topic,key_columns,watched_columns,source_columns,source_types}')
     ) as n (relation, columns) cross join lateral unnest(n.columns::text[]) as c (name)
   ), found as (
     select c.relname::text as relation, o.conname::text as name, pg_get_constraintdef(o.oid)

@@ -35,7 +35,7 @@ begin atomic
     ('gatebell_daemon', 'sequence', 'fence_number', null, '{SELECT,USAGE}'),
     ('gatebell_daemon', 'table', 'origin', null, '{SELECT}'),
     ('gatebell_daemon', 'table', 'watches', null, '{SELECT}'),
-    ('gatebell_daemon', 'table', 'watched', null, '{SELECT}'),
+    ('gatebell_daemon', 'table', 'watch_status', null, '{SELECT}'),
     -- What doctor reads.
     ('gatebell_daemon', 'table', 'lost_watches', null, '{SELECT}'),
     ('gatebell_daemon', 'table', 'privilege_problems', null, '{SELECT}'),

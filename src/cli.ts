@@ -207,7 +207,7 @@ function createProgram(json: boolean, run: (exitCode: number) => void): Command 
       new Option('--access <access>', 'who may pass; a new route needs it').choices([
         'public',
         'authenticated',
-        'granted',
+        'grant',
       ]),
     )
     .option('--role <role>', "the grant's role must be one of these; may be repeated", collect)

@@ -13,7 +13,7 @@ export type { Clock, Instant, Random } from './time/clock.js';
 export type { FenceMessage } from './coherence/proof/fences.js';
 export { UnavailableError } from './coherence/errors.js';
 export type { UnavailableCause } from './coherence/errors.js';
-export type { FactQuery, FactSource, Reading, ReadPart, ReadPurpose, Row } from './coherence/facts/source.js';
+export type { FactQuery, FactSource, QueryResult, ReadPart, ReadPurpose, Row } from './coherence/facts/source.js';
 export type {
   AskFence,
   FenceReceipt,

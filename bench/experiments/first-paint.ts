@@ -28,7 +28,7 @@ const USERS = 300;
 const NEAR_MS = 2;
 const FAR_MS = 20;
 const FAR = `${USERS} users at once, cold, Postgres ${FAR_MS} ms away`;
-const SUBJECTS = ['user', 'app', 'route', 'grant', 'credential'];
+const TOPICS = ['user', 'app', 'route', 'grant', 'credential'];
 
 const scenarioName = (temperature: 'cold' | 'warm', distanceMs: number): string =>
   `${temperature}, Postgres ${distanceMs === 0 ? 'next door' : `${distanceMs} ms away`}`;
@@ -97,8 +97,8 @@ async function startSite(world: World, distanceMs: number): Promise<Site> {
 
 /** Makes the replica forget everything, by signals as any writer could send them. */
 async function forget(world: World, replica: Replica): Promise<void> {
-  for (const subject of SUBJECTS) {
-    await world.query('select pg_notify(gatebell.channel(), $1)', [JSON.stringify({ v: 1, s: subject })]);
+  for (const topic of TOPICS) {
+    await world.query('select pg_notify(gatebell.channel(), $1)', [JSON.stringify({ v: 1, s: topic })]);
   }
   while (!(await hasForgotten(replica))) {
     await sleep(1);

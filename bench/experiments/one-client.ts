@@ -103,7 +103,7 @@ const FUZZ_WORLD = `
     fresh as (insert into gatebell.apps (id, name, host) select 1000000 + n, 'fuzz-' || n, host from unnest($1::text[]) with ordinality as t (host, n) returning id, host),
     rules as (insert into gatebell.app_routes (app_id, path_prefix, access)
       select id, '/me', 'authenticated' from fresh
-      union all select id, path_prefix, access from fresh, (values ('/pub', 'public'), ('/pub/admin', 'granted')) as r (path_prefix, access) where host = $2),
+      union all select id, path_prefix, access from fresh, (values ('/pub', 'public'), ('/pub/admin', 'grant')) as r (path_prefix, access) where host = $2),
     granted as (insert into gatebell.grants (user_id, app_id) select u.id, f.id from user_of_all u, fresh f)
   insert into gatebell.credentials (user_id, kind, token_hash) select id, 'session', decode($3, 'hex') from user_of_all`;
 

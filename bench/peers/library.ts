@@ -40,9 +40,9 @@ function watched(facts: Facts<FactTypes>): Facts<FactTypes> {
     get serverTimeMs() {
       return facts.serverTimeMs;
     },
-    get(subject, key) {
-      const value = facts.get(subject, key);
-      if (subject === 'grant' && value !== undefined && names.has(key[0]!)) {
+    get(topic, key) {
+      const value = facts.get(topic, key);
+      if (topic === 'grant' && value !== undefined && names.has(key[0]!)) {
         looksAfter++;
         staleAfter += value === null ? 0 : 1;
       }

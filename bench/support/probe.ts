@@ -82,15 +82,15 @@ const reader: Reader<Facts> = coherence.reader({ user: userCache, grant: grantCa
 function askGrant(key: Key): GrantQuestion {
   return known => {
     const grant = known.get('grant', key);
-    return grant === undefined ? { lacks: [{ subject: 'grant', key }] } : { answer: grant !== null, strong: false };
+    return grant === undefined ? { lacks: [{ topic: 'grant', key }] } : { answer: grant !== null, strong: false };
   };
 }
 
 /** As when a user who is signed in opens an app. */
 function askUserAndGrant(id: string): GrantQuestion {
   const lacks = [
-    { subject: 'user', key: [id] },
-    { subject: 'grant', key: [id, APP_IDS[0]!] },
+    { topic: 'user', key: [id] },
+    { topic: 'grant', key: [id, APP_IDS[0]!] },
   ] as const;
   return known => {
     const user = known.get('user', lacks[0].key);

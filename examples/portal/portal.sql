@@ -18,9 +18,9 @@ from unnest(array['photos', 'notes']) as name;
 insert into gatebell.app_routes (app_id, path_prefix, access, roles, headers)
 select a.id, r.path_prefix, r.access, r.roles, r.headers
 from gatebell.apps a, (values
-  ('/', 'granted', array['device'], '{}'::jsonb),
+  ('/', 'grant', array['device'], '{}'::jsonb),
   ('/pub', 'public', '{}', '{"X-Ptl-Client-Type": "anonymous", "X-Ptl-Client-Id": "", "X-Ptl-Client-Name": ""}'),
-  ('/api/peers', 'granted', array['peer'], '{"X-Ptl-Client-Type": "peer"}')
+  ('/api/peers', 'grant', array['peer'], '{"X-Ptl-Client-Type": "peer"}')
 ) as r (path_prefix, access, roles, headers);
 
 insert into gatebell.grants (user_id, app_id, role)

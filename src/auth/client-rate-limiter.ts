@@ -11,16 +11,16 @@ import { performance } from 'node:perf_hooks';
 /** A question that is under way. */
 export interface Question {
   /** It has come back. */
-  settle(wasInVain: boolean): void;
+  settle(wasNegativeLookup: boolean): void;
 }
 
-export interface SourceLimiter {
+export interface ClientRateLimiter {
   /** Lets this source ask; null: it may not now. */
   admit(source: string): Question | null;
 }
 
 /** Bounds of a limiter. */
-export interface SourceLimits {
+export interface ClientRateLimits {
   /** Questions in vain at once. Default 200: a page that was signed out asks dozens. */
   readonly burst?: number;
   /** Questions in vain in the long run. Default 20. */
@@ -39,12 +39,12 @@ interface Bucket {
 }
 
 /** Creates a limiter that nobody has been charged by. */
-export function createSourceLimiter({
+export function createClientRateLimiter({
   burst = 200,
   perSecond = 20,
   sourcesMax = 10_000,
   nowMs = () => performance.now(),
-}: SourceLimits = {}): SourceLimiter {
+}: ClientRateLimits = {}): ClientRateLimiter {
   /** Those charged last stand last. */
   const buckets = new Map<string, Bucket>();
 
@@ -75,11 +75,11 @@ export function createSourceLimiter({
         bucket.underWay += 1;
       }
       return {
-        settle(wasInVain) {
+        settle(wasNegativeLookup) {
           if (bucket !== undefined) {
             bucket.underWay -= 1;
           }
-          if (wasInVain) {
+          if (wasNegativeLookup) {
             charge(source);
           }
         },

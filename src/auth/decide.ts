@@ -107,10 +107,10 @@ const NO_ROUTES: readonly Route[] = [];
 /** Decides, or says what is lacking, or what must be done first. */
 export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision | Undecided, FactTypes> {
   const lacks: FactRef<FactTypes>[] = [];
-  const get: GetFact = (subject, key) => {
-    const fact = facts.get(subject, key);
+  const get: GetFact = (topic, key) => {
+    const fact = facts.get(topic, key);
     if (fact === undefined) {
-      lacks.push({ subject, key });
+      lacks.push({ topic, key });
     }
     return fact;
   };
@@ -178,7 +178,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
     return answer(refuse('bad_request', app));
   }
   strong = route?.strong === true;
-  const access = route?.access ?? 'granted';
+  const access = route?.access ?? 'grant';
   if (access === 'public' || (route?.preflight === true && request.isPreflight())) {
     return answer(allow('public', app, route, null, null));
   }
@@ -202,7 +202,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   }
 
   const roles = route?.roles ?? [];
-  const needsGrant = access === 'granted' || roles.length > 0;
+  const needsGrant = access === 'grant' || roles.length > 0;
   const user = get('user', [holder.userId]);
   const grant = needsGrant ? get('grant', [holder.userId, app.id]) : null;
   if (user === undefined || grant === undefined) {
@@ -226,5 +226,5 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (roles.length > 0 && !roles.includes(grant.role)) {
     return answer(refuse('role_required', app));
   }
-  return answer(allow(access, app, route, user, grant));
+  return answer(allow(access === 'grant' ? 'granted' : access, app, route, user, grant));
 }

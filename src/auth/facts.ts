@@ -62,7 +62,7 @@ export interface AppFact {
 /** One rule of an app. */
 export interface Route {
   readonly pathPrefix: string;
-  readonly access: 'public' | 'authenticated' | 'granted';
+  readonly access: 'public' | 'authenticated' | 'grant';
   readonly roles: readonly string[];
   readonly strong: boolean;
   /** Whether CORS preflights pass without a credential. */
@@ -84,7 +84,7 @@ export interface GrantFact {
   readonly expiresAtMs: number | null;
 }
 
-/** All kinds of facts by subject. */
+/** All kinds of facts by topic. */
 export interface FactTypes {
   readonly credential: CredentialFact;
   readonly user: UserFact;
@@ -98,7 +98,7 @@ export interface FactTypes {
 
 /** A fact that could not be understood. */
 export interface BadRow {
-  readonly subject: keyof FactTypes;
+  readonly topic: keyof FactTypes;
   readonly key: string;
   readonly problem: string;
 }
@@ -123,7 +123,7 @@ interface RouteRow {
 }
 
 /** As many as there may be credentials. */
-const REVOKED_ABSENCES_MAX = 100_000;
+const REVOKED_NEGATIVE_ENTRIES_MAX = 100_000;
 
 /** Different texts that are kept to be shared. */
 const SHARED_MAX = 1_000;
@@ -163,7 +163,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
   const share = createSharing();
   return {
     credential: {
-      subject: 'credential',
+      topic: 'credential',
       load: {
         text: `select encode(c.token_hash, 'hex') as hash, c.user_id::text, c.app_id::text, c.revoked_at is not null as revoked,
                  ${epochMs('c.expires_at')} as expires_at_ms
@@ -179,7 +179,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
     user: {
-      subject: 'user',
+      topic: 'user',
       load: {
         text: `select u.id::text, u.name, u.email, u.display_name, u.groups, u.enabled,
                  (extract(epoch from u.jwt_not_before) * 1000)::double precision as jwt_not_before_ms
@@ -198,7 +198,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
     identity: {
-      subject: 'identity',
+      topic: 'identity',
       load: {
         text: `select i.issuer, i.subject, i.user_id::text
                from unnest($1::text[], $2::text[]) as k (issuer, subject)
@@ -208,7 +208,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
     user_name: {
-      subject: 'user_name',
+      topic: 'user_name',
       load: {
         text: `select u.name, u.id::text from gatebell.users u where u.name = any ($1::text[])`,
         key: row => [text(row, 'name')],
@@ -216,9 +216,9 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
     revoked_jwt: {
-      subject: 'revoked_jwt',
+      topic: 'revoked_jwt',
       // Only tokens that were verified are asked for: an absence is that of a genuine one, and there is one for each.
-      absencesMax: REVOKED_ABSENCES_MAX,
+      negativeEntriesMax: REVOKED_NEGATIVE_ENTRIES_MAX,
       load: {
         text: `select r.jti from gatebell.revoked_jwts r where r.jti = any ($1::text[])`,
         key: row => [text(row, 'jti')],
@@ -226,7 +226,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
     app: {
-      subject: 'app',
+      topic: 'app',
       load: {
         text: `select a.id::text, a.name, a.host, a.enabled, a.headers from gatebell.apps a where a.host = any ($1::text[])`,
         key: row => [text(row, 'host')],
@@ -234,7 +234,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
           const host = text(row, 'host');
           const { value: headers, problem } = attempt(() => compileHeaders(row['headers']), []);
           if (problem !== null) {
-            onBadRow({ subject: 'app', key: host, problem });
+            onBadRow({ topic: 'app', key: host, problem });
           }
           return {
             id: text(row, 'id'),
@@ -248,7 +248,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
       },
     },
     route: {
-      subject: 'route',
+      topic: 'route',
       load: {
         text: `select r.app_id::text, json_agg(json_build_object('path_prefix', r.path_prefix, 'access', r.access, 'roles', r.roles,
                    'consistency', r.consistency, 'preflight', r.preflight, 'headers', r.headers) order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
@@ -268,14 +268,14 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
             [],
           );
           if (problem !== null) {
-            onBadRow({ subject: 'route', key: text(row, 'app_id'), problem });
+            onBadRow({ topic: 'route', key: text(row, 'app_id'), problem });
           }
           return { routes, problem };
         },
       },
     },
     grant: {
-      subject: 'grant',
+      topic: 'grant',
       load: {
         text: `select g.user_id::text, g.app_id::text, g.role, ${epochMs('g.expires_at')} as expires_at_ms
                from unnest($1::text[]::bigint[], $2::text[]::bigint[]) as k (user_id, app_id)

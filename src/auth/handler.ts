@@ -30,7 +30,7 @@ import type { JwtObservation, JwtVerifier } from './jwt/verifier.js';
 import { createLoginPage, type LoginPage } from './login.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request/request.js';
-import { createSourceLimiter, type Question, type SourceLimiter } from './client-rate-limiter.js';
+import { createClientRateLimiter, type Question, type ClientRateLimiter } from './client-rate-limiter.js';
 import { createProxyTrust } from './request/trusted-proxy.js';
 
 /** What happens in here. */
@@ -83,7 +83,7 @@ export interface AuthOptions {
   /** Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them. Default 10,000. */
   readonly waitingMax?: number;
   /** How often a client may ask Postgres in vain, or for much work. */
-  readonly limiter?: SourceLimiter;
+  readonly limiter?: ClientRateLimiter;
   /** Receives what happens. Must not throw. */
   readonly observe: (observation: AuthObservation) => void;
 }
@@ -123,7 +123,7 @@ const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait, or 
  * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do, but what
  * is allowed there was wanted.
  */
-function wasInVain({ reason, status, app }: Decision): boolean {
+function wasNegativeLookup({ reason, status, app }: Decision): boolean {
   return (
     reason === 'bad_credential' || reason === 'unknown_app' || (status !== 200 && app?.host.startsWith('*.') === true)
   );
@@ -133,7 +133,12 @@ function wasInVain({ reason, status, app }: Decision): boolean {
 export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { reader, cookieName, loginUrl, trustedProxies, jwt = null, waitingMax = WAITING_MAX, observe } = options;
   const { bindIdentity = () => Promise.resolve(null) } = options;
-  const { proxySecret, unknownAppStatus = 403, stripCredentials = false, limiter = createSourceLimiter() } = options;
+  const {
+    proxySecret,
+    unknownAppStatus = 403,
+    stripCredentials = false,
+    limiter = createClientRateLimiter(),
+  } = options;
   const isTrusted = createProxyTrust(trustedProxies, proxySecret);
   const readCredential = createCredentialReader(cookieName, jwt);
   const sendReply = createReplySender({
@@ -291,7 +296,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       decision.catch(fail).then(
         settled => {
           noteWaiting(-1);
-          question?.settle(wasInVain(settled));
+          question?.settle(wasNegativeLookup(settled));
           reply(settled, request, headers);
         },
         (error: unknown) => {

@@ -13,7 +13,7 @@ export type Holder =
   | { readonly bind: JwtClaims };
 
 /** Looks a fact up: null if it does not exist, undefined if it is not known. */
-export type GetFact = <S extends keyof FactTypes>(subject: S, key: Key) => FactTypes[S] | null | undefined;
+export type GetFact = <S extends keyof FactTypes>(topic: S, key: Key) => FactTypes[S] | null | undefined;
 
 /** Whether a time of Postgres has come. @param expiresAtMs null: it never does */
 export function hasExpired(expiresAtMs: number | null, serverTimeMs: number): boolean {
@@ -90,7 +90,7 @@ export function isIssuedInTime({ issuedAtMs }: JwtClaims, { jwtNotBeforeMs }: Us
 
 /** Who presents a credential that memory knows to be good; null: nobody, or it would have to be asked for. */
 export function knownHolder(presented: PresentedCredential, facts: Facts<FactTypes>): string | null {
-  const get: GetFact = (subject, key) => facts.get(subject, key);
+  const get: GetFact = (topic, key) => facts.get(topic, key);
   const holder =
     presented.kind === 'token'
       ? holderOfTokens(presented.hashes, null, get, facts.serverTimeMs)

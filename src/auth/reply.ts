@@ -3,7 +3,7 @@
  * tell, so that a proxy that copies them also removes what the client made up (CVE-2026-30851). A denial never tells who was asked about.
  */
 import type { ServerResponse } from 'node:http';
-import { GateResponse, Head } from '../http/response.js';
+import { GateResponse, CachedHead } from '../http/response.js';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from './header-template.js';
 import type { CredentialHeaders } from './request/credential.js';
 import type { Decision, Status } from './decide.js';
@@ -84,7 +84,7 @@ function allowHeaders({ app, route, user, grant, reason }: Decision, rest: Crede
 /** The head of an allow, and what it was rendered from. */
 interface Rendered {
   readonly decision: Decision;
-  readonly head: Head;
+  readonly head: CachedHead;
 }
 
 function isSame(one: Decision, other: Decision): boolean {
@@ -104,7 +104,7 @@ const HEADS_MAX = 5_000;
  * Heads are remembered with one of the facts that they were made from, for as long as that is there (a fact in memory never changes) and
  * they are used now and then: when the younger generation is full, the older goes.
  */
-function createHeads(): (decision: Decision) => Head {
+function createHeads(): (decision: Decision) => CachedHead {
   let young = new WeakMap<object, Rendered>();
   let old = young;
   let count = 0;
@@ -116,7 +116,7 @@ function createHeads(): (decision: Decision) => Head {
     }
     known = old.get(owner);
     if (known === undefined || !isSame(known.decision, decision)) {
-      known = { decision, head: new Head() };
+      known = { decision, head: new CachedHead() };
     }
     if (++count > HEADS_MAX) {
       old = young;
@@ -165,7 +165,7 @@ export function createReplySender(options: ReplyOptions): SendReply {
     }
     const kept = response instanceof GateResponse ? response : null;
     const head = headOf(decision);
-    if (kept?.writeKept(head) !== true) {
+    if (kept?.writeCached(head) !== true) {
       response.writeHead(200, allowHeaders(decision, rest));
       kept?.keep(head);
     }

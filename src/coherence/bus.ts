@@ -10,7 +10,7 @@ import type { Change, Signal } from './signal.js';
 
 /** The caches' side of the bus. */
 export interface CacheSubscriber {
-  readonly subject: string;
+  readonly topic: string;
   /** Forgets what the signal names. */
   apply(signal: Signal): void;
   /** Forgets everything; called when `apply` has thrown. Must not throw. */
@@ -22,10 +22,10 @@ export type ChangeHandler = (change: Change) => undefined | void;
 
 export interface SignalBus {
   /**
-   * Calls the handler whenever facts of the subject may have changed, after the caches forgot; a flush is a change of all keys
-   * of every subject. Returns the function that unsubscribes it.
+   * Calls the handler whenever facts of the topic may have changed, after the caches forgot; a flush is a change of all keys
+   * of every topic. Returns the function that unsubscribes it.
    */
-  on(subject: string, handler: ChangeHandler): () => void;
+  on(topic: string, handler: ChangeHandler): () => void;
   subscribeCache(cache: CacheSubscriber): void;
   emit(signal: Signal): void;
 }
@@ -34,11 +34,11 @@ export interface SignalBus {
 export function createBus(observe: Observe): SignalBus {
   const caches: CacheSubscriber[] = [];
   /** Each subscription is an object of its own: the same function may subscribe twice. */
-  const subscriptions = new Set<{ readonly subject: string; readonly handler: ChangeHandler }>();
+  const subscriptions = new Set<{ readonly topic: string; readonly handler: ChangeHandler }>();
 
   return {
-    on(subject, handler) {
-      const subscription = { subject, handler };
+    on(topic, handler) {
+      const subscription = { topic, handler };
       subscriptions.add(subscription);
       return () => {
         subscriptions.delete(subscription);
@@ -49,25 +49,25 @@ export function createBus(observe: Observe): SignalBus {
     },
     emit(signal) {
       for (const cache of caches) {
-        if (signal.type === 'change' && signal.subject !== cache.subject) {
+        if (signal.type === 'change' && signal.topic !== cache.topic) {
           continue;
         }
         try {
           cache.apply(signal);
         } catch (error) {
           cache.flush();
-          observe({ event: 'handler_failed', subject: cache.subject, handler: 'cache', error });
+          observe({ event: 'handler_failed', topic: cache.topic, handler: 'cache', error });
         }
       }
       // Those that subscribe meanwhile hear the next one.
-      for (const { subject, handler } of [...subscriptions]) {
-        if (signal.type === 'change' && signal.subject !== subject) {
+      for (const { topic, handler } of [...subscriptions]) {
+        if (signal.type === 'change' && signal.topic !== topic) {
           continue;
         }
         try {
-          handler(signal.type === 'change' ? signal : { type: 'change', subject, keys: null });
+          handler(signal.type === 'change' ? signal : { type: 'change', topic, keys: null });
         } catch (error) {
-          observe({ event: 'handler_failed', subject, handler: 'subscriber', error });
+          observe({ event: 'handler_failed', topic, handler: 'subscriber', error });
         }
       }
     },

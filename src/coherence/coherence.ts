@@ -1,8 +1,8 @@
 /**
- * Puts the parts together: one lease, one bus, one listener, one loader, one set of slots, and a cache for each subject. This is what a
+ * Puts the parts together: one lease, one bus, one listener, one loader, one set of slots, and a cache for each topic. This is what a
  * program holds; it knows nothing of what the facts are about.
  */
-import { createAcceptance } from './facts/source-check.js';
+import { createSourceCheck } from './facts/source-check.js';
 import { createAuditor, type AuditTotals } from './facts/audit.js';
 import { createBus, type ChangeHandler } from './bus.js';
 import { createCache, type AuditedCache, type Cache, type CacheOptions } from './facts/cache.js';
@@ -33,7 +33,7 @@ export interface CoherenceOptions {
   readonly loadsMax: number;
   /** Keys in one batch. Default 500. */
   readonly batchKeysMax?: number;
-  /** Keys that wait for a batch, a subject. Default 20,000. */
+  /** Keys that wait for a batch, a topic. Default 20,000. */
   readonly waitingKeysMax?: number;
   /** From one audit of cached facts to the next, on average; 0: never. Default 10,000. */
   readonly auditIntervalMs?: number;
@@ -62,7 +62,7 @@ export interface Coherence {
   readonly state: ListenerState;
   /** Why caches are not served now, for an operator; null while live. */
   readonly problem: string | null;
-  /** Subjects that are not served because their triggers are not in place, with what is wrong. */
+  /** Topics that are not served because their triggers are not in place, with what is wrong. */
   readonly watchProblems: ReadonlyMap<string, string>;
   /** The server, the database and the schema that are listened to and read, as in `gatebell.origin`; null while that is not known. */
   readonly origin: string | null;
@@ -73,12 +73,12 @@ export interface Coherence {
   readonly caches: readonly Cache<unknown>[];
   /** What audits have found so far, a cache each. */
   readonly audits: readonly AuditTotals[];
-  /** Makes the cache of a watched subject. */
+  /** Makes the cache of a watched topic. */
   coherentCache<V>(options: CacheOptions<V>): CoherentCache<V>;
   /** Makes a reader over several caches, for questions that need more than one fact. */
   reader<Types>(caches: Caches<Types>): Reader<Types>;
-  /** Calls the handler whenever facts of the subject may have changed, after the caches forgot. Returns what unsubscribes it. */
-  on(subject: string, handler: ChangeHandler): () => void;
+  /** Calls the handler whenever facts of the topic may have changed, after the caches forgot. Returns what unsubscribes it. */
+  on(topic: string, handler: ChangeHandler): () => void;
   /** Starts listening; returns at once. Idempotent. */
   start(): void;
   /** Stops listening and drops the caches. Idempotent. */
@@ -122,10 +122,10 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     clock,
     sequence,
     serverClock,
-    acceptance: createAcceptance({
+    acceptance: createSourceCheck({
       lease,
       clock,
-      onForeignReading: cause => {
+      onForeignResult: cause => {
         listener.distrust(cause);
       },
     }),
@@ -168,9 +168,9 @@ export function createCoherence(options: CoherenceOptions): Coherence {
     },
     get watchProblems() {
       const problems = new Map(listener.watchProblems);
-      for (const { subject } of lease.isFresh(clock.now()) ? caches : []) {
-        if (!lease.trusts(subject) && !problems.has(subject)) {
-          problems.set(subject, 'no table is watched for this subject');
+      for (const { topic } of lease.isFresh(clock.now()) ? caches : []) {
+        if (!lease.trusts(topic) && !problems.has(topic)) {
+          problems.set(topic, 'no table is watched for this topic');
         }
       }
       return problems;
@@ -202,13 +202,13 @@ export function createCoherence(options: CoherenceOptions): Coherence {
         async get(key: Key, { strong = false }: { readonly strong?: boolean } = {}): Promise<V | null> {
           return answers.read(facts => {
             const value = facts.get('fact', key);
-            return value === undefined ? { lacks: [{ subject: 'fact', key }] } : { answer: value, strong };
+            return value === undefined ? { lacks: [{ topic: 'fact', key }] } : { answer: value, strong };
           });
         },
       });
     },
     reader,
-    on: (subject, handler) => bus.on(subject, handler),
+    on: (topic, handler) => bus.on(topic, handler),
     start() {
       listener.start();
       auditor.start();

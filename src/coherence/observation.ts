@@ -33,25 +33,25 @@ export type CoherenceObservation =
   | { readonly event: 'fence_proven'; readonly rttMs: number | null; readonly queueUsage: number }
   | { readonly event: 'fence_failed'; readonly cause: FenceFailure; readonly error: unknown }
   | { readonly event: 'fence_slow'; readonly ageMs: number; readonly leaseMs: number }
-  | { readonly event: 'signal'; readonly subject: string; readonly keys: number | null }
+  | { readonly event: 'signal'; readonly topic: string; readonly keys: number | null }
   | { readonly event: 'message_malformed'; readonly problem: string; readonly payloadBytes: number }
   | { readonly event: 'flush'; readonly cause: FlushCause }
-  | { readonly event: 'invalidation'; readonly subject: string; readonly entries: number }
+  | { readonly event: 'invalidation'; readonly topic: string; readonly entries: number }
   | {
       readonly event: 'handler_failed';
-      readonly subject: string;
+      readonly topic: string;
       readonly handler: 'cache' | 'subscriber';
       readonly error: unknown;
     }
-  | { readonly event: 'watch_changed'; readonly subject: string; readonly problem: string | null }
-  | { readonly event: 'load_batch'; readonly subject: string; readonly keys: number; readonly durationMs: number }
-  | { readonly event: 'load_failed'; readonly subject: string; readonly keys: number; readonly error: unknown }
-  | { readonly event: 'load_refused'; readonly subject: string }
+  | { readonly event: 'watch_changed'; readonly topic: string; readonly problem: string | null }
+  | { readonly event: 'load_batch'; readonly topic: string; readonly keys: number; readonly durationMs: number }
+  | { readonly event: 'load_failed'; readonly topic: string; readonly keys: number; readonly error: unknown }
+  | { readonly event: 'load_refused'; readonly topic: string }
   /** Facts were read again and compared; those that differ may merely be about to be forgotten. */
-  | { readonly event: 'audit'; readonly subject: string; readonly facts: number; readonly differences: number }
+  | { readonly event: 'audit'; readonly topic: string; readonly facts: number; readonly differences: number }
   /** Facts were served that Postgres no longer states; age in milliseconds of the oldest, since its load. */
-  | { readonly event: 'audit_stale'; readonly subject: string; readonly facts: number; readonly ageMs: number }
-  | { readonly event: 'audit_failed'; readonly subject: string; readonly error: unknown };
+  | { readonly event: 'audit_stale'; readonly topic: string; readonly facts: number; readonly ageMs: number }
+  | { readonly event: 'audit_failed'; readonly topic: string; readonly error: unknown };
 
 /** Receives observations. Must not throw. */
 export type Observe = (observation: CoherenceObservation) => void;

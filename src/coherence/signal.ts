@@ -9,10 +9,10 @@ import type { FenceMessage } from './proof/fences.js';
 /** Key of one fact: the values of its key columns as text, in the order in which the table is watched. */
 export type Key = readonly string[];
 
-/** Facts of a subject may have changed: these keys, or all of them (`keys` is null). */
+/** Facts of a topic may have changed: these keys, or all of them (`keys` is null). */
 export interface Change {
   readonly type: 'change';
-  readonly subject: string;
+  readonly topic: string;
   readonly keys: readonly Key[] | null;
 }
 
@@ -38,7 +38,7 @@ export type Message =
   | { readonly type: 'greeting'; readonly mark: string }
   | { readonly type: 'malformed'; readonly problem: string };
 
-const SUBJECT = /^[a-z][a-z0-9_]{0,39}$/;
+const TOPIC = /^[a-z][a-z0-9_]{0,39}$/;
 const WIRE_VERSION = 1;
 
 function malformed(problem: string): Message {
@@ -62,7 +62,7 @@ function isFence(id: unknown, number: unknown, origin: unknown, signature: unkno
  * Parses a payload of the channel. Never throws.
  *
  * @example
- * parseMessage('{"v":1,"s":"grant","k":[["7","12"]]}') // { type: 'change', subject: 'grant', keys: [['7', '12']] }
+ * parseMessage('{"v":1,"s":"grant","k":[["7","12"]]}') // { type: 'change', topic: 'grant', keys: [['7', '12']] }
  */
 export function parseMessage(payload: string): Message {
   let parsed: unknown;
@@ -88,14 +88,14 @@ export function parseMessage(payload: string): Message {
     return malformed('a field has the wrong type');
   }
   if (typeof s === 'string' && r === undefined) {
-    if (!SUBJECT.test(s)) {
-      return malformed('not a subject');
+    if (!TOPIC.test(s)) {
+      return malformed('not a topic');
     }
     if (k === undefined) {
-      return { type: 'change', subject: s, keys: null };
+      return { type: 'change', topic: s, keys: null };
     }
     return Array.isArray(k) && k.length > 0 && k.every(isKey)
-      ? { type: 'change', subject: s, keys: k }
+      ? { type: 'change', topic: s, keys: k }
       : malformed('keys are not arrays of strings');
   }
   if (k === undefined && typeof b === 'string' && r === undefined) {

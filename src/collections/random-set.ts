@@ -9,7 +9,7 @@ export interface Member {
   place: number;
 }
 
-export interface Roster<M extends Member> {
+export interface RandomSet<M extends Member> {
   add(member: M): void;
   /** Does nothing if it is not in. */
   remove(member: M): void;
@@ -20,7 +20,7 @@ export interface Roster<M extends Member> {
 }
 
 /** Creates an empty roster. */
-export function createRoster<M extends Member>(): Roster<M> {
+export function createRandomSet<M extends Member>(): RandomSet<M> {
   let members: M[] = [];
   const put = (member: M, place: number): void => {
     members[place] = member;

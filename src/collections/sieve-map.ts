@@ -1,12 +1,12 @@
 /**
- * Room for so many entries: when it is full, an entry that was not used lately makes way for the new one.
+ * A bounded map. When it is full, it evicts an entry that was not used lately.
  *
- * SIEVE (Zhang et al., NSDI 2024): entries stand in the order in which they came; a hand goes over them, round and round, forgives those
- * used since it was there last, and takes the first that was not. A hit only notes that the entry was used, which costs next to nothing.
+ * The algorithm is SIEVE (Zhang et al., NSDI 2024). Entries stand in the order in which they came. A hand moves over them in circles. It
+ * spares each entry that was used since its last visit, and evicts the first that was not. A hit only sets a flag.
  */
 
-/** What can be in a room, found by its text. The rest is the room's to write, except that who uses the entry sets `used`. */
-export interface Guest<E> {
+/** An entry of a map, found by its text. Callers set `used`; the map alone writes the rest. */
+export interface SieveNode<E> {
   readonly text: string;
   used: boolean;
   /** Its neighbours, in the order in which they came. */
@@ -14,7 +14,7 @@ export interface Guest<E> {
   newer: E | null;
 }
 
-export interface Room<E extends Guest<E>> {
+export interface SieveMap<E extends SieveNode<E>> {
   readonly size: number;
   /** Using the entry is for the caller to note: `entry.used = true`. */
   get(text: string): E | undefined;
@@ -30,7 +30,7 @@ export interface Room<E extends Guest<E>> {
  * @param sizeMax at least 1
  * @param onLeft called with every entry that made way, or was replaced
  */
-export function createRoom<E extends Guest<E>>(sizeMax: number, onLeft: (entry: E) => void): Room<E> {
+export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: (entry: E) => void): SieveMap<E> {
   // Their order is kept in the entries: a map's iterator that waits in its place keeps alive all that has left the map since.
   const entries = new Map<string, E>();
   let oldest: E | null = null;
@@ -110,27 +110,4 @@ export function createRoom<E extends Guest<E>>(sizeMax: number, onLeft: (entry: 
       hand = null;
     },
   };
-}
-
-/** Texts that were seen lately, at most so many: the older half goes when the younger is full. */
-export class Recent {
-  readonly #halfMax: number;
-  #young = new Set<string>();
-  #old = new Set<string>();
-
-  constructor(sizeMax: number) {
-    this.#halfMax = Math.max(1, Math.floor(sizeMax / 2));
-  }
-
-  has(text: string): boolean {
-    return this.#young.has(text) || this.#old.has(text);
-  }
-
-  add(text: string): void {
-    if (this.#young.size >= this.#halfMax && !this.#young.has(text)) {
-      this.#old = this.#young;
-      this.#young = new Set();
-    }
-    this.#young.add(text);
-  }
 }

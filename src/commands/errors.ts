@@ -44,7 +44,7 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   apps_headers_object: 'headers are a JSON object of header names and templates',
   app_routes_path_prefix_canonical:
     'a path prefix begins with /, has no escapes, no empty segments, no dot at the end of a segment, and no slash at its end: /share. It holds all below it, and is no pattern: *, /:name and a $ at the end would never match',
-  app_routes_access_known: 'access is public, authenticated or granted',
+  app_routes_access_known: 'access is public, authenticated or grant',
   app_routes_consistency_known: 'consistency is bounded or strong',
   app_routes_headers_object: 'headers are a JSON object of header names and templates',
   app_routes_roles_form:
@@ -57,7 +57,7 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   revoked_jwts_jti_form: 'the id (jti) of a JWT is 1 to 255 printable ASCII characters',
   identities_issuer_form: 'an issuer is 1 to 512 printable ASCII characters without a space',
   identities_subject_form:
-    'a subject is 1 to 255 characters, none of them a control character, without a space at either end',
+    'a topic is 1 to 255 characters, none of them a control character, without a space at either end',
   identities_user_id_fkey: 'there is no user with this id',
   grants_user_id_fkey: 'there is no user with this id',
   grants_app_id_fkey: 'there is no app with this id',
@@ -67,8 +67,8 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   credentials_label_form: 'a label has at most 200 characters',
   credentials_token_hash_sha256: 'the hash of a token is its SHA-256, 32 bytes',
   credentials_token_hash_key: 'there is a credential with this hash already',
-  watches_subject_form: 'a subject is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter',
-  watches_target_subject_key: 'the table is watched for this subject already',
+  watches_topic_form: 'a topic is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter',
+  watches_target_topic_key: 'the table is watched for this topic already',
   fence_key_one: 'there is a key for fences already',
 };
 

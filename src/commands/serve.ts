@@ -1,7 +1,7 @@
 /** `gatebell serve`: one replica, until it is told to stop. */
 import cluster from 'node:cluster';
 import type { Config } from '../config/config.js';
-import { createDaemon } from '../replica/replica.js';
+import { createReplica } from '../replica/replica.js';
 import { EXIT } from './errors.js';
 import { createLog, errorText } from '../ops/log.js';
 import type { Observation } from '../ops/observation.js';
@@ -52,7 +52,7 @@ export async function serve(context: CommandContext): Promise<number> {
     return work(config, log);
   }
   await checkSchema(context);
-  const daemon = createDaemon(config, log);
+  const daemon = createReplica(config, log);
   const stopped = new Promise<number>(resolve => {
     let asked = false;
     const onSignal = (signal: NodeJS.Signals): void => {

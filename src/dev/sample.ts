@@ -21,9 +21,9 @@ const FACTS = `
   from gatebell.apps a
   join (values
     ('photos', '/share', 'public', '{}'::text[], 'bounded'),
-    ('photos', '/admin', 'granted', '{admin}', 'strong'),
+    ('photos', '/admin', 'grant', '{admin}', 'strong'),
     ('wiki', '/', 'authenticated', '{}', 'bounded'),
-    ('wiki', '/edit', 'granted', '{}', 'bounded')
+    ('wiki', '/edit', 'grant', '{}', 'bounded')
   ) as r (app, path_prefix, access, roles, consistency) on r.app = a.name;
   insert into gatebell.grants (user_id, app_id, role)
   select u.id, a.id, g.role

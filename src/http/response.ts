@@ -13,7 +13,7 @@ const DATE_CHARACTERS = 29;
 const KEPT_ALIVE = '\r\nConnection: keep-alive\r\n';
 
 /** Status line and headers, the same from answer to answer but for their date. */
-export class Head {
+export class CachedHead {
   /** As it was sent last; null: never. */
   text: string | null = null;
   /** Where its date begins. */
@@ -28,7 +28,7 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
   declare _header?: string | null;
 
   /** Like the `writeHead` that the head was kept of; false if there is none that fits. */
-  writeKept(head: Head): boolean {
+  writeCached(head: CachedHead): boolean {
     // Connections that end have another text.
     if (head.text === null || !this.shouldKeepAlive) {
       return false;
@@ -45,7 +45,7 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
   }
 
   /** Keeps what Node has composed in `writeHead` of an answer with a Content-Length, if the connection stays. */
-  keep(head: Head): void {
+  keep(head: CachedHead): void {
     const text = this._header;
     if (typeof text !== 'string') {
       return;

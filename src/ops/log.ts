@@ -96,9 +96,9 @@ function describe(observation: Observation): Line {
         message: `a fence took ${Math.round(observation.ageMs)} ms: too near the lease of ${observation.leaseMs} ms`,
       };
     case 'signal':
-      return { level: 'debug', message: `signal: ${observation.subject}, ${observation.keys ?? 'all'} keys` };
+      return { level: 'debug', message: `signal: ${observation.topic}, ${observation.keys ?? 'all'} keys` };
     case 'invalidation':
-      return { level: 'debug', message: `forgot ${observation.entries} facts of ${observation.subject}` };
+      return { level: 'debug', message: `forgot ${observation.entries} facts of ${observation.topic}` };
     case 'flush':
       return { level: 'debug', message: `forgot everything: ${observation.cause}` };
     case 'message_malformed':
@@ -109,41 +109,41 @@ function describe(observation: Observation): Line {
     case 'handler_failed':
       return {
         level: 'error',
-        message: `a ${observation.handler} handler of subject ${observation.subject} failed: ${errorText(observation.error)}`,
+        message: `a ${observation.handler} handler of topic ${observation.topic} failed: ${errorText(observation.error)}`,
       };
     case 'watch_changed':
       return observation.problem === null
-        ? { level: 'info', message: `signals of subject ${observation.subject} are sure to come again` }
+        ? { level: 'info', message: `signals of topic ${observation.topic} are sure to come again` }
         : {
             level: 'error',
-            message: `subject ${observation.subject} is not served from memory: ${observation.problem}`,
+            message: `topic ${observation.topic} is not served from memory: ${observation.problem}`,
           };
     case 'load_batch':
       return {
         level: 'debug',
-        message: `loaded ${observation.keys} facts of ${observation.subject} in ${observation.durationMs.toFixed(2)} ms`,
+        message: `loaded ${observation.keys} facts of ${observation.topic} in ${observation.durationMs.toFixed(2)} ms`,
       };
     case 'load_failed':
       return {
         level: 'warn',
-        message: `${observation.keys} facts of ${observation.subject} could not be loaded: ${errorText(observation.error)}`,
+        message: `${observation.keys} facts of ${observation.topic} could not be loaded: ${errorText(observation.error)}`,
       };
     case 'load_refused':
-      return { level: 'warn', message: `too many facts of ${observation.subject} wait to be loaded` };
+      return { level: 'warn', message: `too many facts of ${observation.topic} wait to be loaded` };
     case 'audit':
       return {
         level: 'debug',
-        message: `audit: read ${observation.facts} facts of ${observation.subject} again, ${observation.differences} differ so far`,
+        message: `audit: read ${observation.facts} facts of ${observation.topic} again, ${observation.differences} differ so far`,
       };
     case 'audit_stale':
       return {
         level: 'error',
-        message: `audit: ${observation.facts} facts of ${observation.subject} were served and are not so, the oldest for up to ${Math.round(observation.ageMs)} ms; all of them are forgotten: something changes rows without a signal`,
+        message: `audit: ${observation.facts} facts of ${observation.topic} were served and are not so, the oldest for up to ${Math.round(observation.ageMs)} ms; all of them are forgotten: something changes rows without a signal`,
       };
     case 'audit_failed':
       return {
         level: 'warn',
-        message: `audit: facts of ${observation.subject} could not be read again: ${errorText(observation.error)}`,
+        message: `audit: facts of ${observation.topic} could not be read again: ${errorText(observation.error)}`,
       };
     case 'decision':
       return {
@@ -215,7 +215,7 @@ function describe(observation: Observation): Line {
     case 'bad_row':
       return {
         level: 'error',
-        message: `${observation.subject} ${JSON.stringify(observation.key)} cannot be used, its app is denied: ${observation.problem}`,
+        message: `${observation.topic} ${JSON.stringify(observation.key)} cannot be used, its app is denied: ${observation.problem}`,
       };
     case 'query':
       return { level: 'debug', message: `query: ${observation.query}` };

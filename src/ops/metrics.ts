@@ -87,39 +87,39 @@ export function createMetrics(
   new Counter({
     name: 'gatebell_cache_lookups_total',
     help: 'Look-ups of facts: hit, absent (known not to exist), miss, unproven (not looked up, because nothing may be served).',
-    labelNames: ['subject', 'result'],
+    labelNames: ['topic', 'result'],
     registers,
     collect() {
       this.reset();
-      for (const { subject, stats } of coherence.caches) {
-        this.inc({ subject, result: 'hit' }, stats.hits);
-        this.inc({ subject, result: 'absent' }, stats.absentHits);
-        this.inc({ subject, result: 'miss' }, stats.misses);
-        this.inc({ subject, result: 'unproven' }, stats.unproven);
+      for (const { topic, stats } of coherence.caches) {
+        this.inc({ topic, result: 'hit' }, stats.hits);
+        this.inc({ topic, result: 'absent' }, stats.negativeHits);
+        this.inc({ topic, result: 'miss' }, stats.misses);
+        this.inc({ topic, result: 'unproven' }, stats.unproven);
       }
     },
   });
   new Gauge({
     name: 'gatebell_cache_entries',
     help: 'Facts in memory, those known not to exist included.',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
     collect() {
-      for (const { subject, size, absences } of coherence.caches) {
-        this.set({ subject }, size + absences);
+      for (const { topic, size, negativeEntries } of coherence.caches) {
+        this.set({ topic }, size + negativeEntries);
       }
     },
   });
   const signals = new Counter({
     name: 'gatebell_signals_total',
     help: 'Signals received.',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
   });
   const invalidations = new Counter({
     name: 'gatebell_invalidations_total',
     help: 'Facts forgotten because of signals.',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
   });
   const flushes = new Counter({
@@ -167,37 +167,37 @@ export function createMetrics(
   });
   new Gauge({
     name: 'gatebell_watch_problems',
-    help: '1 while the triggers of a subject are not in place, so that nothing of it is served from memory.',
+    help: '1 while the triggers of a topic are not in place, so that nothing of it is served from memory.',
     aggregator: 'max',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
     collect() {
-      for (const { subject } of coherence.caches) {
-        this.set({ subject }, Number(coherence.watchProblems.has(subject)));
+      for (const { topic } of coherence.caches) {
+        this.set({ topic }, Number(coherence.watchProblems.has(topic)));
       }
     },
   });
   new Counter({
     name: 'gatebell_audit_facts_total',
     help: 'Facts in memory that audits have compared with Postgres.',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
     collect() {
       this.reset();
-      for (const { subject, facts } of coherence.audits) {
-        this.inc({ subject }, facts);
+      for (const { topic, facts } of coherence.audits) {
+        this.inc({ topic }, facts);
       }
     },
   });
   new Counter({
     name: 'gatebell_audit_stale_facts_total',
     help: 'Facts in memory that audits have found to be stale; must stay 0.',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
     collect() {
       this.reset();
-      for (const { subject, stale } of coherence.audits) {
-        this.inc({ subject }, stale);
+      for (const { topic, stale } of coherence.audits) {
+        this.inc({ topic }, stale);
       }
     },
   });
@@ -205,11 +205,11 @@ export function createMetrics(
     name: 'gatebell_audit_stale_age_seconds',
     help: 'Age, since its load, of the oldest stale fact that an audit has found; 0 if there was none.',
     aggregator: 'max',
-    labelNames: ['subject'],
+    labelNames: ['topic'],
     registers,
     collect() {
-      for (const { subject, staleAgeMs } of coherence.audits) {
-        this.set({ subject }, staleAgeMs / 1000);
+      for (const { topic, staleAgeMs } of coherence.audits) {
+        this.set({ topic }, staleAgeMs / 1000);
       }
     },
   });
@@ -260,11 +260,11 @@ export function createMetrics(
   for (const reason of REASONS) {
     decided.set(reason, { allow: 0, deny: 0, error: 0 });
   }
-  for (const { subject } of coherence.caches) {
-    signals.inc({ subject }, 0);
-    invalidations.inc({ subject }, 0);
-    queries.inc({ query: `load_${subject}` }, 0);
-    queries.inc({ query: `audit_${subject}` }, 0);
+  for (const { topic } of coherence.caches) {
+    signals.inc({ topic }, 0);
+    invalidations.inc({ topic }, 0);
+    queries.inc({ query: `load_${topic}` }, 0);
+    queries.inc({ query: `audit_${topic}` }, 0);
   }
   for (const result of JWT_RESULTS) {
     jwtVerifications.inc({ result }, 0);
@@ -283,7 +283,7 @@ export function createMetrics(
   const noteDecision = (decision: DecisionOutcome, reason: Reason): void => {
     decided.get(reason)![decision] += 1;
   };
-  const watched = new Set(coherence.caches.map(({ subject }) => subject));
+  const watched = new Set(coherence.caches.map(({ topic }) => topic));
 
   return {
     contentType: registry.contentType,
@@ -314,11 +314,11 @@ export function createMetrics(
           jwksRefreshes.inc({ result: 'failed' });
           break;
         case 'signal':
-          // Anyone can NOTIFY, so a subject that is not ours must not become a label.
-          signals.inc({ subject: watched.has(observation.subject) ? observation.subject : 'other' });
+          // Anyone can NOTIFY, so a topic that is not ours must not become a label.
+          signals.inc({ topic: watched.has(observation.topic) ? observation.topic : 'other' });
           break;
         case 'invalidation':
-          invalidations.inc({ subject: observation.subject }, observation.entries);
+          invalidations.inc({ topic: observation.topic }, observation.entries);
           break;
         case 'flush':
           flushes.inc({ cause: observation.cause });

@@ -3,11 +3,11 @@ import type { AuditTotals } from '../coherence/facts/audit.js';
 import type { CacheStats } from '../coherence/facts/cache.js';
 import type { ListenerState } from '../coherence/observation.js';
 
-/** What is cached of one subject, and how often it was looked up. */
+/** What is cached of one topic, and how often it was looked up. */
 export interface CacheStatus extends CacheStats {
-  readonly subject: string;
+  readonly topic: string;
   readonly entries: number;
-  readonly absences: number;
+  readonly negativeEntries: number;
 }
 
 /** How one process is, or several together. */
@@ -16,7 +16,7 @@ export interface GateStatus {
   readonly canDecide: boolean;
   readonly state: ListenerState;
   readonly problem: string | null;
-  /** Subjects whose triggers are not in place, and what is wrong. */
+  /** Topics whose triggers are not in place, and what is wrong. */
   readonly watchProblems: Readonly<Record<string, string>>;
   /** Server, database and schema that are listened to and read, as in `gatebell.origin`; null while that is not known. */
   readonly origin: string | null;
@@ -49,8 +49,8 @@ const sum = (numbers: readonly number[]): number => numbers.reduce((total, numbe
 export function joinStatus(all: readonly GateStatus[]): GateStatus {
   const worst = STATES.find(state => all.some(one => one.state === state)) ?? 'down';
   const bounds = all.map(one => one.stalenessBoundMs);
-  const subjects = [...new Set(all.flatMap(one => one.caches.map(({ subject }) => subject)))];
-  const audited = [...new Set(all.flatMap(one => one.audits.map(({ subject }) => subject)))];
+  const topics = [...new Set(all.flatMap(one => one.caches.map(({ topic }) => topic)))];
+  const audited = [...new Set(all.flatMap(one => one.audits.map(({ topic }) => topic)))];
   return {
     canDecide: all.length > 0 && all.every(one => one.canDecide),
     state: worst,
@@ -60,23 +60,23 @@ export function joinStatus(all: readonly GateStatus[]): GateStatus {
     stalenessBoundMs:
       bounds.length === 0 || bounds.includes(null) ? null : Math.max(...bounds.map(bound => bound ?? 0)),
     pool: { size: sum(all.map(({ pool }) => pool.size)), max: sum(all.map(({ pool }) => pool.max)) },
-    caches: subjects.map(subject => {
-      const caches = all.flatMap(one => one.caches.filter(cache => cache.subject === subject));
-      const total = (key: Exclude<keyof CacheStatus, 'subject'>): number => sum(caches.map(cache => cache[key]));
+    caches: topics.map(topic => {
+      const caches = all.flatMap(one => one.caches.filter(cache => cache.topic === topic));
+      const total = (key: Exclude<keyof CacheStatus, 'topic'>): number => sum(caches.map(cache => cache[key]));
       return {
-        subject,
+        topic,
         entries: total('entries'),
-        absences: total('absences'),
+        negativeEntries: total('negativeEntries'),
         hits: total('hits'),
-        absentHits: total('absentHits'),
+        negativeHits: total('negativeHits'),
         misses: total('misses'),
         unproven: total('unproven'),
       };
     }),
-    audits: audited.map(subject => {
-      const audits = all.flatMap(one => one.audits.filter(audit => audit.subject === subject));
+    audits: audited.map(topic => {
+      const audits = all.flatMap(one => one.audits.filter(audit => audit.topic === topic));
       return {
-        subject,
+        topic,
         facts: sum(audits.map(({ facts }) => facts)),
         stale: sum(audits.map(({ stale }) => stale)),
         staleAgeMs: Math.max(...audits.map(({ staleAgeMs }) => staleAgeMs)),

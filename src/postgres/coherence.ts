@@ -44,7 +44,7 @@ const ignore = (): void => undefined;
  * @example
  * const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });
  * const prices = coherence.coherentCache({
- *   subject: 'price',
+ *   topic: 'price',
  *   load: {
  *     text: 'select sku, cents from prices where sku = any ($1::text[])',
  *     key: row => [row.sku],

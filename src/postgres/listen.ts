@@ -12,7 +12,7 @@
 import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';
 import pgListen from 'pg-listen';
-import { nap, systemClock, systemRandom } from '../time/clock.js';
+import { delay, systemClock, systemRandom } from '../time/clock.js';
 import type { OpenSubscription } from '../coherence/proof/listener.js';
 import { MARK_LENGTH } from '../coherence/proof/server.js';
 
@@ -110,7 +110,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
     const listen = async (): Promise<number> => {
       await subscriber.connect();
       await subscriber.listenTo(channel);
-      const waiting = nap(systemClock, ECHO_TIMEOUT_MS);
+      const waiting = delay(systemClock, ECHO_TIMEOUT_MS);
       const missing = waiting.over.then(() => {
         throw new Error(
           'what the listening connection sends to itself does not arrive: it goes through a transaction-mode pooler, which cannot deliver notifications (set GATEBELL_LISTEN_URL to a direct connection), or the server is very slow',

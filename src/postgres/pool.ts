@@ -6,7 +6,7 @@ import pg from 'pg';
 import type { ClientConfig } from 'pg';
 import type { FenceReceipt, AskFence } from '../coherence/proof/listener.js';
 import type { AskServer, ServerReceipt } from '../coherence/proof/server.js';
-import type { FactSource, Reading, ReadPart } from '../coherence/facts/source.js';
+import type { FactSource, QueryResult, ReadPart } from '../coherence/facts/source.js';
 
 /** How to reach Postgres. */
 export interface DatabaseOptions {
@@ -155,10 +155,10 @@ const ASK_SERVER = `select ${SERVER} from gatebell.origin o`;
 const FENCE = `
   select ${SERVER}, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
     f.bound::double precision as bound, f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
-    (select coalesce(json_agg(json_build_object('subject', w.subject, 'problem', w.problem, 'fingerprint', w.fingerprint,
+    (select coalesce(json_agg(json_build_object('topic', w.topic, 'problem', w.problem, 'fingerprint', w.fingerprint,
        'writers', case when w.problem is not null or w.fingerprint = any ($4::text[]) then '{}'
          else gatebell.open_writers(w.target, pg_current_snapshot()) end)
-       order by w.subject, w.target::oid), '[]') from gatebell.watched w) as watches
+       order by w.topic, w.target::oid), '[]') from gatebell.watch_status w) as watches
   from gatebell.origin o, gatebell.fence($3) f`;
 
 /**
@@ -207,7 +207,7 @@ export const readingStatement = (text: string): string =>
    from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`;
 
 /** Reads facts. */
-async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'subject'>): Promise<Reading> {
+async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'topic'>): Promise<QueryResult> {
   const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
   const rows = await run<ReadingRow>(name, readingStatement(text), parts);
   const [first] = rows;
@@ -223,11 +223,11 @@ async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart
 }
 
 /** Reads all parts in one snapshot; null if the snapshot did not hold. */
-async function readSnapshot(run: Query, parts: readonly ReadPart[]): Promise<Reading[] | null> {
+async function readSnapshot(run: Query, parts: readonly ReadPart[]): Promise<QueryResult[] | null> {
   await run('begin', 'begin isolation level repeatable read read only');
-  const readings: Reading[] = [];
+  const readings: QueryResult[] = [];
   for (const part of parts) {
-    readings.push(await readFacts(run, `load_${part.subject}`, part));
+    readings.push(await readFacts(run, `load_${part.topic}`, part));
   }
   const [row] = await run<{ rewritten: boolean }>('rewritten', REWRITTEN);
   await run('commit', 'commit');
@@ -340,7 +340,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       generation += 1;
     },
     source: {
-      read: (subject, text, keys, purpose) => readTwice(run => readFacts(run, `${purpose}_${subject}`, { text, keys })),
+      read: (topic, text, keys, purpose) => readTwice(run => readFacts(run, `${purpose}_${topic}`, { text, keys })),
       async readTogether(parts) {
         for (let attempt = 0; attempt < SNAPSHOTS_MAX; attempt++) {
           const readings = await readTwice(run => readSnapshot(run, parts));

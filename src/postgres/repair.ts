@@ -7,7 +7,7 @@ import type pg from 'pg';
 /** A call of `gatebell.watch()`: its arguments as text. */
 export interface WatchCall {
   readonly target: string;
-  readonly subject: string;
+  readonly topic: string;
   /** An array literal of Postgres, `{user_id,app_id}`. */
   readonly keyColumns: string;
   readonly watchedColumns: string;
@@ -15,12 +15,12 @@ export interface WatchCall {
 
 const WATCH = /^select gatebell\.watch\('([^']*)', '([^']*)', '([^']*)'(?:, '([^']*)')?\);$/gm;
 
-/** The calls of `gatebell.watch()` in the texts of the migrations, oldest first; the last of each table and subject counts. */
+/** The calls of `gatebell.watch()` in the texts of the migrations, oldest first; the last of each table and topic counts. */
 export function parseWatches(migrations: readonly string[]): WatchCall[] {
   const calls = new Map<string, WatchCall>();
   for (const text of migrations) {
-    for (const [, target = '', subject = '', keyColumns = '', watchedColumns = '{}'] of text.matchAll(WATCH)) {
-      calls.set(`${target} ${subject}`, { target, subject, keyColumns, watchedColumns });
+    for (const [, target = '', topic = '', keyColumns = '', watchedColumns = '{}'] of text.matchAll(WATCH)) {
+      calls.set(`${target} ${topic}`, { target, topic, keyColumns, watchedColumns });
     }
   }
   return [...calls.values()];
@@ -29,16 +29,16 @@ export function parseWatches(migrations: readonly string[]): WatchCall[] {
 const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** The statement that watches a table. */
-export const watchStatement = ({ target, subject, keyColumns, watchedColumns }: WatchCall): string =>
-  `select gatebell.watch(${[target, subject, keyColumns, watchedColumns].map(quote).join(', ')});`;
+export const watchStatement = ({ target, topic, keyColumns, watchedColumns }: WatchCall): string =>
+  `select gatebell.watch(${[target, topic, keyColumns, watchedColumns].map(quote).join(', ')});`;
 
 /** Tables whose signals are lost or wrong, with what they were watched for. */
 const BROKEN = `
-  select l.target_name as target, l.subject, l.key_columns::text as "keyColumns", l.watched_columns::text as "watchedColumns"
+  select l.target_name as target, l.topic, l.key_columns::text as "keyColumns", l.watched_columns::text as "watchedColumns"
   from gatebell.lost_watches l where to_regclass(l.target_name) is not null
   union
-  select format('%I.%I', n.nspname, c.relname), w.subject, w.key_columns::text, w.watched_columns::text
-  from gatebell.watched w join pg_class c on c.oid = w.target join pg_namespace n on n.oid = c.relnamespace
+  select format('%I.%I', n.nspname, c.relname), w.topic, w.key_columns::text, w.watched_columns::text
+  from gatebell.watch_status w join pg_class c on c.oid = w.target join pg_namespace n on n.oid = c.relnamespace
   where w.problem is not null
   order by 1, 2`;
 
@@ -47,10 +47,10 @@ export async function missingWatches(
   query: <R extends pg.QueryResultRow>(text: string) => Promise<R[]>,
   own: readonly WatchCall[],
 ): Promise<WatchCall[]> {
-  const broken = await query<{ target: string; subject: string; keyColumns: string; watchedColumns: string }>(BROKEN);
-  const watched = await query<{ subject: string }>('select subject from gatebell.watched');
-  const isKnown = (subject: string): boolean => [...broken, ...watched].some(one => one.subject === subject);
-  return [...broken, ...own.filter(({ subject }) => !isKnown(subject))];
+  const broken = await query<{ target: string; topic: string; keyColumns: string; watchedColumns: string }>(BROKEN);
+  const watched = await query<{ topic: string }>('select topic from gatebell.watch_status');
+  const isKnown = (topic: string): boolean => [...broken, ...watched].some(one => one.topic === topic);
+  return [...broken, ...own.filter(({ topic }) => !isKnown(topic))];
 }
 
 /** Repairs everything, in the transaction of its caller. @returns what was done, a line each */
@@ -98,7 +98,7 @@ async function watchAgain(client: pg.ClientBase, call: WatchCall): Promise<strin
 
 /** Watched tables that no statement can watch again as they were. */
 const UNREPAIRABLE = `
-  select format('select gatebell.unwatch(%L, %L);', w.target::oid::text, w.subject) as unwatch, w.subject, c.oid is null as dropped,
+  select format('select gatebell.unwatch(%L, %L);', w.target::oid::text, w.topic) as unwatch, w.topic, c.oid is null as dropped,
     array(select k from unnest(w.key_columns || w.watched_columns) k where not exists (
       select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped)) as missing,
     coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.relname), '') as target, w.key_columns::text as "keyColumns",
@@ -107,7 +107,7 @@ const UNREPAIRABLE = `
       as "watchedColumns",
     not exists (select from unnest(w.key_columns) k where not exists (
       select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped)) as "hasKey"
-  from gatebell.watched w left join pg_class c on c.oid = w.target left join pg_namespace n on n.oid = c.relnamespace
+  from gatebell.watch_status w left join pg_class c on c.oid = w.target left join pg_namespace n on n.oid = c.relnamespace
   where w.problem is not null`;
 
 interface UnrepairableRow extends WatchCall {
@@ -124,8 +124,8 @@ export async function watchRemedies(
   own: readonly WatchCall[],
 ): Promise<string[]> {
   const odd = (await query<UnrepairableRow>(UNREPAIRABLE)).filter(row => row.dropped || row.missing.length > 0);
-  const isOdd = ({ target, subject }: WatchCall): boolean =>
-    odd.some(row => row.target === target && row.subject === subject);
+  const isOdd = ({ target, topic }: WatchCall): boolean =>
+    odd.some(row => row.target === target && row.topic === topic);
   const calls = (await missingWatches(query, own)).filter(call => !isOdd(call));
   return [
     ...calls.map(watchStatement),

@@ -9,7 +9,7 @@ import { createAuthHandler } from '../auth/handler.js';
 import { createJwksFetcher } from '../auth/jwt/jwks.js';
 import { createJwtVerifier, type JwtVerifier } from '../auth/jwt/verifier.js';
 import { systemClock, systemRandom } from '../time/clock.js';
-import { createSourceLimiter } from '../auth/client-rate-limiter.js';
+import { createClientRateLimiter } from '../auth/client-rate-limiter.js';
 import { createProxyTrust } from '../auth/request/trusted-proxy.js';
 import type { Facts, Outcome } from '../coherence/facts/reader.js';
 import type { OpenSubscription } from '../coherence/proof/listener.js';
@@ -40,7 +40,7 @@ export interface Gate {
 }
 
 /** What decides in a replica: one process, or several. */
-export interface Deciders {
+export interface GateGroup {
   readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
   status(): Promise<{ readonly joint: GateStatus; readonly workers: readonly GateStatus[] }>;
   /** Resolves with the URL of the auth port. */
@@ -63,7 +63,7 @@ const PROBE_HOST = 'readyz.invalid';
 
 function probeFacts(facts: Facts<FactTypes>): Outcome<true, FactTypes> {
   const key = [PROBE_HOST];
-  return facts.get('app', key) === undefined ? { lacks: [{ subject: 'app', key }] } : { answer: true, strong: false };
+  return facts.get('app', key) === undefined ? { lacks: [{ topic: 'app', key }] } : { answer: true, strong: false };
 }
 
 function createVerifier(config: JwtConfig, observe: (observation: Observation) => void): JwtVerifier {
@@ -121,7 +121,7 @@ export function createGate(
 
   const jwt = config.jwt === null ? null : createVerifier(config.jwt, observe);
   const isTrusted = createProxyTrust(config.trustedProxies, config.proxySecret);
-  const limiter = createSourceLimiter();
+  const limiter = createClientRateLimiter();
   const write = createListenedWrites(coherence.database, () => coherence.listenedServer);
   const signIn = createSignIn(config, { reader, write, isTrusted, limiter, observe });
   const auth = createAuthHandler({
@@ -187,10 +187,10 @@ export function createGate(
       origin: coherence.origin,
       stalenessBoundMs: coherence.stalenessBoundMs,
       pool: { size: coherence.database.poolSize, max: coherence.database.poolMax },
-      caches: coherence.caches.map(({ subject, size, absences, stats }) => ({
-        subject,
+      caches: coherence.caches.map(({ topic, size, negativeEntries, stats }) => ({
+        topic,
         entries: size,
-        absences,
+        negativeEntries,
         ...stats,
       })),
       audits: coherence.audits,

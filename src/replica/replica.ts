@@ -5,7 +5,7 @@
  * heard, decisions are read from Postgres. Stop: not ready, finish what is under way, close.
  */
 import type { Config } from '../config/config.js';
-import { createGate, type Deciders } from './gate.js';
+import { createGate, type GateGroup } from './gate.js';
 import { close, createHttpServer, listen } from '../http/server.js';
 import type { Observation } from '../ops/observation.js';
 import { createOpsListener } from '../ops/server.js';
@@ -14,7 +14,7 @@ import { VERSION } from '../ops/version.js';
 import { createHost } from './workers/supervisor.js';
 
 /** A replica. */
-export interface Daemon {
+export interface Replica {
   /** Resolves when both ports accept connections. Rejects when one is taken. */
   start(): Promise<{ readonly auth: string; readonly ops: string }>;
   /** Drains and closes everything. Idempotent. */
@@ -23,13 +23,13 @@ export interface Daemon {
   abandon(): Promise<void>;
 }
 
-function createSingle(config: Config, log: (observation: Observation) => void): Deciders {
+function createSingle(config: Config, log: (observation: Observation) => void): GateGroup {
   const gate = createGate(config, log);
   return { ...gate, status: async () => ({ joint: await gate.status(), workers: [] }) };
 }
 
 /** Creates a replica that does nothing yet. `log` receives every observation. */
-export function createDaemon(config: Config, log: (observation: Observation) => void): Daemon {
+export function createReplica(config: Config, log: (observation: Observation) => void): Replica {
   const startedMs = Date.now();
   const deciders = config.workers === 1 ? createSingle(config, log) : createHost(config, log);
   let stopping: Promise<void> | null = null;

@@ -5,13 +5,13 @@
 import type { BlockList } from 'node:net';
 import { clientNetwork } from '../auth/request/client-address.js';
 import type { SingleHeaders } from '../auth/request/headers.js';
-import type { SourceLimiter } from '../auth/client-rate-limiter.js';
+import type { ClientRateLimiter } from '../auth/client-rate-limiter.js';
 import { SignInRefused } from './refusal.js';
 
 /** One request that has been let in. */
 export interface Visit {
   /** It was answered. */
-  leave(wasInVain: boolean): void;
+  leave(wasNegativeLookup: boolean): void;
 }
 
 export interface Admission {
@@ -30,7 +30,7 @@ const overloaded = (): SignInRefused => new SignInRefused('overloaded');
 
 /** Creates an admission that nobody has asked yet. */
 export function createAdmission(
-  limiter: SourceLimiter,
+  limiter: ClientRateLimiter,
   trustedProxies: BlockList,
   { visitsMax, visitsOfSourceMax }: AdmissionLimits,
 ): Admission {
@@ -53,9 +53,9 @@ export function createAdmission(
         ofSource.set(source, known + 1);
       }
       return {
-        leave(wasInVain) {
+        leave(wasNegativeLookup) {
           visits -= 1;
-          question?.settle(wasInVain);
+          question?.settle(wasNegativeLookup);
           if (source !== null) {
             const left = (ofSource.get(source) ?? 1) - 1;
             if (left === 0) {

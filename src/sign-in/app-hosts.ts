@@ -14,7 +14,7 @@ export function createAppHosts(reader: Reader<FactTypes>): FindApp {
       for (const candidate of candidates) {
         const app = facts.get('app', [candidate]);
         if (app === undefined) {
-          return { lacks: candidates.map(one => ({ subject: 'app', key: [one] })) };
+          return { lacks: candidates.map(one => ({ topic: 'app', key: [one] })) };
         }
         if (app !== null) {
           return { answer: app.enabled && app.problem === null ? app.id : null, strong: false };

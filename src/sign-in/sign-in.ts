@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList } from 'node:net';
 import type { LoginPage } from '../auth/login.js';
-import type { SourceLimiter } from '../auth/client-rate-limiter.js';
+import type { ClientRateLimiter } from '../auth/client-rate-limiter.js';
 import type { IsTrusted } from '../auth/request/trusted-proxy.js';
 import type { Reader } from '../coherence/facts/reader.js';
 import type { FactTypes } from '../auth/facts.js';
@@ -51,7 +51,7 @@ export interface SignInDeps {
   readonly reader: Reader<FactTypes>;
   readonly write: WriteListened;
   readonly isTrusted: IsTrusted;
-  readonly limiter: SourceLimiter;
+  readonly limiter: ClientRateLimiter;
   readonly observe: (observation: SignInObservation | ProviderObservation) => void;
 }
 

@@ -21,10 +21,10 @@ export function createSignedInCheck(reader: Reader<FactTypes>): IsSignedIn {
         const holder = holderOfTokens(
           hashes,
           appId,
-          (subject, key) => {
-            const fact = facts.get(subject, key);
+          (topic, key) => {
+            const fact = facts.get(topic, key);
             if (fact === undefined) {
-              lacks.push({ subject, key });
+              lacks.push({ topic, key });
             }
             return fact;
           },

@@ -54,14 +54,14 @@ export const systemClock: Clock = {
 };
 
 /** A wait that can be cut short. */
-export interface Nap {
+export interface Delay {
   /** Resolves when the time has passed, or `wake` was called. */
   readonly over: Promise<void>;
   readonly wake: () => void;
 }
 
 /** Waits for `ms` milliseconds. */
-export function nap(clock: Clock, ms: number): Nap {
+export function delay(clock: Clock, ms: number): Delay {
   let wake!: () => void;
   const over = new Promise<void>(resolve => {
     const cancel = clock.startTimer(ms, resolve);
@@ -76,7 +76,7 @@ export function nap(clock: Clock, ms: number): Nap {
 /** Resolves after `ms` milliseconds, or at once when the signal is (or becomes) aborted; it never rejects. */
 export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   if (!signal.aborted) {
-    const { over, wake } = nap(clock, ms);
+    const { over, wake } = delay(clock, ms);
     signal.addEventListener('abort', wake);
     await over;
     signal.removeEventListener('abort', wake);

@@ -1,6 +1,6 @@
 /** What an answer says about the facts that it was decided by. */
 import { factName, type Held } from '../sim/history.js';
-import { APP, versionOfEmail, type Route, type Subject } from './people.js';
+import { APP, versionOfEmail, type Route, type Topic } from './people.js';
 
 /** One question and its answer, as seen by the one who asked. Times are those of this process' monotonic clock. */
 export interface Answer {
@@ -36,10 +36,10 @@ export const isStrong = ({ route }: Answer): boolean => route === 'strong';
 /** The facts; or what is wrong with an answer that no facts could give. A denial for one reason tells what was checked before, too. */
 export function factsOf(answer: Answer): { readonly facts: readonly Held[] } | { readonly problem: string } {
   const { person, route, status, reason, user, app, role, email } = answer;
-  const held = (subject: Subject, text: string): Held => ({
-    subject,
+  const held = (topic: Topic, text: string): Held => ({
+    topic,
     key: [person],
-    name: factName(subject, [person]),
+    name: factName(topic, [person]),
     text,
   });
   if (STATUSES[reason] !== status) {

@@ -72,8 +72,7 @@ export function createChecker(history: History, leaseMs: number): Checker {
     if ('problem' in read) {
       return violation('G4', read.problem);
     }
-    const truth = ({ subject, key }: Held): string =>
-      history.describe(subject, key, sentMs - leaseMs - 1_000, answeredMs);
+    const truth = ({ topic, key }: Held): string => history.describe(topic, key, sentMs - leaseMs - 1_000, answeredMs);
     const invented = read.facts.find(fact => history.lastHeldMs(fact, answeredMs) === null);
     if (invented !== undefined) {
       const { name } = invented;

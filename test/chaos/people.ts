@@ -23,8 +23,8 @@ export interface PersonFacts {
   readonly credential: string;
 }
 
-export const SUBJECTS = ['grant', 'email', 'enabled', 'credential'] as const;
-export type Subject = (typeof SUBJECTS)[number];
+export const TOPICS = ['grant', 'email', 'enabled', 'credential'] as const;
+export type Topic = (typeof TOPICS)[number];
 
 export const APP = 'chaos';
 export const HOST = 'chaos.test';
@@ -33,7 +33,7 @@ export const HOST = 'chaos.test';
 export const ROUTES = { granted: '/', authenticated: '/me', strong: '/strong' } as const;
 export type Route = keyof typeof ROUTES;
 
-/** More than a notification names one by one, so that a change of everybody signals the whole subject. */
+/** More than a notification names one by one, so that a change of everybody signals the whole topic. */
 const BYSTANDERS = 350;
 
 export const PEOPLE: readonly Person[] = [
@@ -64,7 +64,7 @@ export async function addPeople(client: pg.Client): Promise<void> {
   await client.query(
     `insert into gatebell.app_routes (app_id, path_prefix, access, consistency)
      select id, '${ROUTES.authenticated}', 'authenticated', 'bounded' from gatebell.apps
-     union all select id, '${ROUTES.strong}', 'granted', 'strong' from gatebell.apps`,
+     union all select id, '${ROUTES.strong}', 'grant', 'strong' from gatebell.apps`,
   );
   await client.query(
     `insert into gatebell.grants (user_id, app_id, role) select u.id, a.id, 'v0' from gatebell.users u, gatebell.apps a`,

@@ -10,10 +10,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { ABSENT, type History } from '../sim/history.js';
-import { emailOf, PEOPLE, readPeople, SUBJECTS, type Person, type Subject } from './people.js';
+import { emailOf, PEOPLE, readPeople, TOPICS, type Person, type Topic } from './people.js';
 
 /** What a commit makes true. */
-type Changes = readonly { readonly person: string; readonly subject: Subject; readonly text: string }[];
+type Changes = readonly { readonly person: string; readonly topic: Topic; readonly text: string }[];
 
 interface Step {
   readonly changes: Changes;
@@ -60,21 +60,20 @@ const nextDueMs = ({ changesMs: [least, most] }: Person): number =>
 function createPlans(history: History): readonly Plan[] {
   let version = 0;
   const fresh = (): string => `v${(version += 1)}`;
-  const everybody = (subject: Subject, text: string): Changes =>
-    PEOPLE.map(({ name }) => ({ person: name, subject, text }));
+  const everybody = (topic: Topic, text: string): Changes => PEOPLE.map(({ name }) => ({ person: name, topic, text }));
 
   const grants: Plan = {
     next({ name }) {
       if (history.now('grant', [name]) !== ABSENT && chance(0.4)) {
         return {
-          changes: [{ person: name, subject: 'grant', text: ABSENT }],
+          changes: [{ person: name, topic: 'grant', text: ABSENT }],
           statement: `delete from gatebell.grants where ${WHERE_USER}`,
           values: [name],
         };
       }
       const text = fresh();
       return {
-        changes: [{ person: name, subject: 'grant', text }],
+        changes: [{ person: name, topic: 'grant', text }],
         statement: `insert into gatebell.grants (user_id, app_id, role) select u.id, a.id, $2 from gatebell.users u, gatebell.apps a where u.name = $1
                     on conflict (user_id, app_id) do update set role = excluded.role`,
         values: [name, text],
@@ -92,8 +91,8 @@ function createPlans(history: History): readonly Plan[] {
       const [text, enabled] = [fresh(), !chance(0.25)];
       return {
         changes: [
-          { person: name, subject: 'email', text },
-          { person: name, subject: 'enabled', text: String(enabled) },
+          { person: name, topic: 'email', text },
+          { person: name, topic: 'enabled', text: String(enabled) },
         ],
         statement: 'update gatebell.users set email = $2, enabled = $3 where name = $1',
         values: [name, emailOf(text), enabled],
@@ -113,7 +112,7 @@ function createPlans(history: History): readonly Plan[] {
     next({ name }) {
       const text = history.now('credential', [name]) === 'good' ? 'revoked' : 'good';
       return {
-        changes: [{ person: name, subject: 'credential', text }],
+        changes: [{ person: name, topic: 'credential', text }],
         statement: `update gatebell.credentials set revoked_at = case when $2 then now() end where ${WHERE_USER}`,
         values: [name, text === 'revoked'],
       };
@@ -155,8 +154,8 @@ export function createWriters(history: History, url: () => string): Writers {
 
   const note = (changes: Changes, sentMs: number, acknowledgedMs: number): void => {
     commits += 1;
-    for (const { person, subject, text } of changes) {
-      history.noteBetween(subject, [person], text, sentMs, acknowledgedMs);
+    for (const { person, topic, text } of changes) {
+      history.noteBetween(topic, [person], text, sentMs, acknowledgedMs);
     }
   };
 
@@ -167,10 +166,8 @@ export function createWriters(history: History, url: () => string): Writers {
       const client = await connect();
       try {
         const people = await readPeople(client);
-        const isSo = changes.map(({ person, subject, text }) => people.get(person)?.[subject] === text);
-        const wasSo = changes.map(
-          ({ person, subject }) => people.get(person)?.[subject] === history.now(subject, [person]),
-        );
+        const isSo = changes.map(({ person, topic, text }) => people.get(person)?.[topic] === text);
+        const wasSo = changes.map(({ person, topic }) => people.get(person)?.[topic] === history.now(topic, [person]));
         if (isSo.every(Boolean)) {
           note(changes, sentMs, performance.now());
         } else if (!wasSo.every(Boolean)) {
@@ -262,10 +259,10 @@ export function createWriters(history: History, url: () => string): Writers {
       const nowMs = performance.now();
       let changed = 0;
       for (const { name } of PEOPLE) {
-        for (const subject of SUBJECTS) {
-          const text = people.get(name)![subject];
-          changed += Number(text !== history.now(subject, [name]));
-          history.noteBetween(subject, [name], text, sinceMs, nowMs);
+        for (const topic of TOPICS) {
+          const text = people.get(name)![topic];
+          changed += Number(text !== history.now(topic, [name]));
+          history.noteBetween(topic, [name], text, sinceMs, nowMs);
         }
       }
       clients.delete(client);

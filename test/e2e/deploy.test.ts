@@ -138,7 +138,7 @@ describe('the roles of the compose file', () => {
       `select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as powerful from pg_roles where rolname = 'gatebell_owner'`,
     );
     expect(row).toEqual({ powerful: false });
-    expect(await database.sql('select problem from gatebell.watched where problem is not null')).toEqual([]);
+    expect(await database.sql('select problem from gatebell.watch_status where problem is not null')).toEqual([]);
   });
 
   test('the sample data can be put in twice', async () => {

@@ -36,7 +36,7 @@ describe('a fact that changed without a signal is found:', () => {
       insert into prices values ('apple', 1, 'dear'), ('pear', 2, 'cheap');
       select gatebell.watch('prices', 'price', '{sku}', '{cents}')`);
     prices = inside.coherence.coherentCache({
-      subject: 'price',
+      topic: 'price',
       load: {
         text: 'select p.sku, p.cents, p.label from prices p where p.sku = any ($1::text[])',
         key: row => [String(row['sku'])],
@@ -48,7 +48,7 @@ describe('a fact that changed without a signal is found:', () => {
     await live;
     await Promise.all(['apple', 'pear', 'plum'].map(sku => prices.get([sku])));
     await inside.seen('audit', 2);
-    expect(inside.coherence.audits).toMatchObject([{ subject: 'price', stale: 0, staleAgeMs: 0 }]);
+    expect(inside.coherence.audits).toMatchObject([{ topic: 'price', stale: 0, staleAgeMs: 0 }]);
   });
 
   test.each<[what: string, cheat: () => Promise<unknown>, apple: Price]>([
@@ -73,13 +73,13 @@ describe('a fact that changed without a signal is found:', () => {
   ])('%s', async (_, cheat, apple) => {
     const found = inside.seen('audit_stale');
     await cheat();
-    const { subject, facts, ageMs } = await found;
-    expect({ subject, facts }).toEqual({ subject: 'price', facts: 1 });
+    const { topic, facts, ageMs } = await found;
+    expect({ topic, facts }).toEqual({ topic: 'price', facts: 1 });
     expect(ageMs).toBeGreaterThan(0);
-    expect(prices.size + prices.absences).toBe(0);
+    expect(prices.size + prices.negativeEntries).toBe(0);
     expect(await prices.get(['apple'])).toEqual(apple);
     expect(inside.coherence.audits).toEqual([
-      { subject: 'price', facts: expect.any(Number) as number, stale: 1, staleAgeMs: ageMs },
+      { topic: 'price', facts: expect.any(Number) as number, stale: 1, staleAgeMs: ageMs },
     ]);
     // Once, not again: what was forgotten has been loaded anew.
     await inside.seen('audit', 2);
@@ -117,15 +117,15 @@ test('the facts of the gate are data that compares, and changes that are signall
       ]),
     ];
     await reader.read(facts => {
-      const lacks = keys.filter(([subject, key]) => facts.get(subject, key) === undefined);
+      const lacks = keys.filter(([topic, key]) => facts.get(topic, key) === undefined);
       return lacks.length > 0
-        ? { lacks: lacks.map(([subject, key]) => ({ subject, key })) }
+        ? { lacks: lacks.map(([topic, key]) => ({ topic, key })) }
         : { answer: null, strong: false };
     });
   };
   await readAll();
   const audits = (): number => inside.observations.filter(({ event }) => event === 'audit').length;
-  // A subject that has nothing to serve when its turn comes is passed over: until each was looked at.
+  // A topic that has nothing to serve when its turn comes is passed over: until each was looked at.
   const first = audits();
   const isEnough = (): boolean => audits() >= first + 20 && inside.coherence.audits.every(({ facts }) => facts > 0);
   for (let turn = 0; !isEnough(); turn++) {
@@ -138,11 +138,8 @@ test('the facts of the gate are data that compares, and changes that are signall
       update gatebell.app_routes set headers = '{"X-Role": "${turn}{{grant.role}}"}'`);
     await readAll();
   }
-  expect(inside.coherence.audits.map(({ subject, stale }) => [subject, stale])).toEqual(
-    ['credential', 'user', 'identity', 'user_name', 'revoked_jwt', 'app', 'route', 'grant'].map(subject => [
-      subject,
-      0,
-    ]),
+  expect(inside.coherence.audits.map(({ topic, stale }) => [topic, stale])).toEqual(
+    ['credential', 'user', 'identity', 'user_name', 'revoked_jwt', 'app', 'route', 'grant'].map(topic => [topic, 0]),
   );
   expect(inside.observations.filter(({ event }) => event === 'audit_failed')).toEqual([]);
 });

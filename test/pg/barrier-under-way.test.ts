@@ -31,7 +31,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   world = await createWorld(database);
   await database.sql(`insert into gatebell.app_routes (app_id, path_prefix, access, consistency)
-    select id, '/strong', 'granted', 'strong' from gatebell.apps where name = 'photos'`);
+    select id, '/strong', 'grant', 'strong' from gatebell.apps where name = 'photos'`);
   client = await database.connect();
   listening = await database.connect();
   await listening.query('listen gatebell');
@@ -197,8 +197,8 @@ test('a program that reads several facts through the library', async () => {
     value: (row: Readonly<Record<string, unknown>>) => Number(row['value']),
   });
   const caches = {
-    price: coherence.coherentCache<number>({ subject: 'price', load: load('prices', 'cents') }),
-    stock: coherence.coherentCache<number>({ subject: 'stock', load: load('stock', 'pieces') }),
+    price: coherence.coherentCache<number>({ topic: 'price', load: load('prices', 'cents') }),
+    stock: coherence.coherentCache<number>({ topic: 'stock', load: load('stock', 'pieces') }),
   };
   const reader = coherence.reader<{ price: number; stock: number }>(caches);
   coherence.start();
@@ -208,9 +208,9 @@ test('a program that reads several facts through the library', async () => {
     const order: string[] = [];
     const reading = Promise.resolve(
       reader.read(facts => {
-        const lacks = (['price', 'stock'] as const).filter(subject => facts.get(subject, ['apple']) === undefined);
+        const lacks = (['price', 'stock'] as const).filter(topic => facts.get(topic, ['apple']) === undefined);
         return lacks.length > 0
-          ? { lacks: lacks.map(subject => ({ subject, key: ['apple'] })) }
+          ? { lacks: lacks.map(topic => ({ topic, key: ['apple'] })) }
           : { answer: facts.get('price', ['apple']), strong: false };
       }),
     ).then(cents => order.push(String(cents)));

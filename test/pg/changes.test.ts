@@ -150,7 +150,7 @@ const CASES: readonly Case[] = [
     before: 'public',
     after: 'granted',
     ask: { uri: '/share/x' },
-    change: `update gatebell.app_routes set access = 'granted' where path_prefix = '/share'`,
+    change: `update gatebell.app_routes set access = 'grant' where path_prefix = '/share'`,
   },
   {
     title: 'route deleted',
@@ -262,9 +262,9 @@ describe('reaches every replica:', () => {
 });
 
 describe('sends no signal:', () => {
-  /** Signals of the subject that a replica got, and those of everything else, so far. */
-  const signals = (subject: string): Promise<number[]> =>
-    Promise.all(replicas.map(replica => replica.metric(`gatebell_signals_total{subject="${subject}"}`)));
+  /** Signals of the topic that a replica got, and those of everything else, so far. */
+  const signals = (topic: string): Promise<number[]> =>
+    Promise.all(replicas.map(replica => replica.metric(`gatebell_signals_total{topic="${topic}"}`)));
 
   test.each([
     { title: 'a transaction that is rolled back', statements: ['begin', `delete from gatebell.grants`, 'rollback'] },
@@ -280,16 +280,16 @@ describe('sends no signal:', () => {
     { title: 'a statement that finds no row', statements: [`delete from gatebell.grants where role = 'nobody'`] },
   ])('$title', async ({ statements }) => {
     await warm('granted', withToken());
-    const subjects = ['grant', 'credential', 'user'];
-    const before = await Promise.all(subjects.map(signals));
+    const topics = ['grant', 'credential', 'user'];
+    const before = await Promise.all(topics.map(signals));
     for (const statement of statements) {
       await database.sql(statement);
     }
-    // A later change of another subject is heard: whatever was sent before it has been heard, too.
+    // A later change of another topic is heard: whatever was sent before it has been heard, too.
     await warm('unknown_app', { host: 'later.test' });
     await database.sql(`insert into gatebell.apps (name, host) values ('later', 'later.test')`);
     await allAnswer('no_credential', { host: 'later.test' });
-    expect(await Promise.all(subjects.map(signals))).toEqual(before);
+    expect(await Promise.all(topics.map(signals))).toEqual(before);
     await warm('granted', withToken());
   });
 });

@@ -40,7 +40,7 @@ describe('facts', () => {
       'ops',
     );
     await call('app', 'add', 'notes', '--host', 'Notes.Example.test', '--header', 'X-Webauth-User: {{user.name}}');
-    await call('route', 'set', 'notes', '/admin', '--access', 'granted', '--role', 'admin', '--consistency', 'strong');
+    await call('route', 'set', 'notes', '/admin', '--access', 'grant', '--role', 'admin', '--consistency', 'strong');
     const created = await json('token', 'create', 'zoe', '--label', 'laptop', '--expires', '30d');
     expect(created).toEqual({
       id: expect.any(Number) as number,
@@ -215,8 +215,8 @@ describe('bad input gets a clear error', () => {
     { words: ['app', 'set', 'notes', '--name', 'a\nb'], says: 'an app name is' },
     { words: ['app', 'set', 'notes', '--host', 'x\n.test'], says: 'a name of letters' },
     { words: ['app', 'set', 'notes', '--header', 'X-A: a\nb'], says: 'printable ASCII' },
-    { words: ['route', 'set', 'notes', '/\n', '--access', 'granted'], says: 'a path prefix begins' },
-    { words: ['route', 'set', 'notes', '/x', '--access', 'granted', '--role', 'a\nb'], says: 'each role is' },
+    { words: ['route', 'set', 'notes', '/\n', '--access', 'grant'], says: 'a path prefix begins' },
+    { words: ['route', 'set', 'notes', '/x', '--access', 'grant', '--role', 'a\nb'], says: 'each role is' },
     { words: ['grant', 'zoe', 'notes', '--role', 'a\u0001b'], says: 'a role is' },
     { words: ['grant', 'zoe', 'notes', '--expires', '1d\n'], says: 'give a duration' },
     { words: ['user', 'add', ''], says: 'name "" is not allowed' },

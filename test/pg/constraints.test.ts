@@ -190,7 +190,7 @@ const COLUMNS: Readonly<Record<string, Column>> = {
     refused: ['', 'Strong', 'weak'],
   },
   'app_routes.roles': {
-    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'granted', $1)`,
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'grant', $1)`,
     constraint: 'app_routes_roles_form',
     allowed: [[], ['admin'], ['a', 'b', 'A']],
     refused: [['admin', null], ['a', 'b', 'a'], [''], [' a'], ...CONTROLS.map(text => ['admin', text])],
@@ -202,7 +202,7 @@ const COLUMNS: Readonly<Record<string, Column>> = {
     refused: [['admin'], ['a', 'b']],
   },
   'app_routes.headers': {
-    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, headers) values (1, '/', 'granted', $1)`,
+    insert: `insert into gatebell.app_routes (app_id, path_prefix, access, headers) values (1, '/', 'grant', $1)`,
     constraint: 'app_routes_headers_object',
     allowed: ['{}', '{"X-User": "{{user.name}}"}'],
     refused: ['[]', '"x"', '1', 'null'],
@@ -324,7 +324,7 @@ describe('a row', () => {
     ['a grant to nothing', 'insert into gatebell.grants (user_id, app_id) values (1, 99)', 'grants_app_id_fkey'],
     [
       'two prefixes that differ in case alone',
-      `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/Docs/x', 'public'), (1, '/docs/X', 'granted')`,
+      `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/Docs/x', 'public'), (1, '/docs/X', 'grant')`,
       'app_routes_path_prefix_any_case',
     ],
     [
@@ -342,7 +342,7 @@ describe('a row', () => {
     ['groups in two dimensions', `insert into gatebell.users (name, groups) values ('new', '{{a,b},{c,d}}')`, '0A000'],
     [
       'roles in two dimensions',
-      `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'granted', '{{a}}')`,
+      `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1, '/', 'grant', '{{a}}')`,
       'app_routes_roles_form',
     ],
   ])('is refused: %s', async (_, insert, violated) => {

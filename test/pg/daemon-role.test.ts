@@ -13,7 +13,7 @@ import { createSignalDatabase, type SignalDatabase } from '../support/signals.js
 const LOGIN = `replica_${randomBytes(6).toString('hex')}`;
 const HASH = 'ab'.repeat(32);
 
-/** As many keys of each subject as a replica may ask for. */
+/** As many keys of each topic as a replica may ask for. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   credential: [HASH],
   user: ['1'],
@@ -35,7 +35,7 @@ beforeAll(async () => {
     create role ${LOGIN} login password 'x' in role gatebell_daemon;
     insert into gatebell.users (id, name, groups) values (1, 'ada', '{staff}');
     insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test');
-    insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'granted');
+    insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'grant');
     insert into gatebell.grants (user_id, app_id) values (1, 1);
     insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH}');
     insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', 'ada-1', 1);
@@ -56,9 +56,9 @@ afterAll(async () => {
 });
 
 describe('it can', () => {
-  test.each(Object.values(factCaches(() => undefined)))('load $subject', async ({ subject, load }) => {
-    const { rows, inRecovery } = await daemon.source.read(subject, load.text, [KEYS[subject] ?? []], 'load');
-    expect(rows.map(load.key)).toEqual([KEYS[subject]]);
+  test.each(Object.values(factCaches(() => undefined)))('load $topic', async ({ topic, load }) => {
+    const { rows, inRecovery } = await daemon.source.read(topic, load.text, [KEYS[topic] ?? []], 'load');
+    expect(rows.map(load.key)).toEqual([KEYS[topic]]);
     expect(inRecovery).toBe(false);
   });
 
@@ -69,9 +69,9 @@ describe('it can', () => {
       channel: 'gatebell',
       queueUsage: expect.any(Number) as unknown,
     });
-    expect(receipt.watches.map(watch => [watch.subject, watch.problem])).toEqual(
-      ['app', 'credential', 'grant', 'identity', 'revoked_jwt', 'route', 'user', 'user_name'].map(subject => [
-        subject,
+    expect(receipt.watches.map(watch => [watch.topic, watch.problem])).toEqual(
+      ['app', 'credential', 'grant', 'identity', 'revoked_jwt', 'route', 'user', 'user_name'].map(topic => [
+        topic,
         null,
       ]),
     );
@@ -161,7 +161,7 @@ describe('it cannot', () => {
     `select setval('gatebell.fence_number', 1)`,
     `create table gatebell.mine (id integer)`,
     `create or replace function gatebell.channel() returns text language sql return 'mine'`,
-    `create or replace view gatebell.watched as select 1`,
+    `create or replace view gatebell.watch_status as select 1`,
     `drop schema gatebell cascade`,
     `set role postgres`,
     `create role eve`,
@@ -254,8 +254,8 @@ describe('it cannot hold up a writer', () => {
       for (const { name, columns } of (await relations()).filter(({ columns }) => columns !== null)) {
         await client.query(`select ${String(columns)} from ${String(name)}`);
       }
-      for (const { load, subject } of Object.values(factCaches(() => undefined))) {
-        const key = KEYS[subject] ?? [];
+      for (const { load, topic } of Object.values(factCaches(() => undefined))) {
+        const key = KEYS[topic] ?? [];
         await client.query(
           load.text,
           key.map(part => [part]),

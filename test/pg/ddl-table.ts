@@ -20,12 +20,12 @@ export interface Ddl {
   readonly until?: number;
 }
 
-const FUNCTION = `(select 'gatebell.signal_' || id from gatebell.watches where subject = 't')`;
+const FUNCTION = `(select 'gatebell.signal_' || id from gatebell.watches where topic = 't')`;
 /** Runs a statement in which % stands for the trigger function. */
 const ofFunction = (statement: string): string =>
   `do $do$ begin execute replace($$${statement}$$, '%', ${FUNCTION} || '()'); end $do$`;
 const PUT_BACK = `do $do$ declare definition text := (select pg_get_functiondef(p.oid) from pg_proc p where p.proname = (
-  select 'signal_' || id from gatebell.watches where subject = 't'));
+  select 'signal_' || id from gatebell.watches where topic = 't'));
   begin
     execute 'create or replace function ' || ${FUNCTION} || '() returns trigger language plpgsql as ''begin return null; end''';
     execute definition;

@@ -34,7 +34,7 @@ beforeAll(async () => {
     auditIntervalMs: 0,
   });
   cache = inside.coherence.coherentCache({
-    subject: 't',
+    topic: 't',
     load: {
       text: 'select t.id::text, t.v::text from s.t where t.id = any ($1::text[]::integer[])',
       key: row => [String(row['id'])],
@@ -83,8 +83,8 @@ async function settled(): Promise<void> {
 
 /** As the replica's role reads it. */
 const fingerprint = async (): Promise<unknown> =>
-  (await reader.query<{ fingerprint: string }>(`select fingerprint from gatebell.watched where subject = 't'`)).rows[0]
-    ?.fingerprint;
+  (await reader.query<{ fingerprint: string }>(`select fingerprint from gatebell.watch_status where topic = 't'`))
+    .rows[0]?.fingerprint;
 
 beforeEach(async () => {
   await database.sql(`

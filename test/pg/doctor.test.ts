@@ -112,7 +112,7 @@ describe('rows that deny their app', () => {
   ])('$title', async ({ sql, says, reason }) => {
     await database.sql(`
       insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'notes', '*.notes.test');
-      insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'public'), (1, '/admin', 'granted'), (2, '/', 'public')`);
+      insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'public'), (1, '/admin', 'grant'), (2, '/', 'public')`);
     expect(await failures()).toEqual([]);
     await database.sql(sql);
 
@@ -147,7 +147,7 @@ describe('rows that deny their app', () => {
         end loop;
       end $$;
       insert into gatebell.app_routes (app_id, path_prefix, access) values
-        (1, '/a/../b', 'granted'), (1, '/c%20d', 'granted'), (1, 'e', 'granted'), (1, '/f', 'open')`);
+        (1, '/a/../b', 'grant'), (1, '/c%20d', 'grant'), (1, 'e', 'grant'), (1, '/f', 'open')`);
     const [line] = await failures();
     for (const prefix of ['/a/../b', 'e']) {
       expect(line).toContain(`(path_prefix ${prefix}): `);
@@ -284,7 +284,7 @@ describe('what is watched', () => {
   ])('%s: the statements that doctor prints put it right, as they stand', async (_, fault) => {
     await database.sql(CREATE);
     const before = await database.sql(
-      'select subject, key_columns, watched_columns from gatebell.watched order by subject',
+      'select topic, key_columns, watched_columns from gatebell.watch_status order by topic',
     );
     await database.sql(fault);
     const [line, ...others] = await failures();
@@ -296,7 +296,7 @@ describe('what is watched', () => {
     expect(await failures()).toEqual([]);
     if (!fault.includes('drop column') && !fault.includes('drop table')) {
       expect(
-        await database.sql('select subject, key_columns, watched_columns from gatebell.watched order by subject'),
+        await database.sql('select topic, key_columns, watched_columns from gatebell.watch_status order by topic'),
       ).toEqual(before);
     }
   });
@@ -418,7 +418,7 @@ describe('the OpenID provider', () => {
     const [key, certificate] = [path.join(scratch, 'key.pem'), path.join(scratch, 'ca.pem')];
     await runTool('openssl', [
       ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=localhost'],
-      ...['-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate],
+      ...['-addext', 'topicAltName=DNS:localhost', '-keyout', key, '-out', certificate],
     ]);
     const server = createServer(
       { key: await readFile(key), cert: await readFile(certificate) },

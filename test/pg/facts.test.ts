@@ -6,8 +6,8 @@ import { factCaches, type BadRow, type FactTypes } from '../../src/auth/facts.js
 import { createDatabase, type Database } from '../../src/postgres/pool.js';
 import { createSignalDatabase, sortedKeys, type SignalDatabase } from '../support/signals.js';
 
-type Subject = keyof FactTypes;
-const SUBJECTS: readonly Subject[] = [
+type Topic = keyof FactTypes;
+const TOPICS: readonly Topic[] = [
   'user',
   'identity',
   'user_name',
@@ -39,8 +39,8 @@ beforeEach(async () => {
     insert into gatebell.apps (id, name, host, headers) values
       (1, 'wiki', 'wiki.test', '{"X-User": "{{user.name}}"}'), (2, 'mail', 'mail.test', '{}');
     insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, headers) values
-      (1, '/', 'granted', '{}', 'bounded', '{}'), (1, '/open', 'public', '{}', 'bounded', '{}'),
-      (1, '/open/door', 'granted', '{admin,owner}', 'strong', '{"X-Role": "{{grant.role}}"}'), (1, '/else', 'authenticated', '{}', 'bounded', '{}');
+      (1, '/', 'grant', '{}', 'bounded', '{}'), (1, '/open', 'public', '{}', 'bounded', '{}'),
+      (1, '/open/door', 'grant', '{admin,owner}', 'strong', '{"X-Role": "{{grant.role}}"}'), (1, '/else', 'authenticated', '{}', 'bounded', '{}');
     insert into gatebell.grants (user_id, app_id, role, expires_at) values (1, 1, 'admin', '2100-01-01 00:00:00.25+00'), (2, 1, 'user', null);
     insert into gatebell.identities (issuer, subject, user_id) values
       ('https://id.test', 'sub "1"', 1), ('https://id.test', 'gone', null), ('https://other.test', 'sub "1"', 2);
@@ -54,14 +54,14 @@ afterAll(async () => {
 });
 
 /** What the load of these keys says: the rows' keys and facts. */
-async function load<S extends Subject>(subject: S, keys: readonly Key[]): Promise<{ key: Key; fact: FactTypes[S] }[]> {
-  const { load: query } = caches[subject];
-  const { rows } = await database.source.read(subject, query.text, keys, 'load');
+async function load<S extends Topic>(topic: S, keys: readonly Key[]): Promise<{ key: Key; fact: FactTypes[S] }[]> {
+  const { load: query } = caches[topic];
+  const { rows } = await database.source.read(topic, query.text, keys, 'load');
   return rows.map(row => ({ key: query.key(row), fact: query.value(row) }));
 }
 
-const loadOne = async <S extends Subject>(subject: S, ...key: Key): Promise<FactTypes[S] | undefined> =>
-  (await load(subject, [key]))[0]?.fact;
+const loadOne = async <S extends Topic>(topic: S, ...key: Key): Promise<FactTypes[S] | undefined> =>
+  (await load(topic, [key]))[0]?.fact;
 
 describe('what is loaded', () => {
   test('a user', async () => {
@@ -125,7 +125,7 @@ describe('what is loaded', () => {
     expect(fact?.routes.map(route => route.pathPrefix)).toEqual(['/open/door', '/else', '/open', '/']);
     expect(fact?.routes[0]).toEqual({
       pathPrefix: '/open/door',
-      access: 'granted',
+      access: 'grant',
       roles: ['admin', 'owner'],
       strong: true,
       preflight: false,
@@ -164,7 +164,7 @@ describe('what is loaded', () => {
     });
   });
 
-  test.each<[subject: Subject, absent: Key]>([
+  test.each<[topic: Topic, absent: Key]>([
     ['user', ['3']],
     ['user', ['-1']],
     ['identity', ['https://id.test', 'sub "2"']],
@@ -184,7 +184,7 @@ describe('what is loaded', () => {
     ['grant', ['3', '3']],
     ['credential', ['00'.repeat(32)]],
     ['credential', ['00']],
-  ])('%s %j is absent, and does not hide its neighbours', async (subject, absent) => {
+  ])('%s %j is absent, and does not hide its neighbours', async (topic, absent) => {
     const present = {
       user: ['1'],
       identity: ['https://id.test', 'sub "1"'],
@@ -194,8 +194,8 @@ describe('what is loaded', () => {
       route: ['1'],
       grant: ['1', '1'],
       credential: ['00ff'.repeat(16)],
-    }[subject];
-    expect((await load(subject, [absent, present, absent])).map(({ key }) => key)).toEqual([present]);
+    }[topic];
+    expect((await load(topic, [absent, present, absent])).map(({ key }) => key)).toEqual([present]);
   });
 });
 
@@ -250,14 +250,14 @@ describe('headers that cannot be used are a problem of their own row', () => {
 
     const problem: unknown = byHost.get('wiki.test')?.problem;
     expect(badRows).toEqual([
-      { subject: 'app', key: 'wiki.test', problem },
-      { subject: 'route', key: '2', problem },
+      { topic: 'app', key: 'wiki.test', problem },
+      { topic: 'route', key: '2', problem },
     ]);
   });
 });
 
 describe('a key that cannot be a key of the table', () => {
-  test.each<[subject: Subject, key: Key]>([
+  test.each<[topic: Topic, key: Key]>([
     ['user', ['x']],
     ['user', ['']],
     ['user', ['9223372036854775808']],
@@ -269,8 +269,8 @@ describe('a key that cannot be a key of the table', () => {
     ['identity', ['a', 'a\0b']],
     ['user_name', ['a\0b']],
     ['revoked_jwt', ['a\0b']],
-  ])('%s %j is an error about the data, so that the others are tried one by one', async (subject, key) => {
-    const error: unknown = await load(subject, [key]).catch((caught: unknown) => caught);
+  ])('%s %j is an error about the data, so that the others are tried one by one', async (topic, key) => {
+    const error: unknown = await load(topic, [key]).catch((caught: unknown) => caught);
     expect(database.source.isDataError(error)).toBe(true);
   });
 });
@@ -293,35 +293,35 @@ test('the triggers name a key by the same text as its load', async () => {
   );
   await database.query('settings', 'select 1');
 
-  for (const subject of SUBJECTS) {
-    const keys = heard[subject];
-    expect(keys, subject).toBeInstanceOf(Array);
-    const loaded = await load(subject, keys as readonly Key[]);
-    expect(sortedKeys(loaded.map(({ key }) => key)), subject).toEqual(keys);
+  for (const topic of TOPICS) {
+    const keys = heard[topic];
+    expect(keys, topic).toBeInstanceOf(Array);
+    const loaded = await load(topic, keys as readonly Key[]);
+    expect(sortedKeys(loaded.map(({ key }) => key)), topic).toEqual(keys);
   }
   const hash = createHash('sha256').update('7').digest('hex');
   expect(heard['credential']).toContainEqual([hash]);
 });
 
 test('the columns that a load reads are all watched', async () => {
-  for (const subject of SUBJECTS) {
-    const text = caches[subject].load.text.replace(/\$\d/g, `'{}'`);
-    await signals.sql(`create temporary view v_${subject} as ${text}`);
+  for (const topic of TOPICS) {
+    const text = caches[topic].load.text.replace(/\$\d/g, `'{}'`);
+    await signals.sql(`create temporary view v_${topic} as ${text}`);
     const unwatched = await signals.sql(
       `select d.refobjsubid, a.attname from pg_rewrite r join pg_depend d on d.objid = r.oid and d.refobjsubid > 0
        join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
        join gatebell.watches w on w.target = d.refobjid
-       where r.ev_class = 'v_${subject}'::regclass and w.subject = '${subject}' and not a.attname = any (w.key_columns || w.watched_columns)`,
+       where r.ev_class = 'v_${topic}'::regclass and w.topic = '${topic}' and not a.attname = any (w.key_columns || w.watched_columns)`,
     );
-    expect(unwatched, subject).toEqual([]);
-    await signals.sql(`drop view v_${subject}`);
+    expect(unwatched, topic).toEqual([]);
+    await signals.sql(`drop view v_${topic}`);
   }
 });
 
 describe('a batch of 500 keys', () => {
   const numbers = Array.from({ length: 500 }, (_, index) => index + 1);
   const hash = (number: number): string => createHash('sha256').update(String(number)).digest('hex');
-  const KEYS: Readonly<Record<Subject, readonly Key[]>> = {
+  const KEYS: Readonly<Record<Topic, readonly Key[]>> = {
     user: numbers.map(number => [String(number)]),
     identity: numbers.map(number => [`https://${number % 2}.test`, `sub${number}`]),
     user_name: numbers.map(number => [`user${number}`]),
@@ -348,15 +348,15 @@ describe('a batch of 500 keys', () => {
     );
   });
 
-  test.each(SUBJECTS)('of %s is one query, with one row for each, through an index', async subject => {
-    const keys = KEYS[subject];
-    const loaded = await load(subject, keys);
+  test.each(TOPICS)('of %s is one query, with one row for each, through an index', async topic => {
+    const keys = KEYS[topic];
+    const loaded = await load(topic, keys);
     expect(loaded).toHaveLength(500);
     expect(sortedKeys(loaded.map(({ key }) => key))).toEqual(sortedKeys(keys));
 
     await signals.sql('set enable_seqscan = off');
     const [parts] = [(keys[0] ?? []).map((_, part) => keys.map(key => key[part]))];
-    const plan = await signals.sql(`explain (format json) ${caches[subject].load.text}`, parts);
+    const plan = await signals.sql(`explain (format json) ${caches[topic].load.text}`, parts);
     await signals.sql('reset enable_seqscan');
     const text = JSON.stringify(plan);
     expect(text).toMatch(/"Node Type":"(?:Index Scan|Index Only Scan|Bitmap Index Scan)"/);

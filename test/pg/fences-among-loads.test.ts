@@ -38,7 +38,7 @@ test.each([1, 2])(
     }
     const caches = TABLES.map(table =>
       inside.coherence.coherentCache({
-        subject: table,
+        topic: table,
         load: {
           text: `select t.sku from ${table} t where t.sku = any ($1::text[])`,
           key: row => [String(row['sku'])],

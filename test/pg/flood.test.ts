@@ -12,8 +12,8 @@ import { addCredential, createWorld, type World } from '../support/gate-rows.js'
 const FLOOD = 200_000;
 const FLOODERS = 64;
 const USERS = 8;
-/** Rooms for what does not exist, a subject. */
-const ABSENCES_MAX = 10_000;
+/** Rooms for what does not exist, a topic. */
+const NEGATIVE_ENTRIES_MAX = 10_000;
 /** What one source may ask in vain at once, and a second; see src/auth/client-rate-limiter.ts. */
 const BURST = 200;
 const PER_SECOND = 20;
@@ -74,9 +74,7 @@ const quantile = ({ latenciesMs }: Series, q: number): string =>
   (latenciesMs[Math.floor(q * (latenciesMs.length - 1))] ?? NaN).toFixed(1);
 
 const loads = async (): Promise<number> => {
-  const counts = ['credential', 'app'].map(subject =>
-    replica.metric(`gatebell_db_queries_total{query="load_${subject}"}`),
-  );
+  const counts = ['credential', 'app'].map(topic => replica.metric(`gatebell_db_queries_total{query="load_${topic}"}`));
   return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
 };
 
@@ -178,11 +176,11 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
   ]);
 
   const { caches } = JSON.parse((await replica.get('/status')).body) as {
-    caches: { absences: number; subject: string }[];
+    caches: { negativeEntries: number; topic: string }[];
   };
-  for (const { subject, absences } of caches) {
-    expect(absences, subject).toBeLessThanOrEqual(ABSENCES_MAX);
+  for (const { topic, negativeEntries } of caches) {
+    expect(negativeEntries, topic).toBeLessThanOrEqual(NEGATIVE_ENTRIES_MAX);
   }
-  // Ten thousand absences of two subjects, and the sources: some hundred bytes each.
+  // Ten thousand absences of two topics, and the sources: some hundred bytes each.
   expect((await heapUsed()) - before.heap).toBeLessThan(30_000_000);
 });

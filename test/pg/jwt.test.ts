@@ -42,7 +42,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   world = await createWorld(database);
   await database.sql(
-    `insert into gatebell.app_routes (app_id, path_prefix, access, consistency) select id, '/strong', 'granted', 'strong' from gatebell.apps where name = 'photos'`,
+    `insert into gatebell.app_routes (app_id, path_prefix, access, consistency) select id, '/strong', 'grant', 'strong' from gatebell.apps where name = 'photos'`,
   );
   replica = await start(env);
 });

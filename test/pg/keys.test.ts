@@ -80,7 +80,7 @@ describe.each(KINDS)('$type', ({ type, good, bad }) => {
       await inside.seen('fence_proven', 2);
     }
     const cache = inside.coherence.coherentCache({
-      subject: name,
+      topic: name,
       load: {
         text: `select t.k::text, t.v from s.${name} t where t.k = any ($1::text[]::${type}[])`,
         key: row => [String(row['k'])],
@@ -112,7 +112,7 @@ test.each([false, true])('a key of too few or too many parts fails alone, and sa
     `create table s.${name} (a integer, b text, primary key (a, b)); insert into s.${name} values (1, 'x'), (2, 'y')`,
   );
   const cache = inside.coherence.coherentCache({
-    subject: name,
+    topic: name,
     load: {
       text: `select t.a::text, t.b, '$9 is no parameter' from unnest($1::text[]::integer[], $2::text[]) as k (a, b) join s.${name} t using (a, b)`,
       key: row => [String(row['a']), String(row['b'])],
@@ -139,7 +139,7 @@ test.each([false, true])(
       `create table s.pairs_${String(strong)} (k integer primary key); insert into s.pairs_${String(strong)} values (7), (8)`,
     );
     const cache = inside.coherence.coherentCache({
-      subject: `pairs_${String(strong)}`,
+      topic: `pairs_${String(strong)}`,
       load: {
         text: `select t.k::text from s.pairs_${String(strong)} t where t.k = any ($1::text[]::integer[])`,
         key: row => [String(row['k'])],
@@ -152,7 +152,7 @@ test.each([false, true])(
         reader.read(facts => {
           const values = keys.map(key => facts.get('pair', [key]));
           const lacks = keys.flatMap((key, at) =>
-            values[at] === undefined ? [{ subject: 'pair' as const, key: [key] }] : [],
+            values[at] === undefined ? [{ topic: 'pair' as const, key: [key] }] : [],
           );
           return lacks.length > 0 ? { lacks } : { answer: values, strong };
         });
@@ -174,7 +174,7 @@ test.each([
 ])('a key that cannot be read as %s fails alone', async (type, good, bad) => {
   await database.sql('create table if not exists s.named_here ()');
   const cache = inside.coherence.coherentCache({
-    subject: `as_${type}`,
+    topic: `as_${type}`,
     load: {
       text: `select x.k::${type}::text as k from unnest($1::text[]) as x (k)`,
       key: row => [String(row['k'])],
@@ -194,7 +194,7 @@ test.each([
   ['a syntax error', 'select from from unnest($1::text[]) as k'],
 ])('%s in the load itself is asked once, not key by key', async (_, text) => {
   const cache = inside.coherence.coherentCache({
-    subject: 'broken',
+    topic: 'broken',
     load: { text, key: row => [String(row['k'])], value: row => String(row['k']) },
   });
   const failed = (): number => inside.observations.filter(({ event }) => event === 'load_failed').length;
@@ -209,7 +209,7 @@ test.each([
 
 test('a function of the load that refuses one value fails that one', async () => {
   const cache = inside.coherence.coherentCache({
-    subject: 'picky',
+    topic: 'picky',
     load: {
       text: 'select s.picky(k) as k from unnest($1::text[]) as k',
       key: row => [String(row['k'])],
@@ -223,7 +223,7 @@ test('a function of the load that refuses one value fails that one', async () =>
 test('the error names the key that Postgres reads back', async () => {
   await database.sql(`create table s.named (k uuid primary key); insert into s.named values ('${UUID}1')`);
   const cache = inside.coherence.coherentCache({
-    subject: 'named',
+    topic: 'named',
     load: {
       text: 'select t.k::text from s.named t where t.k = any ($1::text[]::uuid[])',
       key: row => [String(row['k'])],

@@ -72,7 +72,7 @@ function start(listenUrl: string): {
     },
   });
   const prices = coherence.coherentCache({
-    subject: 'price',
+    topic: 'price',
     load: {
       text: 'select sku, cents from prices where sku = any ($1::text[])',
       key: row => [String(row['sku'])],

@@ -22,7 +22,7 @@ function createReplica(): void {
     auditIntervalMs: 0,
   });
   cache = inside.coherence.coherentCache({
-    subject: 't',
+    topic: 't',
     load: {
       text: 'select t.id::text, t.v from s.t where t.id = any ($1::text[]::integer[])',
       key: row => [String(row['id'])],
@@ -85,14 +85,14 @@ async function warm(value: string): Promise<void> {
 async function withoutSignals(during: () => Promise<unknown>): Promise<void> {
   const [row] = await database.sql(`
     select p.proname::text as name, pg_get_functiondef(p.oid) as definition
-    from gatebell.watches w join pg_proc p on p.proname = 'signal_' || w.id where w.subject = 't'`);
+    from gatebell.watches w join pg_proc p on p.proname = 'signal_' || w.id where w.topic = 't'`);
   await database.sql(
     `create or replace function gatebell.${String(row!['name'])}() returns trigger language plpgsql as 'begin return null; end'`,
   );
   await during();
   await database.sql(String(row!['definition']));
   // The text of it is what it was, so its digest is, too.
-  await expect(database.sql(`select problem from gatebell.watched where subject = 't'`)).resolves.toEqual([
+  await expect(database.sql(`select problem from gatebell.watch_status where topic = 't'`)).resolves.toEqual([
     { problem: null },
   ]);
 }
@@ -177,7 +177,7 @@ test('an enum label that is renamed while somebody writes: the signal names the 
     insert into s.m values ('low', 'old');
     select gatebell.watch('s.m', 'm', '{mood}', '{v}')`);
   const moods = inside.coherence.coherentCache({
-    subject: 'm',
+    topic: 'm',
     load: {
       text: 'select m.mood::text, m.v from s.m where m.mood::text = any ($1::text[])',
       key: row => [String(row['mood'])],

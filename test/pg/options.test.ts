@@ -94,7 +94,7 @@ beforeEach(async () => {
       values (1, 'zoe', 'zoe@example.test', 'Zoe', '{family,staff}');
     insert into gatebell.apps (id, name, host, headers) overriding system value values (1, 'notes', 'notes.test', '{"X-Old": "x"}');
     insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, preflight, headers)
-      values (1, '/a', 'granted', '{admin}', 'strong', true, '{"X-Old": "x"}');
+      values (1, '/a', 'grant', '{admin}', 'strong', true, '{"X-Old": "x"}');
     insert into gatebell.grants (user_id, app_id, role, expires_at) values (1, 1, 'admin', '2099-01-01');
     insert into gatebell.revoked_jwts (jti, expires_at) values ('the-jti', '2099-01-01');
   `);

@@ -113,7 +113,7 @@ test('settings of the role round no time, and no table seems renamed', async () 
     expect(
       await asked.query<pg.QueryResultRow>(
         'ask',
-        `select 1795899898154::double precision as ms, (select count(*)::integer from gatebell.watched where problem is not null) as problems`,
+        `select 1795899898154::double precision as ms, (select count(*)::integer from gatebell.watch_status where problem is not null) as problems`,
       ),
     ).toEqual([{ ms: 1_795_899_898_154, problems: 0 }]);
   } finally {
@@ -200,14 +200,14 @@ test('what is read together is read in one snapshot', async () => {
   await holder.query('select pg_advisory_lock(7)');
   const text = 'select key, value from pair where key = any ($1::text[])';
   const reading = pool.source.readTogether([
-    { subject: 'pair', text, keys: [['a']] },
+    { topic: 'pair', text, keys: [['a']] },
     // Stands still between the two.
     {
-      subject: 'pair',
+      topic: 'pair',
       text: `select 'lock' as key, pg_advisory_lock_shared(7)::text as value where $1::text[] is not null`,
       keys: [['lock']],
     },
-    { subject: 'pair', text, keys: [['b']] },
+    { topic: 'pair', text, keys: [['b']] },
   ]);
   let isWaiting = false;
   while (!isWaiting) {
@@ -219,7 +219,7 @@ test('what is read together is read in one snapshot', async () => {
   await holder.query('select pg_advisory_unlock(7)');
   const [first, , last] = await reading;
   expect([first?.rows[0]?.['value'], last?.rows[0]?.['value']]).toEqual([1, 1]);
-  const [afterwards] = await pool.source.readTogether([{ subject: 'pair', text, keys: [['b']] }]);
+  const [afterwards] = await pool.source.readTogether([{ topic: 'pair', text, keys: [['b']] }]);
   expect(afterwards?.rows[0]?.['value']).toBe(2);
 });
 
@@ -244,7 +244,7 @@ test.each([
   const writer = await database.connect();
   await writer.query(`begin; ${change}`);
   const part = (table: string, key: string): ReadPart => ({
-    subject: table,
+    topic: table,
     text: `select key, value from ${table} where key = any ($1::text[])`,
     keys: [[key]],
   });
@@ -269,7 +269,7 @@ test('tables that are emptied again and again cannot be read together', async ()
   const text = 'select key, value from emptied where key = any ($1::text[])';
   // Each reading stands still between its parts, with its snapshot taken, until the table has been emptied.
   const lock = {
-    subject: 'lock',
+    topic: 'lock',
     text: `select 'lock' as key, pg_advisory_xact_lock(8)::text as value where $1::text[] is not null`,
     keys: [['lock']],
   };
@@ -281,7 +281,7 @@ test('tables that are emptied again and again cannot be read together', async ()
   };
   let holder = await database.connect();
   await holder.query('select pg_advisory_lock(8)');
-  const failed = expect(pool.source.readTogether([lock, { subject: 'emptied', text, keys: [['a']] }])).rejects.toThrow(
+  const failed = expect(pool.source.readTogether([lock, { topic: 'emptied', text, keys: [['a']] }])).rejects.toThrow(
     'tables were emptied or rewritten while they were read together, 3 times',
   );
   for (let attempt = 0; attempt < 3; attempt++) {

@@ -64,7 +64,7 @@ test('what the migrations leave is what is declared; a repair then changes nothi
 
 test('the own watches that a repair knows are those of the migrations', async () => {
   const watches = await database.sql(
-    `select target::text, subject, key_columns::text as "keyColumns", watched_columns::text as "watchedColumns" from gatebell.watches`,
+    `select target::text, topic, key_columns::text as "keyColumns", watched_columns::text as "watchedColumns" from gatebell.watches`,
   );
   expect(new Set(await ownWatches())).toEqual(new Set(watches));
 });
@@ -108,7 +108,7 @@ test('a role that may write the tables can write them: CHECK constraints and tri
     set local role ${STRANGER};
     insert into gatebell.users (id, name, groups) values (70, 'ada', '{staff}');
     insert into gatebell.apps (id, name, host) values (70, 'wiki', '*.wiki.test');
-    insert into gatebell.app_routes (app_id, path_prefix, access) values (70, '/x', 'granted');
+    insert into gatebell.app_routes (app_id, path_prefix, access) values (70, '/x', 'grant');
     insert into gatebell.grants (user_id, app_id) values (70, 70);
     insert into gatebell.credentials (user_id, kind, token_hash) values (70, 'token', sha256('x'));
     insert into gatebell.revoked_jwts (jti) values ('x');
@@ -199,8 +199,8 @@ describe('every right', () => {
 test.each([
   [
     'a right to hand on what is declared',
-    'grant select on gatebell.watched to gatebell_daemon with grant option',
-    /^gatebell_daemon has SELECT with grant option on table gatebell.watched$/,
+    'grant select on gatebell.watch_status to gatebell_daemon with grant option',
+    /^gatebell_daemon has SELECT with grant option on table gatebell.watch_status$/,
   ],
   [
     'a right that somebody has handed on',

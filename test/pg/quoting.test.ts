@@ -26,7 +26,7 @@ afterEach(async () => {
 });
 
 const watched = (): Promise<unknown> =>
-  database.sql('select target::oid, subject, problem, fingerprint from gatebell.watched order by 1, 2');
+  database.sql('select target::oid, topic, problem, fingerprint from gatebell.watch_status order by 1, 2');
 
 test.each([
   ['on', ON],
@@ -48,7 +48,7 @@ test.each([
     views.push(await watched());
     expect(await database.sql('select * from gatebell.constraint_problems()')).toEqual([]);
     expect(await database.sql('select problem from gatebell.privilege_problems')).toEqual([]);
-    expect(await database.sql('select subject from gatebell.watched where problem is not null')).toEqual([]);
+    expect(await database.sql('select topic from gatebell.watch_status where problem is not null')).toEqual([]);
     expect((await runMigrations(database.client, 'up')).repairs).toEqual([]);
   }
   expect(views[0]).toEqual(views[1]);
@@ -66,7 +66,7 @@ test.each([
   await database.sql('create schema s; create table s."the table" ("a b" text, k integer primary key, v text)');
   const digest = async (): Promise<unknown> =>
     database.sql(`select w.target_name, p.proconfig, md5(replace(p.prosrc, 'signal_' || w.id, '')) as source
-      from gatebell.watches w join pg_proc p on p.proname = 'signal_' || w.id where w.subject = 'odd'`);
+      from gatebell.watches w join pg_proc p on p.proname = 'signal_' || w.id where w.topic = 'odd'`);
   await database.sql(first);
   await database.sql(WATCH);
   const before = await digest();
@@ -80,15 +80,19 @@ test.each([
   );
   await database.sql(first);
   await database.sql(WATCH);
-  expect(await database.sql(`select problem from gatebell.watched where subject = 'odd'`)).toEqual([{ problem: null }]);
+  expect(await database.sql(`select problem from gatebell.watch_status where topic = 'odd'`)).toEqual([
+    { problem: null },
+  ]);
   // So does the one whose watch was lost.
-  await database.sql(`delete from gatebell.watches where subject = 'odd'`);
+  await database.sql(`delete from gatebell.watches where topic = 'odd'`);
   await database.sql(second);
   await database.sql(WATCH);
-  expect(await database.sql('select subject from gatebell.lost_watches')).toEqual([]);
-  expect(await database.sql(`select problem from gatebell.watched where subject = 'odd'`)).toEqual([{ problem: null }]);
+  expect(await database.sql('select topic from gatebell.lost_watches')).toEqual([]);
+  expect(await database.sql(`select problem from gatebell.watch_status where topic = 'odd'`)).toEqual([
+    { problem: null },
+  ]);
   await database.sql(`alter table s."the table" rename to "The Table"`);
-  expect(await database.sql(`select problem from gatebell.watched where subject = 'odd'`)).toEqual([
+  expect(await database.sql(`select problem from gatebell.watch_status where topic = 'odd'`)).toEqual([
     { problem: 'the table was renamed or moved, it was s."the table"' },
   ]);
 });

@@ -161,7 +161,7 @@ describe('a load that is held open across an invalidation', () => {
 
   test.each([
     { title: 'of its key', change: 'delete from gatebell.grants' },
-    { title: 'of its whole subject', change: 'truncate gatebell.grants' },
+    { title: 'of its whole topic', change: 'truncate gatebell.grants' },
   ])('$title never ends up in the cache, and callers after it get the new fact', async ({ change }) => {
     // All facts but the grant are warm.
     expect(await ask(inside.reader, world.alice)).toBe('granted');

@@ -56,7 +56,7 @@ const RIGHTS = `
   where a.grantee <> o.owner order by 1, 2, 3`;
 
 const WATCHED =
-  'select target::text, subject, key_columns, watched_columns, problem from gatebell.watched order by 1, 2';
+  'select target::text, topic, key_columns, watched_columns, problem from gatebell.watch_status order by 1, 2';
 
 let source: PostgresServer;
 let rights: pg.QueryResultRow[];
@@ -136,8 +136,8 @@ async function expectSignals(statements: Readonly<Record<string, string>>): Prom
     await target.sql(statement);
   }
   await listener.query('select 1');
-  for (const subject of Object.keys(statements)) {
-    expect(payloads.join('\n')).toContain(`"s":"${subject}"`);
+  for (const topic of Object.keys(statements)) {
+    expect(payloads.join('\n')).toContain(`"s":"${topic}"`);
   }
 }
 

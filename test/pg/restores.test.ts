@@ -67,7 +67,7 @@ beforeEach(async () => {
     },
   });
   grants = coherence.coherentCache({
-    subject: 'grant',
+    topic: 'grant',
     load: {
       text: `select g.user_id::text, g.app_id::text, g.role from gatebell.grants g
              join unnest($1::text[], $2::text[]) as k (user_id, app_id)

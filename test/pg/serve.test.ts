@@ -56,8 +56,8 @@ test('the series have the names and labels that people build on', async () => {
   expect(await replica.metric('gatebell_decisions_total{decision="allow",reason="granted"}')).toBe(3);
   expect(await replica.metric('gatebell_decisions_total{decision="deny",reason="unknown_app"}')).toBe(1);
   expect(await replica.metric('gatebell_decision_duration_seconds_count')).toBe(4);
-  expect(await replica.metric('gatebell_cache_lookups_total{subject="app",result="hit"}')).toBeGreaterThan(0);
-  expect(await replica.metric('gatebell_cache_entries{subject="user"}')).toBe(1);
+  expect(await replica.metric('gatebell_cache_lookups_total{topic="app",result="hit"}')).toBeGreaterThan(0);
+  expect(await replica.metric('gatebell_cache_entries{topic="user"}')).toBe(1);
   expect(await replica.metric('gatebell_listener_state{state="live"}')).toBe(1);
   expect(await replica.metric('gatebell_listener_state{state="down"}')).toBe(0);
   expect(await replica.metric('gatebell_listener_connections_total')).toBe(1);
@@ -79,15 +79,15 @@ test('the series have the names and labels that people build on', async () => {
   }
 });
 
-test('a signal of a subject that nobody caches does not become a label', async () => {
+test('a signal of a topic that nobody caches does not become a label', async () => {
   const replica = await start();
   await database.sql(`select pg_notify('gatebell', '{"v":1,"s":"made_up"}')`);
   await database.sql(`update gatebell.users set email = 'x' where name = 'bob'`);
   await replica.waitFor(line => line.event === 'listening', 0);
-  while ((await replica.metric('gatebell_signals_total{subject="user"}')) === 0) {
+  while ((await replica.metric('gatebell_signals_total{topic="user"}')) === 0) {
     await replica.ask();
   }
-  expect(await replica.metric('gatebell_signals_total{subject="other"}')).toBe(1);
+  expect(await replica.metric('gatebell_signals_total{topic="other"}')).toBe(1);
   expect((await replica.get('/metrics')).body).not.toContain('made_up');
 });
 
@@ -135,14 +135,14 @@ test('5,000 of them at once do not keep anyone waiting', async () => {
   await database.sql(
     `select count(*) from (select pg_notify('gatebell', format('{"v":1,"s":"user","k":[["%s"]]}', i)) from generate_series(1, 5000) i) x`,
   );
-  while ((await replica.metric('gatebell_signals_total{subject="user"}')) < 5_000) {
+  while ((await replica.metric('gatebell_signals_total{topic="user"}')) < 5_000) {
     await replica.ask({ token: world.alice });
   }
   expect(floodMs).toBeLessThan(10 * (performance.now() - changesMs));
   expect((await replica.ask({ token: world.alice })).reason).toBe('granted');
 });
 
-test('a trigger that is disabled: its subject is read from Postgres, and the operator is told', async () => {
+test('a trigger that is disabled: its topic is read from Postgres, and the operator is told', async () => {
   const replica = await start();
   await replica.askUntil('granted', { token: world.alice });
   const since = replica.lines.length;
@@ -150,7 +150,7 @@ test('a trigger that is disabled: its subject is read from Postgres, and the ope
   try {
     const told = await replica.waitFor(line => line.event === 'watch_changed', since);
     expect(told).toMatchObject({
-      subject: 'user',
+      topic: 'user',
       problem: 'trigger gatebell_user_update on gatebell.users is not enabled as it must be',
     });
     await database.sql(`update gatebell.users set enabled = false where name = 'alice'`);
@@ -221,8 +221,8 @@ test('a flood of hosts and tokens that nobody made fills no memory and puts nobo
     }),
   );
   // What exists has a room of its own: one app, one credential. What does not has 10,000 places.
-  expect(await replica.metric('gatebell_cache_entries{subject="app"}')).toBeLessThanOrEqual(10_001);
-  expect(await replica.metric('gatebell_cache_entries{subject="credential"}')).toBeLessThanOrEqual(10_001);
+  expect(await replica.metric('gatebell_cache_entries{topic="app"}')).toBeLessThanOrEqual(10_001);
+  expect(await replica.metric('gatebell_cache_entries{topic="credential"}')).toBeLessThanOrEqual(10_001);
   const loads = await replica.metric('gatebell_db_queries_total{query="load_credential"}');
   expect((await replica.ask({ token: world.alice })).reason).toBe('granted');
   expect(await replica.metric('gatebell_db_queries_total{query="load_credential"}')).toBe(loads);

@@ -17,7 +17,7 @@ beforeEach(async () => {
     insert into gatebell.users (id, name) values (1, 'ada'), (2, 'ben'), (3, 'cyd');
     insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', 'ben-1', 2);
     insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'mail', 'mail.test'), (3, 'chat', 'chat.test');
-    insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'granted'), (1, '/open', 'public'), (2, '/', 'granted');
+    insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'grant'), (1, '/open', 'public'), (2, '/', 'grant');
     insert into gatebell.grants (user_id, app_id) values (1, 1), (1, 2), (2, 1);
     insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH.ada}'), (2, 'session', '\\x${HASH.ben}')`);
 });
@@ -225,7 +225,7 @@ test('the next tests name every column that is not part of a key', async () => {
   const columns = await database.sql(`
     select c.table_name || '.' || c.column_name as name
     from information_schema.columns c join gatebell.watches w on w.target = ('gatebell.' || c.table_name)::regclass
-    where c.table_schema = 'gatebell' and w.subject <> 'user_name' and not c.column_name = any (w.key_columns)`);
+    where c.table_schema = 'gatebell' and w.topic <> 'user_name' and not c.column_name = any (w.key_columns)`);
   expect(columns.map(row => String(row['name'])).sort()).toEqual(Object.keys(CHANGES).sort());
 });
 
@@ -263,7 +263,7 @@ test.each(['users', 'apps', 'app_routes', 'grants', 'credentials', 'identities',
   },
 );
 
-test('one statement may signal several subjects', async () => {
+test('one statement may signal several topics', async () => {
   const statement = `
     with person as (insert into gatebell.users (id, name) values (10, 'zoe') returning id),
          app as (update gatebell.apps set enabled = false where id = 2 returning id)

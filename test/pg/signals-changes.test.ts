@@ -176,7 +176,7 @@ test('a generated column signals by what it is computed from', async () => {
   expect(await database.heard('update s.t set n = -6', await replica())).toEqual({ t: [['-10'], ['-12']] });
 });
 
-test('one table may be watched for several subjects, each with its own columns', async () => {
+test('one table may be watched for several topics, each with its own columns', async () => {
   await database.sql(`create table s.t (id integer primary key, a text, b text);
     select gatebell.watch('s.t', 'by_id', '{id}', '{a}'); select gatebell.watch('s.t', 'by_b', '{b}');
     insert into s.t values (1, 'a', 'b')`);

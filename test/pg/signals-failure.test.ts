@@ -1,4 +1,4 @@
-/** A trigger never fails its user's write: what goes wrong in it becomes a signal for all of the subject, and a warning. */
+/** A trigger never fails its user's write: what goes wrong in it becomes a signal for all of the topic, and a warning. */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await database.sql(`
     drop table if exists t;
-    delete from gatebell.watches where subject = 't';
+    delete from gatebell.watches where topic = 't';
     create table t (id integer primary key, k text, n integer, v text);
     insert into t values (1, 'a', 1, 'x');
     select gatebell.watch('t', 't', '{k,n}', '{v}')`);
@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterAll(() => database.drop());
 
 const problem = async (): Promise<unknown> =>
-  (await database.sql(`select problem from gatebell.watched where subject = 't'`))[0]?.['problem'];
+  (await database.sql(`select problem from gatebell.watch_status where topic = 't'`))[0]?.['problem'];
 
 describe.each(['origin', 'replica'])('in the %s role, after', role => {
   test.each<[change: string, statement: string]>([
@@ -45,7 +45,7 @@ describe.each(['origin', 'replica'])('in the %s role, after', role => {
     expect(notices).toHaveLength(1);
     expect(notices[0]).toMatchObject({ severity: 'WARNING' });
     expect(notices[0]?.message).toMatch(
-      /^gatebell: the trigger of public.t could not name the changed keys of subject t, so all of them were signalled: /,
+      /^gatebell: the trigger of public.t could not name the changed keys of topic t, so all of them were signalled: /,
     );
     await writer.end();
   });

@@ -23,7 +23,7 @@ beforeEach(async () => {
     create table s.high (seen integer default 0, v text, gone integer, k text, id integer not null);
     alter table s.high drop column gone;
     alter table s.t attach partition s.high for values from (100) to (200);
-    delete from gatebell.watches where subject = 't';
+    delete from gatebell.watches where topic = 't';
     select gatebell.watch('s.t', 't', '{k}', '{v}');
     insert into s.t values (1, 'a', '1'), (60, 'b', '2'), (110, 'c', '3')`);
 });
@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterAll(() => database.drop());
 
 const problem = async (): Promise<unknown> =>
-  (await database.sql(`select problem from gatebell.watched where subject = 't'`))[0]?.['problem'];
+  (await database.sql(`select problem from gatebell.watch_status where topic = 't'`))[0]?.['problem'];
 
 const WRITES: readonly [statement: string, heard: Heard][] = [
   [`insert into s.t values (2, 'd', '1'), (111, 'e', '2')`, { t: [['d'], ['e']] }],
@@ -105,7 +105,7 @@ describe('a partitioned table', () => {
     await database.sql(`create foreign data wrapper none; create server nowhere foreign data wrapper none;
       create table s.f (id integer, k text) partition by range (id); select gatebell.watch('s.f', 't', '{k}')`);
     await database.sql(`create foreign table s.far partition of s.f for values from (0) to (9) server nowhere`);
-    const rows = await database.sql(`select problem from gatebell.watched where target = 's.f'::regclass`);
+    const rows = await database.sql(`select problem from gatebell.watch_status where target = 's.f'::regclass`);
     expect(rows).toEqual([{ problem: 'a foreign table was added to it' }]);
     await expect(database.sql(`select gatebell.watch('s.f', 't', '{k}')`)).rejects.toMatchObject({
       code: '42809',
@@ -147,7 +147,7 @@ describe('a table with children by inheritance', () => {
     for (const target of ['s.left_child', 's.grandchild']) {
       await expect(database.sql(`select gatebell.watch('${target}', 'base', '{k}')`)).rejects.toMatchObject({
         code: '42710',
-        message: `gatebell.watch: ${target} is already watched for subject 'base' together with s.base`,
+        message: `gatebell.watch: ${target} is already watched for topic 'base' together with s.base`,
       });
     }
     await database.sql(`select gatebell.watch('s.grandchild', 'other', '{k}')`);

@@ -37,7 +37,7 @@ const numbered = (count: number, text = 'n'): string[] =>
 const keysOf = (names: readonly string[]): Key[] => sortedKeys(names.map(name => [name]));
 
 describe.each(['item', 'pile'])('a statement on %s, with and without a primary key', table => {
-  test('of 300 rows names its keys, of 301 all of the subject', async () => {
+  test('of 300 rows names its keys, of 301 all of the topic', async () => {
     await database.sql(`truncate ${table}`);
     expect(await insertNames(numbered(300), table)).toEqual(keysOf(numbered(300)));
     expect(await database.heard(`update ${table} set owner = 'x'`)).toEqual({ [table]: keysOf(numbered(300)) });

@@ -54,10 +54,10 @@ export async function createBench(writer: pg.Client, listener: pg.Client): Promi
 }
 
 /** Keys that the payloads name, each once and sorted; `all` if one of them names none. */
-function keysOf(payloads: readonly string[], subject = 't'): unknown {
+function keysOf(payloads: readonly string[], topic = 't'): unknown {
   const changes = payloads
     .map(payload => JSON.parse(payload) as { s?: string; k?: string[][] })
-    .filter(({ s }) => s === subject);
+    .filter(({ s }) => s === topic);
   if (changes.some(({ k }) => k === undefined)) {
     return 'all';
   }
@@ -74,7 +74,7 @@ interface State {
 }
 
 const stateOf = async (bench: Bench): Promise<State> =>
-  (await bench.sql(`select problem, fingerprint from gatebell.watched where subject = 't'`))[0] as State;
+  (await bench.sql(`select problem, fingerprint from gatebell.watch_status where topic = 't'`))[0] as State;
 
 /** What a change in a transaction of its own makes of the watch; then it is rolled back. */
 async function changed(
@@ -93,7 +93,7 @@ async function changed(
 }
 
 const refused = (bench: Bench, text: string, code: string): Promise<void> => rejects(bench.sql(text), { code }, text);
-const FUNCTION = `(select 'gatebell.signal_' || id || '()' from gatebell.watches where subject = 't')`;
+const FUNCTION = `(select 'gatebell.signal_' || id || '()' from gatebell.watches where topic = 't')`;
 const ofFunction = (statement: string): string =>
   `do $do$ begin execute replace($$${statement}$$, '%', ${FUNCTION}); end $do$`;
 const trigger = (definition: string): string =>
@@ -147,7 +147,7 @@ export const CHECKS = {
     equal(keysOf(await bench.heard(`update s.t set k = k || 'q'`)), ['a', 'aq', 'b', 'bq']);
     equal(keysOf(await bench.heard(`update s.t set w = 'q'`)), []);
     const [row] = await bench.sql(
-      `select proconfig::text as settings from pg_proc where proname = (select 'signal_' || id from gatebell.watches where subject = 'd')`,
+      `select proconfig::text as settings from pg_proc where proname = (select 'signal_' || id from gatebell.watches where topic = 'd')`,
     );
     match(String(row!['settings']), /search_path.*DateStyle=ISO.*TimeZone=UTC.*extra_float_digits=1/i);
   },
@@ -320,7 +320,7 @@ export const CHECKS = {
     equal((await changed(bench, 'drop policy p on s.t')).touched, true);
     // The policy for gatebell_daemon alone is no policy of everybody's.
     await bench.sql(`begin; create role gatebell_battery; grant usage on schema gatebell, s to gatebell_battery;
-      grant select on gatebell.watched, gatebell.watches to gatebell_battery; grant execute on all functions in schema gatebell to gatebell_battery;
+      grant select on gatebell.watch_status, gatebell.watches to gatebell_battery; grant execute on all functions in schema gatebell to gatebell_battery;
       set local role gatebell_battery`);
     const other = await stateOf(bench);
     await bench.sql('reset role; grant gatebell_daemon to gatebell_battery; set local role gatebell_battery');
@@ -416,16 +416,16 @@ export const CHECKS = {
       insert into gatebell.apps (id, name, host) values (1001, 'a', '*.example.test')`);
     for (const text of [
       `insert into gatebell.app_routes (app_id, path_prefix, access) values (1001, '/a/../b', 'public')`,
-      `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1001, '/x', 'granted', '{NULL}')`,
+      `insert into gatebell.app_routes (app_id, path_prefix, access, roles) values (1001, '/x', 'grant', '{NULL}')`,
       `insert into gatebell.credentials (user_id, kind, token_hash) values (1001, 'other', sha256('x'))`,
       `insert into gatebell.credentials (user_id, kind, token_hash) values (1001, 'token', 'x')`,
     ]) {
       await refused(bench, text, '23514');
     }
-    await bench.sql(`insert into gatebell.app_routes (app_id, path_prefix, access) values (1001, '/', 'granted');
+    await bench.sql(`insert into gatebell.app_routes (app_id, path_prefix, access) values (1001, '/', 'grant');
       insert into gatebell.grants values (1001, 1001); insert into gatebell.credentials (user_id, kind, token_hash) values (1001, 'token', sha256('t'))`);
-    const signalled = async (text: string, subject: string): Promise<unknown> =>
-      ((keys: unknown) => (keys === 'all' ? -1 : (keys as string[]).length))(keysOf(await bench.heard(text), subject));
+    const signalled = async (text: string, topic: string): Promise<unknown> =>
+      ((keys: unknown) => (keys === 'all' ? -1 : (keys as string[]).length))(keysOf(await bench.heard(text), topic));
     equal(await signalled('update gatebell.users set enabled = false where id = 1001', 'user'), 1);
     equal(await signalled('update gatebell.users set jwt_not_before = now() where id = 1001', 'user'), 1);
     equal(await signalled('update gatebell.credentials set revoked_at = now()', 'credential'), 1);

@@ -152,7 +152,7 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'watching says nothing',
       file: '001',
-      find: '  perform pg_notify(gatebell.channel(), \'{"v":1,"s":"\' || subject || \'"}\');',
+      find: '  perform pg_notify(gatebell.channel(), \'{"v":1,"s":"\' || topic || \'"}\');',
       replace: '',
     },
     {
@@ -174,7 +174,7 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
       replace: 'kind is null',
     },
     {
-      mistake: 'a table can be watched twice under one subject',
+      mistake: 'a table can be watched twice under one topic',
       file: '001',
       find: 'if relative is not null then',
       replace: 'if false then',
@@ -188,7 +188,7 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'the triggers stay on the old channel',
       file: '001',
-      find: 'perform gatebell.watch(watch.target, watch.subject, watch.key_columns, watch.watched_columns);',
+      find: 'perform gatebell.watch(watch.target, watch.topic, watch.key_columns, watch.watched_columns);',
       replace: 'null;',
     },
   ],
@@ -600,7 +600,7 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
       replace: 'where u.id = sign_in.user_id',
     },
     {
-      mistake: 'a name of another subject is taken over',
+      mistake: 'a name of another topic is taken over',
       file: '006',
       find: 'where i.user_id = named.id and i.issuer = identify.issuer',
       replace: 'where false',

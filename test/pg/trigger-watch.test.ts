@@ -1,6 +1,6 @@
 /**
  * Whatever is done to a watched table beside its triggers, a replica notices with its next fence: it serves nothing of
- * the subject from memory, or has forgotten it, and it trusts the subject again when the table is watched again (P11).
+ * the topic from memory, or has forgotten it, and it trusts the topic again when the table is watched again (P11).
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { CoherentCache } from '../../src/coherence/coherence.js';
@@ -22,7 +22,7 @@ beforeAll(async () => {
     auditIntervalMs: 0,
   });
   cache = inside.coherence.coherentCache({
-    subject: 't',
+    topic: 't',
     load: {
       text: 'select t.id::text, t.v from s.t where t.id = any ($1::text[]::integer[])',
       key: row => [String(row['id'])],
@@ -59,7 +59,7 @@ const problem = (): string | undefined => inside.coherence.watchProblems.get('t'
 
 async function metric(): Promise<string | undefined> {
   const text = await createMetrics(inside.coherence).scrape();
-  return text.split('\n').find(line => line.startsWith('gatebell_watch_problems{subject="t"}'));
+  return text.split('\n').find(line => line.startsWith('gatebell_watch_problems{topic="t"}'));
 }
 
 async function warm(value: string): Promise<void> {
@@ -216,14 +216,14 @@ const FAULTS: readonly Fault[] = [
   },
   {
     title: 'the watch is deleted',
-    fault: `delete from gatebell.watches where subject = 't'; ${WRITE}`,
+    fault: `delete from gatebell.watches where topic = 't'; ${WRITE}`,
     problem: /no longer watched/,
     repair: `do $$ declare t record; begin for t in select tgname from pg_trigger where tgrelid = 's.t'::regclass and not tgisinternal loop
         execute format('drop trigger %I on s.t', t.tgname); end loop; end $$; ${WATCH}`,
   },
 ];
 
-describe('serves nothing of the subject from memory, and says why, when', () => {
+describe('serves nothing of the topic from memory, and says why, when', () => {
   test.each(FAULTS)('$title', async ({ fault, problem: expected, value = 'new', repair = WATCH, repaired = 'new' }) => {
     expect(await metric()).toMatch(/ 0$/);
     await database.sql(fault);
@@ -240,7 +240,7 @@ describe('serves nothing of the subject from memory, and says why, when', () => 
   });
 });
 
-describe('has forgotten the subject, though nothing is wrong any more, when', () => {
+describe('has forgotten the topic, though nothing is wrong any more, when', () => {
   test.each([
     {
       title: 'triggers were disabled and enabled again, with a write in between',
@@ -311,7 +311,7 @@ describe('partitions', () => {
     expect(await serve()).toEqual({ value: null, fromMemory: false });
   });
 
-  test('one that is attached without triggers makes the subject untrusted, until it is watched again', async () => {
+  test('one that is attached without triggers makes the topic untrusted, until it is watched again', async () => {
     await database.sql(`
       alter table s.t detach partition s.low;
       create table s.other (id integer primary key, v text); insert into s.other values (1, 'new');
@@ -326,7 +326,7 @@ describe('partitions', () => {
 
 test('another table that takes the name of a watched one ends its watch', async () => {
   await database.sql(`alter table s.t rename to u; create table s.t (like s.u including all); ${WATCH}`);
-  expect(await database.sql(`select target::text, problem from gatebell.watched where subject = 't'`)).toEqual([
+  expect(await database.sql(`select target::text, problem from gatebell.watch_status where topic = 't'`)).toEqual([
     { target: 's.t', problem: null },
   ]);
   expect(

@@ -1,4 +1,4 @@
-/** gatebell.watch(), unwatch(), set_channel(), and the view gatebell.watched that a replica trusts (P11). */
+/** gatebell.watch(), unwatch(), set_channel(), and the view gatebell.watch_status that a replica trusts (P11). */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createSignalDatabase, type SignalDatabase } from '../support/signals.js';
 
@@ -11,7 +11,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await database.sql(`
     drop schema if exists s cascade; create schema s;
-    select gatebell.unwatch(target, subject) from gatebell.watches where not target::text like 'gatebell.%';
+    select gatebell.unwatch(target, topic) from gatebell.watches where not target::text like 'gatebell.%';
     create table s.t (id integer primary key, k text, v text);
     create view s.seen as select * from s.t;
     create materialized view s.kept as select * from s.t;
@@ -26,8 +26,8 @@ interface Watched {
   readonly fingerprint: string;
 }
 
-async function watched(subject = 't'): Promise<Watched> {
-  const [row] = await database.sql('select problem, fingerprint from gatebell.watched where subject = $1', [subject]);
+async function watched(topic = 't'): Promise<Watched> {
+  const [row] = await database.sql('select problem, fingerprint from gatebell.watch_status where topic = $1', [topic]);
   return row as Watched;
 }
 
@@ -44,17 +44,17 @@ describe('watch() refuses', () => {
     [
       `null, 't', '{k}'`,
       '22004',
-      'the table, the subject, the key columns and the watched columns must not be null',
+      'the table, the topic, the key columns and the watched columns must not be null',
       /Leave the watched columns out/,
     ],
     [`'s.t', null, '{k}'`, '22004', 'must not be null', /./],
     [`'s.t', 't', null`, '22004', 'must not be null', /./],
     [`'s.t', 't', '{k}', null`, '22004', 'must not be null', /'\{\}'/],
-    [`'s.t', '', '{k}'`, '22023', `subject '' is not allowed`, /1 to 40 characters, a-z, 0-9 and _/],
-    [`'s.t', 'Grant', '{k}'`, '22023', `subject 'Grant' is not allowed`, /begins with a letter/],
-    [`'s.t', '1st', '{k}'`, '22023', `subject '1st' is not allowed`, /begins with a letter/],
+    [`'s.t', '', '{k}'`, '22023', `topic '' is not allowed`, /1 to 40 characters, a-z, 0-9 and _/],
+    [`'s.t', 'Grant', '{k}'`, '22023', `topic 'Grant' is not allowed`, /begins with a letter/],
+    [`'s.t', '1st', '{k}'`, '22023', `topic '1st' is not allowed`, /begins with a letter/],
     [`'s.t', E't\\n', '{k}'`, '22023', `is not allowed`, /./],
-    [`'s.t', 'a"b', '{k}'`, '22023', `subject 'a"b' is not allowed`, /./],
+    [`'s.t', 'a"b', '{k}'`, '22023', `topic 'a"b' is not allowed`, /./],
     [`'s.t', repeat('t', 41), '{k}'`, '22023', 'is not allowed', /1 to 40/],
     [`'s.none', 't', '{k}'`, '42P01', 'relation "s.none" does not exist', undefined],
     [`'s.seen', 't', '{k}'`, '42809', 's.seen is not a table', /watch the tables below a view/],
@@ -96,7 +96,7 @@ describe('watch() refuses', () => {
   });
 });
 
-test('watch() tells replicas to forget the subject, and takes effect at its commit', async () => {
+test('watch() tells replicas to forget the topic, and takes effect at its commit', async () => {
   expect(await database.heard(`begin; select gatebell.watch('s.t', 't', '{k}'); rollback`)).toEqual({});
   expect(await database.heard(`select gatebell.watch('s.t', 't', '{k}')`)).toEqual({ t: 'all' });
   expect(await watched()).toMatchObject({ problem: null });
@@ -128,8 +128,8 @@ test('unwatch() removes all traces', async () => {
   expect(await database.heard(`insert into s.t values (1, 'a', 'x')`)).toEqual({});
   await expect(database.sql(`select gatebell.unwatch('s.t', 't')`)).rejects.toMatchObject({
     code: '42704',
-    message: `gatebell.unwatch: table s.t is not watched for subject 't'`,
-    hint: expect.stringContaining('gatebell.watched') as unknown,
+    message: `gatebell.unwatch: table s.t is not watched for topic 't'`,
+    hint: expect.stringContaining('gatebell.watch_status') as unknown,
   });
 });
 
@@ -137,7 +137,7 @@ test('unwatch() works for a table that was dropped', async () => {
   const before = await traces();
   await database.sql(`select gatebell.watch('s.t', 't', '{k}'); drop table s.t cascade`);
   await database.sql(
-    `select gatebell.unwatch(target, subject) from gatebell.watched where problem = 'the table was dropped'`,
+    `select gatebell.unwatch(target, topic) from gatebell.watch_status where problem = 'the table was dropped'`,
   );
   expect(await watched()).toBeUndefined();
   expect(await traces()).toEqual(before);
@@ -155,15 +155,13 @@ test('a renamed or moved table still signals, and is said to be so: loads find i
   await database.sql('drop table public.u cascade');
 });
 
-describe('gatebell.watched', () => {
+describe('gatebell.watch_status', () => {
   beforeEach(async () => {
     await database.sql(`select gatebell.watch('s.t', 't', '{k}', '{v}')`);
   });
 
   const functionName = async (): Promise<string> => {
-    const [row] = await database.sql(
-      `select 'gatebell.signal_' || id as name from gatebell.watches where subject = 't'`,
-    );
+    const [row] = await database.sql(`select 'gatebell.signal_' || id as name from gatebell.watches where topic = 't'`);
     return String(row?.['name']);
   };
 
@@ -268,12 +266,12 @@ describe('set_channel()', () => {
     });
 
     const heard = await database.heard(`select gatebell.set_channel('Other ''channel''')`);
-    const subjects = ['app', 'credential', 'grant', 'identity', 'revoked_jwt', 'route', 't', 'user', 'user_name'];
-    expect(heard).toEqual(Object.fromEntries(subjects.map(subject => [subject, 'all'])));
+    const topics = ['app', 'credential', 'grant', 'identity', 'revoked_jwt', 'route', 't', 'user', 'user_name'];
+    expect(heard).toEqual(Object.fromEntries(topics.map(topic => [topic, 'all'])));
     expect(await database.heard(`insert into s.t values (1, 'a', 'x')`)).toEqual({ t: [['a']] });
     expect(new Set(channels)).toEqual(new Set([`Other 'channel'`]));
-    const problems = await database.sql('select subject, problem from gatebell.watched where problem is not null');
-    expect(problems).toEqual([{ subject: 'dropped', problem: 'the table was dropped' }]);
+    const problems = await database.sql('select topic, problem from gatebell.watch_status where problem is not null');
+    expect(problems).toEqual([{ topic: 'dropped', problem: 'the table was dropped' }]);
 
     await database.sql(`select gatebell.set_channel('gatebell')`);
     channels.length = 0;

@@ -22,7 +22,7 @@ interface StatusBody {
   readonly ready: boolean;
   readonly workers: readonly {
     readonly state: string;
-    readonly caches: readonly { readonly subject: string; readonly entries: number }[];
+    readonly caches: readonly { readonly topic: string; readonly entries: number }[];
   }[];
 }
 
@@ -89,9 +89,7 @@ async function warm(): Promise<void> {
   for (;;) {
     await askAll();
     const { workers } = await readStatus();
-    if (
-      workers.every(({ caches }) => caches.every(({ subject, entries }) => entries > 0 || OF_JWTS.includes(subject)))
-    ) {
+    if (workers.every(({ caches }) => caches.every(({ topic, entries }) => entries > 0 || OF_JWTS.includes(topic)))) {
       return;
     }
   }

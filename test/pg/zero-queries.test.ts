@@ -23,7 +23,7 @@ beforeAll(async () => {
   await database.sql(`
     with preview as (insert into gatebell.apps (name, host) values ('previews', '*.preview.test') returning id)
     insert into gatebell.app_routes (app_id, path_prefix, access, preflight)
-    select id, '/', 'authenticated', false from preview union all select id, '/api', 'granted', true from preview`);
+    select id, '/', 'authenticated', false from preview union all select id, '/api', 'grant', true from preview`);
   // A subject that is seen for the first time is bound, which is a change.
   await database.sql(
     `insert into gatebell.identities (issuer, subject, user_id) select $1, name, id from gatebell.users where name = 'alice'`,
@@ -127,8 +127,8 @@ test('audits read by the clock, never by the request, and only they read what is
   });
   try {
     const queries = async (purpose: string): Promise<number> => {
-      const counts = ['credential', 'user', 'app', 'route', 'grant'].map(subject =>
-        audited.metric(`gatebell_db_queries_total{query="${purpose}_${subject}"}`),
+      const counts = ['credential', 'user', 'app', 'route', 'grant'].map(topic =>
+        audited.metric(`gatebell_db_queries_total{query="${purpose}_${topic}"}`),
       );
       return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
     };
@@ -144,12 +144,12 @@ test('audits read by the clock, never by the request, and only they read what is
     expect(await queries('load')).toBe(loads);
     // Intervals are jittered by half.
     expect(audits - before).toBeLessThanOrEqual((performance.now() - startedMs) / (intervalMs / 2) + 1);
-    for (const subject of ['credential', 'user', 'app', 'route', 'grant']) {
-      expect(await audited.metric(`gatebell_audit_stale_facts_total{subject="${subject}"}`)).toBe(0);
+    for (const topic of ['credential', 'user', 'app', 'route', 'grant']) {
+      expect(await audited.metric(`gatebell_audit_stale_facts_total{topic="${topic}"}`)).toBe(0);
     }
     const { body } = await audited.get('/metrics');
-    expect(body).toMatch(/gatebell_audit_stale_facts_total\{subject="credential"\} 0/);
-    expect(body).toMatch(/gatebell_audit_stale_age_seconds\{subject="credential"\} 0/);
+    expect(body).toMatch(/gatebell_audit_stale_facts_total\{topic="credential"\} 0/);
+    expect(body).toMatch(/gatebell_audit_stale_age_seconds\{topic="credential"\} 0/);
     const { audits: totals } = JSON.parse((await audited.get('/status')).body) as { audits: { facts: number }[] };
     expect(totals.reduce((sum, { facts }) => sum + facts, 0)).toBeGreaterThanOrEqual(5);
   } finally {

@@ -59,7 +59,7 @@ describe('cache-key confusion (CVE-2021-32701, CVE-2024-47077, CVE-2026-71326): 
     const texts = ['a', 'b', 'a grant/b', 'a user/b', 'a user/b user/c', 'b user/c', 'c'];
     const want = (...keys: string[]): Promise<readonly unknown[]> =>
       bench.snapshots.read(
-        keys.map(text => ({ subject: 'user', query, key: [text] })),
+        keys.map(text => ({ topic: 'user', query, key: [text] })),
         true,
       );
     const questions = [...texts.map(text => [text]), ...texts.flatMap(one => texts.map(other => [one, other]))];

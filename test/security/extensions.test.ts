@@ -43,11 +43,11 @@ const SITE = [
   route('/share/open', 'public'),
   route('/share.zip', 'public'),
   route('/feed.xml', 'public'),
-  route('/admin', 'granted', { roles: ['admin'], strong: true }),
-  route('/staff', 'granted', { roles: ['staff', 'admin'] }),
-  route('/share', 'granted'),
-  route('/api', 'granted', { preflight: true }),
-  route('/feed', 'granted'),
+  route('/admin', 'grant', { roles: ['admin'], strong: true }),
+  route('/staff', 'grant', { roles: ['staff', 'admin'] }),
+  route('/share', 'grant'),
+  route('/api', 'grant', { preflight: true }),
+  route('/feed', 'grant'),
   route('/me', 'authenticated'),
   route('/', 'public'),
 ];
@@ -55,23 +55,23 @@ const told = (routes: readonly Route[], path: string): string => {
   const rule = selectRoute(routes, path);
   return rule === undefined
     ? 'refused'
-    : [rule?.access ?? 'granted', ...(rule?.roles ?? []), rule?.strong === true ? 'strong' : ''].join(' ').trim();
+    : [rule?.access ?? 'grant', ...(rule?.roles ?? []), rule?.strong === true ? 'strong' : ''].join(' ').trim();
 };
 
 describe('where only the extension differs', () => {
   test.each([
-    ['/admin.json', 'granted admin strong'],
-    ['/Admin.json', 'granted admin strong'],
-    ['/admin.json.bak', 'granted admin strong'],
-    ['/admin.x/y', 'granted admin strong'],
-    ['/admin.json/../admin.x', 'granted admin strong'],
-    ['/index.php/admin/users', 'granted admin strong'],
-    ['/sub/index.php/admin.json', 'granted admin strong'],
-    ['/site.wsgi/admin', 'granted admin strong'],
-    ['/share/open.d/x', 'granted'],
-    ['/share.tar', 'granted'],
+    ['/admin.json', 'grant admin strong'],
+    ['/Admin.json', 'grant admin strong'],
+    ['/admin.json.bak', 'grant admin strong'],
+    ['/admin.x/y', 'grant admin strong'],
+    ['/admin.json/../admin.x', 'grant admin strong'],
+    ['/index.php/admin/users', 'grant admin strong'],
+    ['/sub/index.php/admin.json', 'grant admin strong'],
+    ['/site.wsgi/admin', 'grant admin strong'],
+    ['/share/open.d/x', 'grant'],
+    ['/share.tar', 'grant'],
     ['/me.html', 'authenticated'],
-    ['/api.v2/x', 'granted'],
+    ['/api.v2/x', 'grant'],
   ])('%s needs what the stricter rule needs: %s', (path, expected) => {
     expect(told(SITE, path)).toBe(expected);
   });
@@ -99,13 +99,13 @@ describe('where only the extension differs', () => {
 
   test('roles that both rules allow are needed, and a path that no role opens is refused', () => {
     const routes = [
-      route('/a.x', 'granted', { roles: ['editor', 'owner'] }),
-      route('/a/b', 'granted', { roles: ['reader'] }),
+      route('/a.x', 'grant', { roles: ['editor', 'owner'] }),
+      route('/a/b', 'grant', { roles: ['reader'] }),
       route('/a', 'authenticated', { roles: ['owner', 'reader'] }),
     ];
-    expect(told(routes, '/a.x.y')).toBe('granted owner');
-    expect(told(routes, '/a/b.c')).toBe('granted reader');
-    expect(told(routes, '/a.x/b')).toBe('granted editor owner');
+    expect(told(routes, '/a.x.y')).toBe('grant owner');
+    expect(told(routes, '/a/b.c')).toBe('grant reader');
+    expect(told(routes, '/a.x/b')).toBe('grant editor owner');
     expect(told(routes, '/index.php/a/b/../../a.x')).toBe('refused');
   });
 
@@ -116,10 +116,10 @@ describe('where only the extension differs', () => {
   });
 
   test('a front controller of its own rules stays open where the owner says so', () => {
-    const cloud = [route('/index.php/s', 'public'), route('/apps', 'granted', { roles: ['admin'] })];
+    const cloud = [route('/index.php/s', 'public'), route('/apps', 'grant', { roles: ['admin'] })];
     expect(told(cloud, '/index.php/s/XyZ')).toBe('public');
-    expect(told(cloud, '/index.php/apps/files')).toBe('granted admin');
-    expect(told(cloud, '/remote.php/dav/files/x.txt')).toBe('granted');
+    expect(told(cloud, '/index.php/apps/files')).toBe('grant admin');
+    expect(told(cloud, '/remote.php/dav/files/x.txt')).toBe('grant');
   });
 });
 
@@ -152,11 +152,11 @@ describe('sessions in the path, as ASP.NET without cookies reads them (CVE-2023-
   test.each([
     ['/(S(x))/news', 'public'],
     ['/news/(S(x))', 'public'],
-    ['/admin/(S(x))/users', 'granted admin strong'],
+    ['/admin/(S(x))/users', 'grant admin strong'],
     ['/odata/Users(7)/Name', 'public'],
     ['/f(g(x))/plot', 'public'],
     ['/Report%20(draft%20(2))/page', 'public'],
-    ['/share/Report(final(2)).pdf', 'granted'],
+    ['/share/Report(final(2)).pdf', 'grant'],
   ])('%s is ordinary: %s', (path, expected) => {
     expect(told(SITE, path)).toBe(expected);
   });

@@ -31,10 +31,10 @@ const PRIVATE_FAILURES = {
   'the grant is not known yet': useGate({}, cold('grant')),
 };
 
-function cold(subject: keyof FactTypes): typeof createWorld {
+function cold(topic: keyof FactTypes): typeof createWorld {
   return () => {
     const facts = createWorld();
-    facts.forget(subject);
+    facts.forget(topic);
     return facts;
   };
 }

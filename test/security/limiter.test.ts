@@ -1,6 +1,6 @@
 /** A source that asks in vain is limited, and only that source: what it does is nobody else's affair. */
 import { describe, expect, test } from 'vitest';
-import { createSourceLimiter } from '../../src/auth/client-rate-limiter.js';
+import { createClientRateLimiter } from '../../src/auth/client-rate-limiter.js';
 import { createToken } from '../../src/auth/token.js';
 import type { Reader } from '../../src/coherence/facts/reader.js';
 import type { FactTypes } from '../../src/auth/facts.js';
@@ -34,8 +34,8 @@ const madeUp = (): Pairs => [['Authorization', `Bearer ${createToken()}`]];
 
 describe.each(PROXY_DIALECTS)('limiter locks everyone out (CVE-2026-77561): never on $name', dialect => {
   const limits = { burst: BURST, sourcesMax: SOURCES_MAX, nowMs: () => 0 };
-  const gate = useGate({ reader: coldReader(), limiter: createSourceLimiter(limits) });
-  const warm = useGate({ limiter: createSourceLimiter({ ...limits, burst: 0 }) });
+  const gate = useGate({ reader: coldReader(), limiter: createClientRateLimiter(limits) });
+  const warm = useGate({ limiter: createClientRateLimiter({ ...limits, burst: 0 }) });
   const ask = async (address: string, client: Pairs): Promise<string> =>
     verdictOf(await gate.ask(dialect, { uri: '/me' }, [...client, from(dialect, address)]));
   const limited = `${dialect.statusOf(503)} unavailable`;

@@ -18,12 +18,12 @@ const SPELLINGS = allSpellings();
 function choose({ routes }: RouteTable, spelling: string): Route['access'] | null {
   const path = spelling.split('?')[0]!;
   const route = path.startsWith('/') && !/[\x00-\x20\x7f#]/.test(path) ? selectRoute(routes, path) : undefined;
-  return route === undefined ? null : (route?.access ?? 'granted');
+  return route === undefined ? null : (route?.access ?? 'grant');
 }
 
 /** A gate of the kind that had the advisories: it looks at how the path begins. */
 function chooseNaively({ routes }: RouteTable, spelling: string): Route['access'] {
-  return routes.find(({ pathPrefix }) => spelling.startsWith(pathPrefix))?.access ?? 'granted';
+  return routes.find(({ pathPrefix }) => spelling.startsWith(pathPrefix))?.access ?? 'grant';
 }
 
 describe('the corpus', () => {

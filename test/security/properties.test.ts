@@ -7,7 +7,7 @@ import { forwardDialect } from '../../src/auth/dialects/forward.js';
 import { haproxyDialect } from '../../src/auth/dialects/haproxy.js';
 import { nginxDialect } from '../../src/auth/dialects/nginx.js';
 import { singleHeaders } from '../../src/auth/request/headers.js';
-import { pathReadings } from '../../src/auth/request/path-interpretations.js';
+import { interpretPath } from '../../src/auth/request/path-interpretations.js';
 import { selectRoute } from '../../src/auth/request/path.js';
 import { parseRequest } from '../../src/auth/request/request.js';
 import { createToken, hashToken, isWellFormedToken } from '../../src/auth/token.js';
@@ -166,7 +166,7 @@ describe('the choice of a rule', () => {
   test('readings always hold the path itself first', () => {
     fc.assert(
       fc.property(spellings, path => {
-        expect([undefined, path]).toContain(pathReadings(path)?.exact[0]);
+        expect([undefined, path]).toContain(interpretPath(path)?.exact[0]);
       }),
       { numRuns: 2_000 },
     );

@@ -38,7 +38,7 @@ export function judge(
     const { name } = fact;
     const floorMs = floors.get(name) ?? -Infinity;
     const since = (fromMs: number): string =>
-      `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ${history.describe(fact.subject, fact.key, fromMs, decidedMs)}`;
+      `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ${history.describe(fact.topic, fact.key, fromMs, decidedMs)}`;
     if (!history.wasHeld(fact, arrivedMs - bounds.staleMs - EXACT_MS, decidedMs)) {
       return `G1: stale ${since(arrivedMs - bounds.staleMs)}`;
     }
@@ -54,8 +54,8 @@ export function judge(
   }
   if (answer.isStrong && !history.wereHeldTogether(facts, arrivedMs - EXACT_MS, decidedMs)) {
     const values = facts.map(
-      ({ subject, key, name, text }) =>
-        `${name} = ${text} (truth: ${history.describe(subject, key, arrivedMs, decidedMs)})`,
+      ({ topic, key, name, text }) =>
+        `${name} = ${text} (truth: ${history.describe(topic, key, arrivedMs, decidedMs)})`,
     );
     return `G3: strong, and its facts were never true together: ${values.join('; ')}`;
   }
@@ -91,17 +91,17 @@ export function judgeAdmission(
     return null;
   }
   const { jwt } = asked;
-  const revoked = facts.find(({ subject }) => subject === 'revoked_jwt');
+  const revoked = facts.find(({ topic }) => topic === 'revoked_jwt');
   if (jwt !== undefined && (revoked?.text !== ABSENT || revoked.key[0] !== jwt.jti)) {
     return `G4: allowed by a JWT that is revoked, or of which that was not asked`;
   }
-  const user = facts.find(({ subject }) => subject === 'user');
+  const user = facts.find(({ topic }) => topic === 'user');
   if (jwt !== undefined && boundTo !== null && user?.key[0] !== boundTo) {
     return `G4: allowed as ${user?.name} by a JWT whose subject was bound to ${boundTo}`;
   }
   const named = jwt === undefined ? ['credential'] : boundTo === null ? ['identity'] : [];
   for (const needed of [...named, 'user', 'grant']) {
-    const fact = facts.find(({ subject }) => subject === needed);
+    const fact = facts.find(({ topic }) => topic === needed);
     if (fact === undefined || fact.text === ABSENT) {
       return `G4: allowed without a ${needed}`;
     }

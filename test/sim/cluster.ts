@@ -14,15 +14,15 @@ import { ABSENT, factName, type History } from './history.js';
 import type { Timeline } from './timeline.js';
 
 /** `credential` names a user: a fact that leads to others. `route` is the table of children: many rows make one fact. */
-export const SUBJECTS = ['credential', 'user', 'grant', 'route'] as const;
+export const TOPICS = ['credential', 'user', 'grant', 'route'] as const;
 /** What only JWTs need: `identity` and `user_name` name a user, as a credential does; `revoked_jwt` is there if one is revoked. */
-export const SUBJECTS_OF_JWTS = ['identity', 'user_name', 'revoked_jwt'] as const;
-export type Subject = (typeof SUBJECTS)[number] | (typeof SUBJECTS_OF_JWTS)[number];
-const ALL_SUBJECTS: readonly Subject[] = [...SUBJECTS, ...SUBJECTS_OF_JWTS];
+export const TOPICS_OF_JWTS = ['identity', 'user_name', 'revoked_jwt'] as const;
+export type Topic = (typeof TOPICS)[number] | (typeof TOPICS_OF_JWTS)[number];
+const ALL_TOPICS: readonly Topic[] = [...TOPICS, ...TOPICS_OF_JWTS];
 
 /** One row. Its fact is named by `key`, the row itself by `id`. */
 export interface StoredRow {
-  readonly subject: Subject;
+  readonly topic: Topic;
   readonly id: string;
   readonly key: Key;
   /** No two commits write the same. */
@@ -43,7 +43,7 @@ export interface Fact {
 
 /** A row as a transaction leaves it; null: deleted. */
 export interface Write {
-  readonly subject: Subject;
+  readonly topic: Topic;
   readonly id: string;
   readonly row: StoredRow | null;
 }
@@ -112,11 +112,11 @@ export class Cluster {
   readonly #dice: Dice;
   readonly #history: History;
   readonly #trace: (line: () => string) => void;
-  readonly #triggers = new Map<Subject, { enabled: boolean; watched: boolean; fingerprint: number }>(
-    ALL_SUBJECTS.map(subject => [subject, { enabled: true, watched: true, fingerprint: 1 }]),
+  readonly #triggers = new Map<Topic, { enabled: boolean; watched: boolean; fingerprint: number }>(
+    ALL_TOPICS.map(topic => [topic, { enabled: true, watched: true, fingerprint: 1 }]),
   );
   /** Transactions that have begun to write and have not ended, by name. */
-  readonly #writers = new Map<string, Subject>();
+  readonly #writers = new Map<string, Topic>();
   readonly #commits: Commit[] = [];
   #servers = 0;
   #schemas = 0;
@@ -139,7 +139,7 @@ export class Cluster {
   }
 
   /** One transaction, and what the triggers tell of it. */
-  commit(writes: readonly Write[], tells: 'keys' | 'whole subject' | 'untold'): void {
+  commit(writes: readonly Write[], tells: 'keys' | 'whole topic' | 'untold'): void {
     const server = this.primary;
     if (server === null || !server.hasSchema) {
       return;
@@ -149,15 +149,15 @@ export class Cluster {
     if (this.#dice.chance(0.3)) {
       server.openIds.push(++server.ids);
     }
-    const touched = new Map<string, { readonly subject: Subject; readonly key: Key }>();
+    const touched = new Map<string, { readonly topic: Topic; readonly key: Key }>();
     const before: [string, StoredRow | undefined][] = [];
-    for (const { subject, id, row } of writes) {
-      const name = `${subject}/${id}`;
+    for (const { topic, id, row } of writes) {
+      const name = `${topic}/${id}`;
       const old = server.rows.get(name);
       before.push([name, old]);
       for (const one of [old, row]) {
         if (one !== undefined && one !== null) {
-          touched.set(factName(subject, one.key), { subject, key: one.key });
+          touched.set(factName(topic, one.key), { topic, key: one.key });
         }
       }
       if (row === null) {
@@ -169,13 +169,11 @@ export class Cluster {
     this.#commits.push({ before });
     this.#noteTruth(server, [...touched.values()]);
     this.#trace(() => `${server.name} commits ${[...touched.keys()].join(' ')}`);
-    for (const subject of ALL_SUBJECTS) {
-      const keys = [...touched.values()].filter(fact => fact.subject === subject).map(fact => fact.key);
-      const triggers = this.#triggers.get(subject)!;
+    for (const topic of ALL_TOPICS) {
+      const keys = [...touched.values()].filter(fact => fact.topic === topic).map(fact => fact.key);
+      const triggers = this.#triggers.get(topic)!;
       if (keys.length > 0 && triggers.enabled && triggers.watched && tells !== 'untold') {
-        const payload = JSON.stringify(
-          tells === 'whole subject' ? { v: 1, s: subject } : { v: 1, s: subject, k: keys },
-        );
+        const payload = JSON.stringify(tells === 'whole topic' ? { v: 1, s: topic } : { v: 1, s: topic, k: keys });
         this.notify(server, this.garbles ? payload.slice(1) : payload);
       }
     }
@@ -204,9 +202,9 @@ export class Cluster {
   }
 
   /** One statement's snapshot. */
-  read(server: Server, subject: Subject, keys: readonly Key[]): { readonly key: Key; readonly fact: Fact }[] {
+  read(server: Server, topic: Topic, keys: readonly Key[]): { readonly key: Key; readonly fact: Fact }[] {
     return keys.flatMap(key => {
-      const fact = this.#fact(server, subject, key);
+      const fact = this.#fact(server, topic, key);
       return fact === null ? [] : [{ key, fact }];
     });
   }
@@ -245,38 +243,38 @@ export class Cluster {
       serverTimeMs: this.clockMs,
       channel: CHANNEL,
       queueUsage: 0,
-      watches: ALL_SUBJECTS.flatMap(subject => this.#watch(subject)),
+      watches: ALL_TOPICS.flatMap(topic => this.#watch(topic)),
     };
     return { receipt, id: server.ids };
   }
 
-  disableTriggers(subject: Subject): void {
-    Object.assign(this.#triggers.get(subject)!, { enabled: false });
-    this.#touch(subject, 'disabled');
+  disableTriggers(topic: Topic): void {
+    Object.assign(this.#triggers.get(topic)!, { enabled: false });
+    this.#touch(topic, 'disabled');
   }
 
-  unwatch(subject: Subject): void {
-    Object.assign(this.#triggers.get(subject)!, { watched: false });
-    this.#touch(subject, 'removed');
+  unwatch(topic: Topic): void {
+    Object.assign(this.#triggers.get(topic)!, { watched: false });
+    this.#touch(topic, 'removed');
   }
 
   /** Enables, or watches again; only the latter says so on the channel. */
-  repairTriggers(subject: Subject): void {
-    const triggers = this.#triggers.get(subject)!;
+  repairTriggers(topic: Topic): void {
+    const triggers = this.#triggers.get(topic)!;
     const told = !triggers.watched;
     Object.assign(triggers, { enabled: true, watched: true });
-    this.#touch(subject, 'enabled');
+    this.#touch(topic, 'enabled');
     if (told && this.primary !== null) {
-      this.notify(this.primary, JSON.stringify({ v: 1, s: subject }));
+      this.notify(this.primary, JSON.stringify({ v: 1, s: topic }));
     }
   }
 
   /** Begins to write. Returns how it ends: whether it still can commit, for its server may be gone. */
-  openWriter(subject: Subject): () => boolean {
+  openWriter(topic: Topic): () => boolean {
     const server = this.primary;
     const name = `writer ${this.nextVersion()}`;
-    this.#writers.set(name, subject);
-    this.#trace(() => `${name} begins to write ${subject}`);
+    this.#writers.set(name, topic);
+    this.#trace(() => `${name} begins to write ${topic}`);
     return () => {
       this.#writers.delete(name);
       return server !== null && server === this.primary;
@@ -330,8 +328,8 @@ export class Cluster {
       server.ids += 1;
       server.completed = server.ids;
       this.#commits.length = 0;
-      for (const subject of SUBJECTS) {
-        this.#touch(subject, 'made anew');
+      for (const topic of TOPICS) {
+        this.#touch(topic, 'made anew');
       }
       this.#trace(() => `schema of ${server.name} is there again${dump === null ? ', empty' : ''}`);
       if (this.primary === server) {
@@ -387,7 +385,7 @@ export class Cluster {
       const server = this.#boot(rows, old, isCrash);
       this.primary = server;
       this.#trace(() => `${server.name} takes over without the last ${lost} commits`);
-      const facts = new Map([...old.rows.values(), ...rows.values()].map(row => [factName(row.subject, row.key), row]));
+      const facts = new Map([...old.rows.values(), ...rows.values()].map(row => [factName(row.topic, row.key), row]));
       this.#noteTruth(server, [...facts.values()]);
     });
   }
@@ -413,22 +411,20 @@ export class Cluster {
     };
   }
 
-  #touch(subject: Subject, what: string): void {
-    this.#triggers.get(subject)!.fingerprint += 1;
-    this.#trace(() => `triggers of ${subject} ${what}`);
+  #touch(topic: Topic, what: string): void {
+    this.#triggers.get(topic)!.fingerprint += 1;
+    this.#trace(() => `triggers of ${topic} ${what}`);
   }
 
-  #watch(subject: Subject): WatchState[] {
-    const { enabled, watched, fingerprint } = this.#triggers.get(subject)!;
-    const writers = [...this.#writers].flatMap(([name, writes]) => (writes === subject ? [name] : []));
-    return watched
-      ? [{ subject, problem: enabled ? null : 'disabled', fingerprint: String(fingerprint), writers }]
-      : [];
+  #watch(topic: Topic): WatchState[] {
+    const { enabled, watched, fingerprint } = this.#triggers.get(topic)!;
+    const writers = [...this.#writers].flatMap(([name, writes]) => (writes === topic ? [name] : []));
+    return watched ? [{ topic, problem: enabled ? null : 'disabled', fingerprint: String(fingerprint), writers }] : [];
   }
 
-  #fact(server: Server, subject: Subject, key: Key): Fact | null {
-    const name = factName(subject, key);
-    const rows = [...server.rows.values()].filter(row => factName(row.subject, row.key) === name);
+  #fact(server: Server, topic: Topic, key: Key): Fact | null {
+    const name = factName(topic, key);
+    const rows = [...server.rows.values()].filter(row => factName(row.topic, row.key) === name);
     const [first] = rows;
     return first === undefined
       ? null
@@ -443,9 +439,9 @@ export class Cluster {
         };
   }
 
-  #noteTruth(server: Server, facts: readonly { readonly subject: Subject; readonly key: Key }[]): void {
-    for (const { subject, key } of facts) {
-      this.#history.note(subject, key, this.#fact(server, subject, key)?.text ?? ABSENT, this.#timeline.nowMs);
+  #noteTruth(server: Server, facts: readonly { readonly topic: Topic; readonly key: Key }[]): void {
+    for (const { topic, key } of facts) {
+      this.#history.note(topic, key, this.#fact(server, topic, key)?.text ?? ABSENT, this.#timeline.nowMs);
     }
   }
 }

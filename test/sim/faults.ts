@@ -1,5 +1,5 @@
 /** What goes wrong, by kind. Each fault heals by itself; a profile is a choice of kinds (`profiles.ts`). */
-import { SUBJECTS, type Cluster, type Subject } from './cluster.js';
+import { TOPICS, type Cluster, type Topic } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { Replica } from './replica.js';
 import type { Timeline } from './timeline.js';
@@ -9,8 +9,8 @@ export interface FaultTargets {
   readonly dice: Dice;
   readonly cluster: Cluster;
   readonly replicas: readonly Replica[];
-  /** Commits something to facts of this subject, now; `untold`: past the triggers. */
-  write(subject: Subject, untold?: boolean): void;
+  /** Commits something to facts of this topic, now; `untold`: past the triggers. */
+  write(topic: Topic, untold?: boolean): void;
   /** Ends the replica's process; another one takes its place after a while. */
   kill(replica: Replica): void;
   /** Stops the replica; another one takes its place after a while. */
@@ -96,9 +96,9 @@ export const network = {
         replica.request({ app: dice.pick(['a1', 'a2']), credential: dice.pick(['c1', 'c2']), strong: false });
       });
     }
-    for (const subject of SUBJECTS) {
+    for (const topic of TOPICS) {
       timeline.after(dice.between(0, downMs), () => {
-        write(subject);
+        write(topic);
       });
     }
   },
@@ -188,8 +188,8 @@ export const restores = {
       cluster.restore(dump, goneMs);
       timeline.after(goneMs + dice.between(0, 1_500), () => {
         fallSilent(timeline, dice, replicas);
-        for (const subject of SUBJECTS) {
-          write(subject);
+        for (const topic of TOPICS) {
+          write(topic);
         }
       });
     });
@@ -200,9 +200,9 @@ export const restores = {
   setNumbers: ({ timeline, dice, cluster, replicas, write }) => {
     cluster.setFenceNumber(dice.pick([0, 0, 3, 1_000_000]));
     fallSilent(timeline, dice, replicas);
-    for (const subject of SUBJECTS) {
+    for (const topic of TOPICS) {
       timeline.after(dice.between(0, 1_000), () => {
-        write(subject);
+        write(topic);
       });
     }
   },
@@ -229,9 +229,9 @@ export const crashes = {
     forgetSilently(replicas, dice);
     const downMs = dice.between(5, 300);
     cluster.crash(downMs, dice.integer(4));
-    for (const subject of SUBJECTS) {
+    for (const topic of TOPICS) {
       timeline.after(downMs + dice.between(0, 1_500), () => {
-        write(subject);
+        write(topic);
       });
     }
     for (const replica of replicas) {
@@ -293,28 +293,28 @@ export const steps = {
 
 export const ddl = {
   disable: ({ timeline, dice, cluster, write }) => {
-    const subject = dice.pick(SUBJECTS);
-    cluster.disableTriggers(subject);
+    const topic = dice.pick(TOPICS);
+    cluster.disableTriggers(topic);
     timeline.after(dice.between(0, 500), () => {
-      write(subject);
+      write(topic);
     });
     timeline.after(dice.between(1, dice.pick([100, 6_000])), () => {
-      cluster.repairTriggers(subject);
+      cluster.repairTriggers(topic);
     });
   },
   /** All at once, as a bulk import does it. */
   disableAll: ({ timeline, dice, cluster, write }) => {
-    for (const subject of SUBJECTS) {
-      cluster.disableTriggers(subject);
+    for (const topic of TOPICS) {
+      cluster.disableTriggers(topic);
     }
     timeline.after(dice.between(0, 4_000), () => {
-      for (const subject of SUBJECTS) {
-        write(subject);
+      for (const topic of TOPICS) {
+        write(topic);
       }
     });
     timeline.after(dice.between(1, dice.pick([100, 8_000])), () => {
-      for (const subject of SUBJECTS) {
-        cluster.repairTriggers(subject);
+      for (const topic of TOPICS) {
+        cluster.repairTriggers(topic);
       }
     });
   },
@@ -327,11 +327,11 @@ export const ddl = {
       weather.onFence = null;
       weather.delayMaxMs = 400;
       askAgain(replica);
-      for (const subject of SUBJECTS) {
+      for (const topic of TOPICS) {
         timeline.after(dice.between(50, 390), () => {
-          cluster.disableTriggers(subject);
-          write(subject);
-          cluster.repairTriggers(subject);
+          cluster.disableTriggers(topic);
+          write(topic);
+          cluster.repairTriggers(topic);
         });
       }
       timeline.after(1_000, () => {
@@ -340,19 +340,19 @@ export const ddl = {
     };
   },
   flicker: ({ dice, cluster, write }) => {
-    const subject = dice.pick(SUBJECTS);
-    cluster.disableTriggers(subject);
-    write(subject);
-    cluster.repairTriggers(subject);
+    const topic = dice.pick(TOPICS);
+    cluster.disableTriggers(topic);
+    write(topic);
+    cluster.repairTriggers(topic);
   },
   unwatch: ({ timeline, dice, cluster, write }) => {
-    const subject = dice.pick(SUBJECTS);
-    cluster.unwatch(subject);
+    const topic = dice.pick(TOPICS);
+    cluster.unwatch(topic);
     timeline.after(dice.between(0, 500), () => {
-      write(subject);
+      write(topic);
     });
     timeline.after(dice.between(1, dice.pick([100, 4_000])), () => {
-      cluster.repairTriggers(subject);
+      cluster.repairTriggers(topic);
     });
   },
 } satisfies Faults;
@@ -362,8 +362,8 @@ export const hostile = {
     shout(cluster, dice.pick(['', 'not json', '{"v":2}', '{"v":1,"s":"grant","k":[]}', '{"v":1,"f":7}', '[]']));
   },
   change: ({ cluster, dice }) => {
-    const subject = dice.pick(SUBJECTS);
-    shout(cluster, JSON.stringify(dice.chance(0.5) ? { v: 1, s: subject } : { v: 1, s: subject, k: [['u1']] }));
+    const topic = dice.pick(TOPICS);
+    shout(cluster, JSON.stringify(dice.chance(0.5) ? { v: 1, s: topic } : { v: 1, s: topic, k: [['u1']] }));
   },
   /** Changes that arrive as something that nobody understands. */
   garbled: ({ timeline, dice, cluster }) => {
@@ -455,8 +455,8 @@ export const processes = {
       shout(cluster, JSON.stringify({ v: 1, s: 'user', k: [['nobody']] }));
     }
     timeline.after(dice.between(20, 100), () => {
-      for (const subject of SUBJECTS) {
-        write(subject);
+      for (const topic of TOPICS) {
+        write(topic);
       }
       shout(cluster, JSON.stringify({ v: 1, b: `b${dice.integer(1e9)}` }));
     });
@@ -473,21 +473,21 @@ export const processes = {
 /** Changes of which nothing tells: a table rewritten by DDL, or a writer that has switched triggers off for itself. */
 export const slips = {
   slip: ({ dice, write }) => {
-    write(dice.pick(SUBJECTS), true);
+    write(dice.pick(TOPICS), true);
   },
 } satisfies Faults;
 
 /** A trigger function is replaced and put back; who wrote in between commits later, and nothing tells of it. */
 export const openWriters = {
   writeUnsignalled: ({ timeline, dice, cluster, write }) => {
-    const subject = dice.pick(SUBJECTS);
-    cluster.disableTriggers(subject);
-    const end = cluster.openWriter(subject);
+    const topic = dice.pick(TOPICS);
+    cluster.disableTriggers(topic);
+    const end = cluster.openWriter(topic);
     timeline.after(dice.between(0, dice.pick([5, 1_500])), () => {
-      cluster.repairTriggers(subject);
+      cluster.repairTriggers(topic);
       timeline.after(dice.between(0, 4_000), () => {
         if (end()) {
-          write(subject, true);
+          write(topic, true);
         }
       });
     });
@@ -525,9 +525,9 @@ export const forgedFences = {
       cluster.forgeFence(primary, primary.ids + 1_000_000);
       timeline.after(20, () => {
         listening.stalledUntilMs = timeline.nowMs + dice.between(2_000, 6_000);
-        for (const subject of SUBJECTS) {
+        for (const topic of TOPICS) {
           timeline.after(dice.between(0, 1_000), () => {
-            write(subject);
+            write(topic);
           });
         }
       });
@@ -553,9 +553,9 @@ export const lateEchoes = {
         // The fence is given up after two seconds, and the next one is sent at once.
         listening.stalledUntilMs = timeline.nowMs + dice.between(2_160, 2_300);
         listening.fadesAfterFence = true;
-        for (const subject of SUBJECTS) {
+        for (const topic of TOPICS) {
           timeline.after(dice.between(50, 2_000), () => {
-            write(subject);
+            write(topic);
           });
         }
         timeline.after(dice.between(2_300, 2_700), () => {

@@ -1,6 +1,6 @@
 /** What was true when: every value that every fact has had, as the primary of the moment saw it. */
 export interface Held {
-  readonly subject: string;
+  readonly topic: string;
   readonly key: readonly string[];
   /** See `factName`. */
   readonly name: string;
@@ -20,7 +20,7 @@ interface Span {
 /** What a fact without a row is. */
 export const ABSENT = 'absent';
 
-export const factName = (subject: string, key: readonly string[]): string => `${subject}[${key.join(', ')}]`;
+export const factName = (topic: string, key: readonly string[]): string => `${topic}[${key.join(', ')}]`;
 
 const EXACT_MS = 1e-6;
 
@@ -30,16 +30,16 @@ export class History {
   readonly #spans = new Map<string, Span[]>();
 
   /** From now on the fact is this. */
-  note(subject: string, key: readonly string[], text: string, nowMs: number): void {
-    this.noteBetween(subject, key, text, nowMs, nowMs);
+  note(topic: string, key: readonly string[], text: string, nowMs: number): void {
+    this.noteBetween(topic, key, text, nowMs, nowMs);
   }
 
   /**
    * The fact became this at some moment between the two: a commit was sent, and acknowledged. In between, the old value and the
    * new may both have been true.
    */
-  noteBetween(subject: string, key: readonly string[], text: string, sentMs: number, acknowledgedMs: number): void {
-    const name = factName(subject, key);
+  noteBetween(topic: string, key: readonly string[], text: string, sentMs: number, acknowledgedMs: number): void {
+    const name = factName(topic, key);
     const spans = this.#spans.get(name) ?? [{ fromMs: -Infinity, toMs: Infinity, order: 0, text: ABSENT }];
     this.#spans.set(name, spans);
     const last = spans.at(-1)!;
@@ -50,8 +50,8 @@ export class History {
     }
   }
 
-  now(subject: string, key: readonly string[]): string {
-    return this.#spans.get(factName(subject, key))?.at(-1)?.text ?? ABSENT;
+  now(topic: string, key: readonly string[]): string {
+    return this.#spans.get(factName(topic, key))?.at(-1)?.text ?? ABSENT;
   }
 
   /** Whether the fact was so at some moment between the two. */
@@ -94,8 +94,8 @@ export class History {
   }
 
   /** What the fact was in that time, for the reader of a trace. */
-  describe(subject: string, key: readonly string[], fromMs: number, toMs: number): string {
-    const spans = this.#spans.get(factName(subject, key)) ?? [];
+  describe(topic: string, key: readonly string[], fromMs: number, toMs: number): string {
+    const spans = this.#spans.get(factName(topic, key)) ?? [];
     const shown = spans.filter(span => span.fromMs <= toMs && span.toMs >= fromMs);
     return (
       shown

@@ -4,8 +4,8 @@
  */
 import type { OpenSubscription } from '../../src/coherence/proof/listener.js';
 import { parseMessage } from '../../src/coherence/signal.js';
-import { createFeed } from '../../src/replica/workers/remote-subscription.js';
-import { createHub, type Hub } from '../../src/replica/workers/shared-subscription.js';
+import { createRemoteSubscription } from '../../src/replica/workers/remote-subscription.js';
+import { createSharedSubscription, type SharedSubscription } from '../../src/replica/workers/shared-subscription.js';
 import type { FromFeed, ToFeed } from '../../src/replica/workers/messages.js';
 import type { ViolationKind } from './checker.js';
 import type { Cluster } from './cluster.js';
@@ -78,7 +78,7 @@ export class Host {
   readonly wires: Wires;
   readonly #timeline: Timeline;
   readonly #dice: Dice;
-  readonly #hub: Hub;
+  readonly #hub: SharedSubscription;
   readonly #workers = new Set<HostedWorker>();
   readonly #barriers = new Map<string, QueuedAt>();
   /** When what is being handed on was queued. */
@@ -130,7 +130,7 @@ export class Host {
       onLoad: () => undefined,
     };
     this.wires = new Wires(timeline, dice, this.machine, cluster, { tap, loadsMax: 0 });
-    this.#hub = createHub(this.wires.open);
+    this.#hub = createSharedSubscription(this.wires.open);
   }
 
   /** Workers whose processes run. */
@@ -162,7 +162,7 @@ export class Host {
         member.receive(message);
       }
     });
-    const feed = createFeed(message => {
+    const feed = createRemoteSubscription(message => {
       toHost.send(message);
     });
     return {

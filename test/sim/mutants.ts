@@ -51,10 +51,10 @@ const wires = patch('test/sim/wires.ts');
 
 /** The first fence of an epoch forgets everything that was loaded before it, which hides most mistakes about epochs. */
 const FIRST_FENCE_KEEPS_LOADS = watches(
-  'filter(subject => !lease.trusts(subject) ||',
-  'filter(subject => before.size > 0 && !lease.trusts(subject) ||',
+  'filter(topic => !lease.trusts(topic) ||',
+  'filter(topic => before.size > 0 && !lease.trusts(topic) ||',
 );
-/** A subject has one batch in flight, so that there is one flight of a key. */
+/** A topic has one batch in flight, so that there is one flight of a key. */
 const MANY_BATCHES = slots('inFlight ? null : depart();', 'depart();');
 const EPOCH_CHECK = 'epoch !== lease.epoch || ';
 const FRESH =
@@ -101,7 +101,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '3',
     mistake: 'epochs are not compared at all',
-    patches: [cache(EPOCH_CHECK, ''), lease('trusts: subject => epoch !== null && ', 'trusts: subject => ')],
+    patches: [cache(EPOCH_CHECK, ''), lease('trusts: topic => epoch !== null && ', 'trusts: topic => ')],
     without: [FIRST_FENCE_KEEPS_LOADS],
     profile: 'reconnects',
     seed: 17,
@@ -169,13 +169,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: '8',
-    mistake: 'a signal of a whole subject skips flights',
+    mistake: 'a signal of a whole topic skips flights',
     patches: [
       cache(
         "    if (signal.type === 'flush' || signal.keys === null) {",
         `    if (signal.type === 'change' && signal.keys === null) {
       entries.clear();
-      absences.clear();
+      negativeEntries.clear();
     } else if (signal.type === 'flush') {`,
       ),
     ],
@@ -192,7 +192,7 @@ export const MUTANTS: readonly Mutant[] = [
         "    if (signal.type === 'flush' || signal.keys === null) {",
         `    if (signal.type === 'flush' && signal.cause === 'malformed') {
       entries.clear();
-      absences.clear();
+      negativeEntries.clear();
     } else if (signal.type === 'flush' || signal.keys === null) {`,
       ),
     ],
@@ -334,7 +334,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '20',
     mistake: 'a read that nothing proves joins a batch that was sent',
-    patches: [cache('lease.serves(subject, clock.now()) ? flights.get(text) : undefined;', 'flights.get(text);')],
+    patches: [cache('lease.serves(topic, clock.now()) ? flights.get(text) : undefined;', 'flights.get(text);')],
     profile: 'network',
     seed: 2,
     seeds: 40,
@@ -411,7 +411,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '26',
     mistake: 'a trigger emits nothing',
-    patches: [cluster('if (keys.length > 0 && triggers', "if (subject !== 'grant' && keys.length > 0 && triggers")],
+    patches: [cluster('if (keys.length > 0 && triggers', "if (topic !== 'grant' && keys.length > 0 && triggers")],
     profile: 'calm',
     seed: 1,
     seeds: 20,
@@ -426,8 +426,8 @@ export const MUTANTS: readonly Mutant[] = [
         '  #readsInFlight = 0;\n  #snapshot: { of: Server; server: Server; untilMs: number } | null = null;\n',
       ),
       wires(
-        '  #read(server: Server, subject: Subject, keys: readonly Key[]): Reading | Error {\n',
-        `  #read(now: Server, subject: Subject, keys: readonly Key[]): Reading | Error {
+        '  #read(server: Server, topic: Topic, keys: readonly Key[]): QueryResult | Error {\n',
+        `  #read(now: Server, topic: Topic, keys: readonly Key[]): QueryResult | Error {
     if (this.#snapshot === null || this.#snapshot.of !== now || this.#timeline.nowMs > this.#snapshot.untilMs) {
       this.#snapshot = { of: now, server: { ...now, rows: new Map(now.rows) }, untilMs: this.#timeline.nowMs + 20 };
     }
@@ -591,7 +591,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'schema-without-a-name',
     mistake: 'a schema that was restored in place is not told from the one before',
     patches: [cluster('`${started}/16384/${schema}`', '`${started}/16384/${Math.min(schema, 0)}`')],
-    without: [watches('!lease.trusts(subject) || wasTouched(subject)', '!lease.trusts(subject)')],
+    without: [watches('!lease.trusts(topic) || wasTouched(topic)', '!lease.trusts(topic)')],
     profile: 'restores',
     seed: 1,
     seeds: 60,
@@ -638,7 +638,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       decide(
         "    return answer(refuse('expired_grant', app));",
-        "    lacks.push({ subject: 'grant', key: [holder.userId, app.id] });\n    return { lacks };",
+        "    lacks.push({ topic: 'grant', key: [holder.userId, app.id] });\n    return { lacks };",
       ),
     ],
     profile: 'calm',
@@ -650,10 +650,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: '37',
     mistake: "a trigger's text of a key is not the load's",
     patches: [
-      cluster(
-        '{ v: 1, s: subject, k: keys }',
-        "{ v: 1, s: subject, k: keys.map(key => key.map(part => '\\\\x' + part)) }",
-      ),
+      cluster('{ v: 1, s: topic, k: keys }', "{ v: 1, s: topic, k: keys.map(key => key.map(part => '\\\\x' + part)) }"),
     ],
     profile: 'calm',
     seed: 1,
@@ -729,7 +726,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'touched-trigger',
     mistake: 'a trigger that was disabled and enabled goes unnoticed',
-    patches: [watches('!lease.trusts(subject) || wasTouched(subject)', '!lease.trusts(subject)')],
+    patches: [watches('!lease.trusts(topic) || wasTouched(topic)', '!lease.trusts(topic)')],
     profile: 'ddl',
     seed: 2,
     seeds: 20,
@@ -746,8 +743,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'trusted-before-forgotten',
-    mistake: 'subjects are trusted again before all of them are forgotten',
-    patches: [watches('[...trusted].filter(subject => !unheard.includes(subject))', 'trusted')],
+    mistake: 'topics are trusted again before all of them are forgotten',
+    patches: [watches('[...trusted].filter(topic => !unheard.includes(topic))', 'trusted')],
     profile: 'writers',
     seed: 47,
     seeds: 150,
@@ -846,8 +843,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       bus(
         '      for (const cache of caches) {\n',
-        `      for (const { subject, handler } of subscriptions) {
-        if (signal.type === 'change' && signal.subject === subject) {
+        `      for (const { topic, handler } of subscriptions) {
+        if (signal.type === 'change' && signal.topic === topic) {
           handler(signal);
         }
       }
@@ -863,7 +860,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'handler-throws',
     mistake: 'a subscriber that throws harms others',
-    patches: [bus("observe({ event: 'handler_failed', subject, handler: 'subscriber', error });", 'throw error;')],
+    patches: [bus("observe({ event: 'handler_failed', topic, handler: 'subscriber', error });", 'throw error;')],
     profile: 'hostile',
     seed: 6,
     seeds: 60,
@@ -899,7 +896,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'queue-size',
     mistake: 'any number of keys may wait to be loaded',
-    patches: [loader('createFairQueue<Ticket<V>>(limits.waitingKeysMax)', 'createFairQueue<Ticket<V>>(1e6)')],
+    patches: [loader('createFairQueue<PendingLoad<V>>(limits.waitingKeysMax)', 'createFairQueue<PendingLoad<V>>(1e6)')],
     profile: 'floods',
     seed: 1,
     seeds: 20,
@@ -920,7 +917,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'one-room',
     mistake: 'absences take the room of facts',
-    patches: [cache('(value === null ? absences : entries).set', 'entries.set')],
+    patches: [cache('(value === null ? negativeEntries : entries).set', 'entries.set')],
     profile: 'floods',
     seed: 7,
     seeds: 40,
@@ -928,7 +925,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'absences',
-    mistake: 'any number of absences is remembered',
+    mistake: 'any number of negativeEntries is remembered',
     patches: [cache('createRoom<Held<V>>(absencesMax', 'createRoom<Held<V>>(1e6')],
     profile: 'floods',
     seed: 2,

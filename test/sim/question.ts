@@ -9,10 +9,10 @@ import { selectRoute } from '../../src/auth/request/path.js';
 import type { FactRef, Facts, Question } from '../../src/coherence/facts/reader.js';
 import type { AppFact, FactTypes } from '../../src/auth/facts.js';
 import type { Key } from '../../src/coherence/signal.js';
-import type { Fact, Subject } from './cluster.js';
+import type { Fact, Topic } from './cluster.js';
 import { ABSENT, factName, type Held } from './history.js';
 
-export type SimulatedTypes = { readonly [S in Subject]: Fact };
+export type SimulatedTypes = { readonly [S in Topic]: Fact };
 
 /** What somebody asks of a replica. */
 export interface Asked {
@@ -22,7 +22,7 @@ export interface Asked {
   /** What a JWT says that is presented instead of the credential. */
   readonly jwt?: { readonly subject: string; readonly name: string; readonly jti: string };
   /** One fact alone, instead of a decision. */
-  readonly only?: Subject;
+  readonly only?: Topic;
 }
 
 /** A fact that an answer rests on. */
@@ -72,16 +72,16 @@ export function ask(
     const used: UsedFact[] = [];
     const lacks: FactRef<SimulatedTypes>[] = [];
     asking.lacks = lacks;
-    const get = (subject: Subject, key: Key): Fact | null | undefined => {
-      const fact = facts.get(subject, key);
+    const get = (topic: Topic, key: Key): Fact | null | undefined => {
+      const fact = facts.get(topic, key);
       if (fact === undefined) {
-        lacks.push({ subject, key });
-        asking.lacked.add(factName(subject, key));
+        lacks.push({ topic, key });
+        asking.lacked.add(factName(topic, key));
       } else {
         used.push({
-          subject,
+          topic,
           key,
-          name: factName(subject, key),
+          name: factName(topic, key),
           text: fact?.text ?? ABSENT,
           expiresAtMs: fact?.expiresAtMs ?? null,
         });
@@ -149,12 +149,9 @@ const requestOf = ({ app }: Asked, presented: PresentedCredential): Parameters<t
 });
 
 /** Simulated facts as the gate knows them. There is an app for every host, which never changes. */
-function disguise(
-  get: (subject: Subject, key: Key) => Fact | null | undefined,
-  serverTimeMs: number,
-): Facts<FactTypes> {
+function disguise(get: (topic: Topic, key: Key) => Fact | null | undefined, serverTimeMs: number): Facts<FactTypes> {
   const app = (host: string): AppFact => ({ id: host, name: host, host, enabled: true, headers: [], problem: null });
-  const shown: { readonly [S in Subject]: (fact: Fact, key: Key) => FactTypes[S] } = {
+  const shown: { readonly [S in Topic]: (fact: Fact, key: Key) => FactTypes[S] } = {
     credential: ({ home }) => ({ userId: home, appId: null, revoked: false, expiresAtMs: null }),
     user: ({ text }, [id = '']) => ({
       id: text,
@@ -170,23 +167,23 @@ function disguise(
     revoked_jwt: (_, [jti = '']) => ({ jti }),
     grant: ({ expiresAtMs }) => ({ role: 'user', expiresAtMs }),
     route: ({ strong }) => ({
-      routes: [{ pathPrefix: '/', access: 'granted', roles: [], strong, preflight: false, headers: [] }],
+      routes: [{ pathPrefix: '/', access: 'grant', roles: [], strong, preflight: false, headers: [] }],
       problem: null,
     }),
   };
   return {
     serverTimeMs,
-    get<S extends keyof FactTypes>(subject: S, key: Key): FactTypes[S] | null | undefined {
+    get<S extends keyof FactTypes>(topic: S, key: Key): FactTypes[S] | null | undefined {
       const show = (): FactTypes[keyof FactTypes] | null | undefined => {
-        if (subject === 'app') {
+        if (topic === 'app') {
           return app(key[0]!);
         }
-        // One of the simulated subjects, since it is none of these.
-        const simulated: Subject = subject;
+        // One of the simulated topics, since it is none of these.
+        const simulated: Topic = topic;
         const fact = get(simulated, key);
         return fact === undefined || fact === null ? fact : shown[simulated](fact, key);
       };
-      // Each subject is shown as the gate's fact of the same name.
+      // Each topic is shown as the gate's fact of the same name.
       return show() as FactTypes[S] | null | undefined;
     },
   };

@@ -9,7 +9,7 @@ import { UnavailableError } from '../../src/coherence/errors.js';
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
 import type { Reader } from '../../src/coherence/facts/reader.js';
 import { keyText, parseMessage, type Key } from '../../src/coherence/signal.js';
-import type { Cluster, Fact, Subject } from './cluster.js';
+import type { Cluster, Fact, Topic } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { ViolationKind } from './checker.js';
 import { ABSENT, factName, type Held, type History } from './history.js';
@@ -59,7 +59,7 @@ export interface ReplicaWatcher {
   onBind(subject: string, name: string): string | null;
   onViolation(kind: ViolationKind, problem: string): void;
   /** A fact was loaded again though nothing had been heard of it since it was loaded before. */
-  onReload(replica: string, subject: string, key: Key, loadedMs: number): void;
+  onReload(replica: string, topic: string, key: Key, loadedMs: number): void;
   trace(line: () => string): void;
 }
 
@@ -69,17 +69,17 @@ export interface ReplicaTimes {
   readonly auditIntervalMs: number;
 }
 
-/** Fewer than the subjects, so that they wait for each other. */
+/** Fewer than the topics, so that they wait for each other. */
 const LOADS_MAX = 2;
 /** Small enough that bursts need several batches, and that floods overflow. */
 export const BATCH_KEYS_MAX = 4;
 export const WAITING_KEYS_MAX = 40;
 export const ENTRIES_MAX = 12;
-export const ABSENCES_MAX = 6;
-/** A floor for all facts of a subject. */
+export const NEGATIVE_ENTRIES_MAX = 6;
+/** A floor for all facts of a topic. */
 const WHOLE = '*';
 
-const wholeName = (subject: string): string => factName(subject, [WHOLE]);
+const wholeName = (topic: string): string => factName(topic, [WHOLE]);
 
 function floorsOf(
   facts: readonly Held[],
@@ -88,9 +88,9 @@ function floorsOf(
 ): Pick<Answered, 'floors' | 'floorOrders'> {
   const floors = new Map<string, number>();
   const floorOrders = new Map<string, number>();
-  for (const { subject, name } of facts) {
+  for (const { topic, name } of facts) {
     const ofKey = heard.get(name);
-    const ofAll = heard.get(wholeName(subject));
+    const ofAll = heard.get(wholeName(topic));
     floors.set(name, Math.max(ofKey?.atMs ?? -Infinity, ofAll?.atMs ?? -Infinity, barrier.atMs));
     floorOrders.set(name, Math.max(ofKey?.order ?? -1, ofAll?.order ?? -1, barrier.order));
   }
@@ -103,7 +103,7 @@ export class Replica {
   readonly wires: Wires;
   readonly coherence: Coherence;
   readonly host: Host | null;
-  readonly caches: { readonly [S in Subject]?: CoherentCache<Fact> };
+  readonly caches: { readonly [S in Topic]?: CoherentCache<Fact> };
   /** Observations by name, and connections given up by cause. */
   readonly seen = new Map<string, number>();
   /** Whether it was told to stop, or was killed. */
@@ -128,7 +128,7 @@ export class Replica {
   readonly #loads = new Map<string, number>();
   readonly #waiting = new Set<Asking>();
   readonly #seat: Seat | null;
-  readonly #subjects: readonly Subject[];
+  readonly #topics: readonly Topic[];
   #proofs = 0;
   /** When what was heard of each fact was queued. Never changed, but replaced: answers that are under way keep theirs. */
   #floors: ReadonlyMap<string, QueuedAt> = new Map();
@@ -155,14 +155,14 @@ export class Replica {
       /** Whose worker it is; null: it is a replica by itself. */
       readonly host: Host | null;
       /** What is cached. */
-      readonly subjects: readonly Subject[];
+      readonly topics: readonly Topic[];
       readonly watcher: ReplicaWatcher;
     },
   ) {
-    const { cluster, history, times, maxAgeMs, isLeftBehind, watcher, host, subjects } = surroundings;
+    const { cluster, history, times, maxAgeMs, isLeftBehind, watcher, host, topics } = surroundings;
     this.name = name;
     this.host = host;
-    this.#subjects = subjects;
+    this.#topics = topics;
     this.#timeline = timeline;
     this.#dice = dice;
     this.#cluster = cluster;
@@ -189,8 +189,8 @@ export class Replica {
       onReceipt: (connection: number) => {
         this.#toldOn.add(connection);
       },
-      onLoad: (subject: string, keys: readonly Key[]) => {
-        this.#noteLoad(subject, keys);
+      onLoad: (topic: string, keys: readonly Key[]) => {
+        this.#noteLoad(topic, keys);
       },
     };
     this.wires = new Wires(timeline, dice, this.machine, cluster, {
@@ -227,15 +227,15 @@ export class Replica {
       },
       source: this.wires.source,
     });
-    const cache = (subject: Subject): CoherentCache<Fact> =>
+    const cache = (topic: Topic): CoherentCache<Fact> =>
       this.coherence.coherentCache<Fact>({
-        subject,
+        topic,
         entriesMax: ENTRIES_MAX,
-        absencesMax: ABSENCES_MAX,
+        negativeEntriesMax: NEGATIVE_ENTRIES_MAX,
         maxAgeMs,
         load: { text: 'select', key: row => row['key'] as Key, value: row => row['fact'] as Fact },
       });
-    this.caches = Object.fromEntries(subjects.map(subject => [subject, cache(subject)]));
+    this.caches = Object.fromEntries(topics.map(topic => [topic, cache(topic)]));
     // What is not cached is not asked for.
     this.#reader = this.coherence.reader<SimulatedTypes>(this.caches as Required<typeof this.caches>);
     if (dice.chance(0.5)) {
@@ -399,7 +399,7 @@ export class Replica {
   #checkQueues(): void {
     const lacking = new Set<string>();
     for (const { lacks, sent } of this.#waiting) {
-      for (const { key } of lacks.filter(({ subject }) => subject === 'credential')) {
+      for (const { key } of lacks.filter(({ topic }) => topic === 'credential')) {
         const text = keyText(key);
         if (!sent.has(text)) {
           lacking.add(text);
@@ -413,10 +413,10 @@ export class Replica {
 
   /** Hooks that ask as soon as they are told, in the middle of the turn in which the caches forget. */
   #subscribeReaders(): void {
-    for (const subject of this.#subjects) {
-      this.coherence.on(subject, () => {
+    for (const topic of this.#topics) {
+      this.coherence.on(topic, () => {
         const asked = { app: 'a1', credential: this.#dice.pick(['c1', 'c2']), strong: this.#dice.chance(0.1) };
-        this.answer(this.#dice.chance(0.7) ? { ...asked, only: this.#dice.pick(this.#subjects) } : asked);
+        this.answer(this.#dice.chance(0.7) ? { ...asked, only: this.#dice.pick(this.#topics) } : asked);
         if (this.handlersThrow && this.#dice.chance(0.3)) {
           throw new Error('a handler that throws');
         }
@@ -427,7 +427,7 @@ export class Replica {
   #noteHeard(payload: string, queuedAt: QueuedAt): void {
     const message = parseMessage(payload);
     if (message.type === 'change') {
-      const names = (message.keys ?? [[WHOLE]]).map(key => factName(message.subject, key));
+      const names = (message.keys ?? [[WHOLE]]).map(key => factName(message.topic, key));
       this.#raiseFloors(names, queuedAt);
       for (const name of names) {
         this.#loads.delete(name);
@@ -462,11 +462,11 @@ export class Replica {
   }
 
   /** What is loaded while live is remembered: once is enough until it changes, but for strong requests that find no fence. */
-  #noteLoad(subject: string, keys: readonly Key[]): void {
+  #noteLoad(topic: string, keys: readonly Key[]): void {
     if (keys.length > BATCH_KEYS_MAX) {
       this.#watcher.onViolation('G5', `${this.name} loads ${keys.length} facts at once`);
     }
-    if (subject === 'credential') {
+    if (topic === 'credential') {
       for (const { sent } of this.#waiting) {
         for (const key of keys) {
           sent.add(keyText(key));
@@ -475,11 +475,11 @@ export class Replica {
     }
     if (this.coherence.stalenessBoundMs !== null && ![...this.#waiting].some(({ isStrong }) => isStrong)) {
       for (const key of keys) {
-        const name = factName(subject, key);
+        const name = factName(topic, key);
         const loadedMs = this.#loads.get(name);
         this.#loads.set(name, this.#timeline.nowMs);
         if (loadedMs !== undefined) {
-          this.#watcher.onReload(this.name, subject, key, loadedMs);
+          this.#watcher.onReload(this.name, topic, key, loadedMs);
         }
       }
     }
@@ -508,7 +508,7 @@ export class Replica {
       }
     }
     if (observation.event === 'audit_stale') {
-      this.#watcher.onViolation('G2', `${this.name}: an audit found stale facts of ${observation.subject}`);
+      this.#watcher.onViolation('G2', `${this.name}: an audit found stale facts of ${observation.topic}`);
     }
     trace(() => JSON.stringify(observation, (_, value: unknown) => (value instanceof Error ? value.message : value)));
   }

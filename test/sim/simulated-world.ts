@@ -11,7 +11,7 @@
  * nothing may be left behind.
  */
 import { judge, judgeAdmission, judgeHeard, type ViolationKind } from './checker.js';
-import { Cluster, SUBJECTS, SUBJECTS_OF_JWTS, type StoredRow, type Subject, type Write } from './cluster.js';
+import { Cluster, TOPICS, TOPICS_OF_JWTS, type StoredRow, type Topic, type Write } from './cluster.js';
 import { createDice, type Dice } from './dice.js';
 import type { Fault } from './faults.js';
 import { ABSENT, factName, History } from './history.js';
@@ -19,7 +19,14 @@ import { Host } from './host.js';
 import { BUSY_MS, planLife, type Planned } from './plan.js';
 import { PROFILES, type Profile, type ProfileName } from './profiles.js';
 import { ISSUER, nameOf, type Asked } from './question.js';
-import { ABSENCES_MAX, ENTRIES_MAX, Replica, type Answered, type Refused, type ReplicaTimes } from './replica.js';
+import {
+  NEGATIVE_ENTRIES_MAX,
+  ENTRIES_MAX,
+  Replica,
+  type Answered,
+  type Refused,
+  type ReplicaTimes,
+} from './replica.js';
 import { Timeline } from './timeline.js';
 
 /** A promise that was not kept. */
@@ -80,7 +87,7 @@ const NAMES = USERS.map(nameOf);
 const JWTS = ['j1', 'j2'];
 const JWT_SUBJECTS = ['s1', 's2'];
 /** Facts that name a user. */
-const NAMING: ReadonlySet<Subject> = new Set(['credential', 'identity']);
+const NAMING: ReadonlySet<Topic> = new Set(['credential', 'identity']);
 /** Twice the longest way of a message when nothing is wrong: to the replica, and of what it waits behind. */
 const DELIVERY_MS = 4;
 /** A turn takes no time, and a round trip at most this. */
@@ -122,12 +129,12 @@ class World {
   readonly #profile: Profile;
   readonly #faultsByName: readonly (readonly [string, Fault])[];
   readonly #trace: (line: () => string) => void;
-  readonly #subjects: readonly Subject[];
+  readonly #topics: readonly Topic[];
 
   constructor(name: ProfileName, seed: number, { tracing = false, only = null }: LifeOptions) {
     this.#profile = PROFILES[name];
     this.#seed = `${name}/${seed}`;
-    this.#subjects = this.#profile.jwtShare > 0 ? [...SUBJECTS, ...SUBJECTS_OF_JWTS] : SUBJECTS;
+    this.#topics = this.#profile.jwtShare > 0 ? [...TOPICS, ...TOPICS_OF_JWTS] : TOPICS;
     const dice = createDice(this.#seed);
     this.#trace = line => {
       if (tracing) {
@@ -231,7 +238,7 @@ class World {
       cluster: this.#cluster,
       history: this.#history,
       host,
-      subjects: this.#subjects,
+      topics: this.#topics,
       times: this.#times,
       maxAgeMs: this.#profile.maxAgeMs,
       isLeftBehind: this.#profile.isLeftBehind,
@@ -240,9 +247,9 @@ class World {
         onViolation: (kind, problem) => {
           this.#violate(kind, problem);
         },
-        onReload: (replica, subject, key, loadedMs) => {
-          const name = factName(subject, key);
-          const absence = { subject, key, name, text: ABSENT };
+        onReload: (replica, topic, key, loadedMs) => {
+          const name = factName(topic, key);
+          const absence = { topic, key, name, text: ABSENT };
           // Room for absences is small, so they may go and come again.
           if (this.#profile.isFrugal && !this.#history.wasHeld(absence, loadedMs, this.#timeline.nowMs)) {
             this.#violate('rates', `${replica} loaded ${name} again, of which it had heard nothing`);
@@ -262,7 +269,7 @@ class World {
   #takePlace({ kind, id }: Planned, dice: Dice): void {
     switch (kind) {
       case 'write':
-        this.#write(dice.pick(this.#subjects), dice, false);
+        this.#write(dice.pick(this.#topics), dice, false);
         return;
       case 'request':
         this.#request(dice);
@@ -293,7 +300,7 @@ class World {
       dice.pick(this.#replicas).request({ ...asked, jwt: jwtOf(dice) });
       return;
     }
-    dice.pick(this.#replicas).request(dice.chance(onlyShare) ? { ...asked, only: dice.pick(SUBJECTS) } : asked);
+    dice.pick(this.#replicas).request(dice.chance(onlyShare) ? { ...asked, only: dice.pick(TOPICS) } : asked);
   }
 
   #goWrong(dice: Dice): void {
@@ -310,8 +317,8 @@ class World {
         dice,
         cluster: this.#cluster,
         replicas: this.#replicas,
-        write: (subject, untold = false) => {
-          this.#write(subject, dice, untold);
+        write: (topic, untold = false) => {
+          this.#write(topic, dice, untold);
         },
         kill: killed => {
           if (!killed.isEnding) {
@@ -422,15 +429,15 @@ class World {
     this.violation ??= { kind, problem, atMs: this.#timeline.nowMs };
   }
 
-  /** A transaction of one to three rows; some of other subjects, some that move a row to another key. */
-  #write(subject: Subject, dice: Dice, untold: boolean): void {
+  /** A transaction of one to three rows; some of other topics, some that move a row to another key. */
+  #write(topic: Topic, dice: Dice, untold: boolean): void {
     const { rows: rowsMax, wholeShare } = this.#profile;
     const writes = new Map<string, Write>();
     for (let rows = dice.pick(rowsMax); rows > 0; rows--) {
-      const write = this.#change(rows === 1 ? subject : dice.pick(this.#subjects), dice);
-      writes.set(`${write.subject}/${write.id}`, write);
+      const write = this.#change(rows === 1 ? topic : dice.pick(this.#topics), dice);
+      writes.set(`${write.topic}/${write.id}`, write);
     }
-    this.#cluster.commit([...writes.values()], untold ? 'untold' : dice.chance(wholeShare) ? 'whole subject' : 'keys');
+    this.#cluster.commit([...writes.values()], untold ? 'untold' : dice.chance(wholeShare) ? 'whole topic' : 'keys');
   }
 
   #bind(subject: string, wanted: string): string | null {
@@ -439,18 +446,18 @@ class World {
     const home = bound?.home ?? primary?.rows.get(`user_name/${wanted}`)?.home ?? null;
     if (bound === undefined && home !== null) {
       const row = { id: subject, key: [ISSUER, subject], version: this.#cluster.nextVersion(), home };
-      const write = { ...row, subject: 'identity' as const, expiresAtMs: null, strong: false };
-      this.#cluster.commit([{ subject: 'identity', id: subject, row: write }], 'keys');
+      const write = { ...row, topic: 'identity' as const, expiresAtMs: null, strong: false };
+      this.#cluster.commit([{ topic: 'identity', id: subject, row: write }], 'keys');
     }
     return home;
   }
 
-  #change(subject: Subject, dice: Dice): Write {
+  #change(topic: Topic, dice: Dice): Write {
     const app = dice.pick(APPS);
     const user = dice.pick(USERS);
     const credential = dice.pick(CREDENTIALS);
-    const jti = subject === 'revoked_jwt' ? dice.pick(JWTS) : '';
-    const issued = subject === 'identity' ? dice.pick(JWT_SUBJECTS) : '';
+    const jti = topic === 'revoked_jwt' ? dice.pick(JWTS) : '';
+    const issued = topic === 'identity' ? dice.pick(JWT_SUBJECTS) : '';
     const [id, key] = {
       credential: [credential, [credential]],
       user: [user, [user]],
@@ -460,22 +467,22 @@ class World {
       identity: [issued, [ISSUER, issued]],
       user_name: [nameOf(user), [nameOf(user)]],
       revoked_jwt: [jti, [jti]],
-    }[subject] as [string, string[]];
+    }[topic] as [string, string[]];
     // A JWT that is revoked stays so; here it does not, or nobody would be let in by one any more.
-    if (dice.chance(subject === 'revoked_jwt' ? 0.7 : 0.2)) {
-      return { subject, id, row: null };
+    if (dice.chance(topic === 'revoked_jwt' ? 0.7 : 0.2)) {
+      return { topic, id, row: null };
     }
     const row: StoredRow = {
-      subject,
+      topic,
       id,
       key,
       version: this.#cluster.nextVersion(),
       // A name may go to another user.
-      home: subject === 'user_name' ? dice.pick(USERS) : NAMING.has(subject) ? user : '',
-      expiresAtMs: subject === 'grant' && dice.chance(0.5) ? this.#cluster.clockMs + dice.between(0, 5_000) : null,
-      strong: subject === 'route' && dice.chance(0.1),
+      home: topic === 'user_name' ? dice.pick(USERS) : NAMING.has(topic) ? user : '',
+      expiresAtMs: topic === 'grant' && dice.chance(0.5) ? this.#cluster.clockMs + dice.between(0, 5_000) : null,
+      strong: topic === 'route' && dice.chance(0.1),
     };
-    return { subject, id, row };
+    return { topic, id, row };
   }
 
   /** Everything is well again: no memory may differ from the table, and memory alone must answer. */
@@ -529,24 +536,24 @@ class World {
     if ((coherence.stalenessBoundMs ?? 0) > fenceIntervalMs * (1 + WAIT_SHARE_MAX) + ROUND_TRIP_MS) {
       this.#violate('rates', `${name} can only vouch for ${coherence.stalenessBoundMs} ms ago, at rest`);
     }
-    for (const { subject, size, absences } of Object.values(caches)) {
-      if (size > ENTRIES_MAX || absences > ABSENCES_MAX) {
-        this.#violate('G5', `${name} remembers ${size} facts of ${subject} and ${absences} absences`);
+    for (const { topic, size, negativeEntries } of Object.values(caches)) {
+      if (size > ENTRIES_MAX || negativeEntries > NEGATIVE_ENTRIES_MAX) {
+        this.#violate('G5', `${name} remembers ${size} facts of ${topic} and ${negativeEntries} negativeEntries`);
       }
     }
-    for (const [subject, key] of this.#allFacts()) {
-      const entry = caches[subject]?.lookup(key, machine.clock.now());
+    for (const [topic, key] of this.#allFacts()) {
+      const entry = caches[topic]?.lookup(key, machine.clock.now());
       const cached = entry === undefined ? null : (entry.value?.text ?? ABSENT);
-      if (cached !== null && cached !== this.#history.now(subject, key)) {
+      if (cached !== null && cached !== this.#history.now(topic, key)) {
         this.#violate(
           'rest',
-          `${name} remembers ${subject}[${key.join(', ')}] as ${cached}, and it is ${this.#history.now(subject, key)}`,
+          `${name} remembers ${topic}[${key.join(', ')}] as ${cached}, and it is ${this.#history.now(topic, key)}`,
         );
       }
     }
   }
 
-  #allFacts(): (readonly [Subject, readonly string[]])[] {
+  #allFacts(): (readonly [Topic, readonly string[]])[] {
     return [
       ...CREDENTIALS.map(credential => ['credential', [credential]] as const),
       ...USERS.map(user => ['user', [user]] as const),

@@ -10,10 +10,10 @@ import {
   type SubscriptionEvents,
 } from '../../src/coherence/proof/listener.js';
 import type { AskServer, ServerReceipt } from '../../src/coherence/proof/server.js';
-import type { FactSource, Reading, ReadPurpose } from '../../src/coherence/facts/source.js';
+import type { FactSource, QueryResult, ReadPurpose } from '../../src/coherence/facts/source.js';
 import type { Key } from '../../src/coherence/signal.js';
 import type { ViolationKind } from './checker.js';
-import type { Backend, Cluster, Server, Subject } from './cluster.js';
+import type { Backend, Cluster, Server, Topic } from './cluster.js';
 import type { Dice } from './dice.js';
 import type { Machine } from './machine.js';
 import type { Timeline } from './timeline.js';
@@ -65,7 +65,7 @@ export interface WireTap {
   onSent(payload: string): void;
   /** Called when a question for the server, or for a fence, is answered while the listening connection is the one on which it was to come back. */
   onReceipt(connection: number): void;
-  onLoad(subject: string, keys: readonly Key[]): void;
+  onLoad(topic: string, keys: readonly Key[]): void;
   onViolation(kind: ViolationKind, problem: string): void;
   trace(line: () => string): void;
 }
@@ -271,8 +271,8 @@ export class Wires {
   }
 
   readonly source: FactSource = {
-    read: async (subject, _text, keys, purpose) => {
-      const [reading] = await this.#readParts([{ subject, keys }], purpose);
+    read: async (topic, _text, keys, purpose) => {
+      const [reading] = await this.#readParts([{ topic, keys }], purpose);
       return reading!;
     },
     readTogether: parts => this.#readParts(parts, 'load'),
@@ -281,15 +281,15 @@ export class Wires {
 
   /** All in one snapshot, which is older than the answer. */
   async #readParts(
-    parts: readonly { readonly subject: string; readonly keys: readonly Key[] }[],
+    parts: readonly { readonly topic: string; readonly keys: readonly Key[] }[],
     purpose: ReadPurpose,
-  ): Promise<readonly Reading[]> {
+  ): Promise<readonly QueryResult[]> {
     if (purpose === 'audit') {
       this.audits += 1;
     } else {
       this.reads += parts.length;
-      for (const { subject, keys } of parts) {
-        this.#tap.onLoad(subject, keys);
+      for (const { topic, keys } of parts) {
+        this.#tap.onLoad(topic, keys);
         this.keysRead += keys.length;
       }
     }
@@ -299,11 +299,11 @@ export class Wires {
     }
     const slowMs = this.#timeline.nowMs < this.weather.loadsSlowUntilMs ? this.#dice.between(0, 1_500) : 0;
     const beforeMs = slowMs === 0 ? 0 : this.#dice.between(0, slowMs);
-    const names = parts.flatMap(({ subject, keys }) => keys.map(key => `${subject}[${key.join(', ')}]`));
-    const snapshot = (server: Server): readonly Reading[] | Error => {
-      const readings: Reading[] = [];
-      for (const { subject, keys } of parts) {
-        const reading = this.#read(server, subject as Subject, keys);
+    const names = parts.flatMap(({ topic, keys }) => keys.map(key => `${topic}[${key.join(', ')}]`));
+    const snapshot = (server: Server): readonly QueryResult[] | Error => {
+      const readings: QueryResult[] = [];
+      for (const { topic, keys } of parts) {
+        const reading = this.#read(server, topic as Topic, keys);
         if (reading instanceof Error) {
           return reading;
         }
@@ -312,7 +312,7 @@ export class Wires {
       return readings;
     };
     try {
-      return await this.#ask<readonly Reading[]>(`${purpose} of ${names.join(' ')}`, (server, answer) => {
+      return await this.#ask<readonly QueryResult[]>(`${purpose} of ${names.join(' ')}`, (server, answer) => {
         if (slowMs === 0) {
           answer(snapshot(server));
           return;
@@ -329,7 +329,7 @@ export class Wires {
     }
   }
 
-  #read(server: Server, subject: Subject, keys: readonly Key[]): Reading | Error {
+  #read(server: Server, topic: Topic, keys: readonly Key[]): QueryResult | Error {
     if (!server.hasSchema) {
       return new Error(NO_SCHEMA);
     }
@@ -339,7 +339,7 @@ export class Wires {
           origin: this.#cluster.originOf(server),
           inRecovery: server.inRecovery,
           serverTimeMs: this.#cluster.clockMs,
-          rows: this.#cluster.read(server, subject, keys).map(({ key, fact }) => ({ key, fact })),
+          rows: this.#cluster.read(server, topic, keys).map(({ key, fact }) => ({ key, fact })),
         };
   }
 

@@ -64,9 +64,9 @@ const ROUND_MS = 2_000;
 const WARM_UP_SHARE = 0.25;
 const PROBE = fileURLToPath(new URL('memory-probe.mjs', import.meta.url));
 
-type Reading = Readonly<Record<Measure, number>>;
+type QueryResult = Readonly<Record<Measure, number>>;
 
-async function readReplica(replica: Replica, client: pg.Client): Promise<Reading> {
+async function readReplica(replica: Replica, client: pg.Client): Promise<QueryResult> {
   const since = replica.lines.length;
   const measured = replica.waitFor(line => line.event === 'memory', since);
   replica.child.kill('SIGUSR2');
@@ -112,7 +112,7 @@ async function soak(
 ): Promise<Soak> {
   const startedMs = performance.now();
   const elapsed = (): number => (performance.now() - startedMs) / 1_000;
-  const readings: { readonly atSeconds: number; readonly read: readonly Reading[] }[] = [];
+  const readings: { readonly atSeconds: number; readonly read: readonly QueryResult[] }[] = [];
   let reconnects = 0;
   while (elapsed() < options.seconds) {
     churn.resume();

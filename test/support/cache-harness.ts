@@ -1,5 +1,5 @@
 /** Caches and their loader on a bench: Postgres, time and the lease are the test's to move. */
-import { createAcceptance } from '../../src/coherence/facts/source-check.js';
+import { createSourceCheck } from '../../src/coherence/facts/source-check.js';
 import { createBus, type SignalBus } from '../../src/coherence/bus.js';
 import { createCache, type Cache, type CacheLimits } from '../../src/coherence/facts/cache.js';
 import { createSequence, type Sequence } from '../../src/time/clock.js';
@@ -28,13 +28,13 @@ export interface CacheBench {
   readonly snapshots: Snapshots;
   /** How often a reading has called for the listener to be distrusted. */
   readonly foreignReadings: number;
-  cache(subject: string, limits?: CacheLimits, query?: FactQuery<string>): Cache<string>;
-  /** An epoch begins and is proven as of now, with these subjects trusted. */
-  goLive(...subjects: string[]): void;
+  cache(topic: string, limits?: CacheLimits, query?: FactQuery<string>): Cache<string>;
+  /** An epoch begins and is proven as of now, with these topics trusted. */
+  goLive(...topics: string[]): void;
   /** The epoch ends as it does when the connection is lost. */
   goDown(): void;
-  /** Postgres says that facts of the subject have changed. */
-  change(subject: string, keys: readonly Key[] | null): void;
+  /** Postgres says that facts of the topic have changed. */
+  change(topic: string, keys: readonly Key[] | null): void;
   /** The value that the cache serves now: null is absence, undefined is a miss. */
   served(cache: Cache<string>, key: Key): string | null | undefined;
   /** The value as loaded. */
@@ -61,10 +61,10 @@ export function createCacheBench({
     clock,
     sequence,
     serverClock,
-    acceptance: createAcceptance({
+    acceptance: createSourceCheck({
       lease,
       clock,
-      onForeignReading: () => {
+      onForeignResult: () => {
         foreignReadings += 1;
       },
     }),
@@ -85,9 +85,9 @@ export function createCacheBench({
     get foreignReadings() {
       return foreignReadings;
     },
-    cache: (subject, cacheLimits = {}, query = fakeQuery()) =>
+    cache: (topic, cacheLimits = {}, query = fakeQuery()) =>
       createCache(
-        { subject, load: query, entriesMax: 1_000, absencesMax: 1_000, ...cacheLimits },
+        { topic, load: query, entriesMax: 1_000, negativeEntriesMax: 1_000, ...cacheLimits },
         {
           lease,
           loader,
@@ -96,18 +96,18 @@ export function createCacheBench({
           observe: log.observe,
         },
       ),
-    goLive(...subjects) {
+    goLive(...topics) {
       lease.beginEpoch();
       lease.settleOrigin(ORIGIN);
-      lease.settleTrust(new Set(subjects));
+      lease.settleTrust(new Set(topics));
       lease.prove(clock.now());
     },
     goDown() {
       lease.endEpoch();
       bus.emit({ type: 'flush', cause: 'down' });
     },
-    change(subject, keys) {
-      bus.emit({ type: 'change', subject, keys });
+    change(topic, keys) {
+      bus.emit({ type: 'change', topic, keys });
     },
     served: (cache, key) => cache.lookup(key, clock.now())?.value,
     async loaded(cache, key) {

@@ -53,7 +53,7 @@ export function fenceMessage(
   return { v: 1, f: id, n: number, o: origin, m: signFence(key, { id, number, origin }) };
 }
 
-export function createFakeFences(subjects: readonly string[] = ['grant', 'user']): FakeFences {
+export function createFakeFences(topics: readonly string[] = ['grant', 'user']): FakeFences {
   const asked: AskedFence[] = [];
   const looked: ListeningBackend[] = [];
   let number = 0;
@@ -73,7 +73,7 @@ export function createFakeFences(subjects: readonly string[] = ['grant', 'user']
       queueUsage: 0,
       listener: 'seen',
       isPooled: false,
-      watches: subjects.map(subject => ({ subject, problem: null, fingerprint: '1', writers: [] })),
+      watches: topics.map(topic => ({ topic, problem: null, fingerprint: '1', writers: [] })),
     },
     get newest() {
       const newest = asked.at(-1);

@@ -1,16 +1,16 @@
 /**
- * Postgres as the loader sees it: a table of facts a subject. A read takes its snapshot when it is sent; while `hold` is
+ * Postgres as the loader sees it: a table of facts a topic. A read takes its snapshot when it is sent; while `hold` is
  * on, its answer waits until the test lets it go.
  */
-import type { FactQuery, FactSource, Reading, ReadPart } from '../../src/coherence/facts/source.js';
+import type { FactQuery, FactSource, QueryResult, ReadPart } from '../../src/coherence/facts/source.js';
 import { keyText, type Key } from '../../src/coherence/signal.js';
 import { ORIGIN } from './fake-fences.js';
 
 export interface HeldRead {
-  readonly subject: string;
+  readonly topic: string;
   readonly keys: readonly Key[];
   /** Answers with the rows as they were when the read was sent. */
-  answer(reading?: Partial<Reading>): void;
+  answer(reading?: Partial<QueryResult>): void;
   fail(error: unknown): void;
 }
 
@@ -25,18 +25,18 @@ export interface FakeSource extends FactSource {
   /** Whether reads wait for the test. */
   hold: boolean;
   /** What a reading says of its server; may be changed while a test runs. */
-  server: Omit<Reading, 'rows'>;
+  server: Omit<QueryResult, 'rows'>;
   /** Called before a read that is not held is answered; what it throws is what the read rejects with. */
   fault: (keys: readonly Key[]) => void;
-  set(subject: string, key: Key, value: unknown): void;
-  remove(subject: string, key: Key): void;
+  set(topic: string, key: Key, value: unknown): void;
+  remove(topic: string, key: Key): void;
 }
 
 export function createFakeSource(): FakeSource {
   const tables = new Map<string, Map<string, { readonly key: Key; readonly value: unknown }>>();
-  const table = (subject: string): Map<string, { readonly key: Key; readonly value: unknown }> => {
-    const found = tables.get(subject) ?? new Map<string, { readonly key: Key; readonly value: unknown }>();
-    tables.set(subject, found);
+  const table = (topic: string): Map<string, { readonly key: Key; readonly value: unknown }> => {
+    const found = tables.get(topic) ?? new Map<string, { readonly key: Key; readonly value: unknown }>();
+    tables.set(topic, found);
     return found;
   };
   const reads: HeldRead[] = [];
@@ -54,22 +54,22 @@ export function createFakeSource(): FakeSource {
       }
       return newest;
     },
-    set(subject, key, value) {
-      table(subject).set(keyText(key), { key, value });
+    set(topic, key, value) {
+      table(topic).set(keyText(key), { key, value });
     },
-    remove(subject, key) {
-      table(subject).delete(keyText(key));
+    remove(topic, key) {
+      table(topic).delete(keyText(key));
     },
     isDataError: error => error instanceof DataError,
     readTogether: parts => {
       snapshots.push(parts);
-      return Promise.all(parts.map(({ subject, text, keys }) => source.read(subject, text, keys, 'load')));
+      return Promise.all(parts.map(({ topic, text, keys }) => source.read(topic, text, keys, 'load')));
     },
-    read: (subject, _text, keys) =>
+    read: (topic, _text, keys) =>
       new Promise((resolve, reject) => {
-        const rows = keys.flatMap(key => table(subject).get(keyText(key)) ?? []);
+        const rows = keys.flatMap(key => table(topic).get(keyText(key)) ?? []);
         const read: HeldRead = {
-          subject,
+          topic,
           keys,
           answer(reading = {}) {
             resolve({ ...source.server, rows, ...reading });

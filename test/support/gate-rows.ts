@@ -34,7 +34,7 @@ export async function createWorld(database: TestDatabase): Promise<World> {
     insert into gatebell.apps (name, host) values ('photos', 'photos.test'), ('wiki', 'wiki.test');
     insert into gatebell.app_routes (app_id, path_prefix, access, roles)
       select id, '/share', 'public', '{}'::text[] from gatebell.apps where name = 'photos' union all
-      select id, '/admin', 'granted', '{admin}' from gatebell.apps where name = 'photos' union all
+      select id, '/admin', 'grant', '{admin}' from gatebell.apps where name = 'photos' union all
       select id, '/', 'authenticated', '{}' from gatebell.apps where name = 'wiki';
     insert into gatebell.grants (user_id, app_id)
       select u.id, a.id from gatebell.users u, gatebell.apps a where u.name in ('alice', 'carol') and a.name = 'photos';

@@ -54,11 +54,11 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
   const fences = createFakeFences();
   const signals: Signal[] = [];
   const runningReads = createRunningReads();
-  for (const subject of ['grant', 'user']) {
+  for (const topic of ['grant', 'user']) {
     bus.subscribeCache({
-      subject,
+      topic,
       apply: signal => {
-        if (subject === 'grant' || signal.type === 'change') {
+        if (topic === 'grant' || signal.type === 'change') {
           signals.push(signal);
         }
       },

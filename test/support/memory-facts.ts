@@ -6,10 +6,10 @@ import { createToken, hashToken } from '../../src/auth/token.js';
 
 export interface MemoryFacts extends Facts<FactTypes> {
   serverTimeMs: number;
-  set<S extends keyof FactTypes>(subject: S, key: readonly string[], fact: FactTypes[S] | null): void;
-  /** Makes the facts of these subjects unknown until they are set again. */
-  forget(...subjects: readonly (keyof FactTypes)[]): void;
-  /** Subjects asked for so far, in order. */
+  set<S extends keyof FactTypes>(topic: S, key: readonly string[], fact: FactTypes[S] | null): void;
+  /** Makes the facts of these topics unknown until they are set again. */
+  forget(...topics: readonly (keyof FactTypes)[]): void;
+  /** Topics asked for so far, in order. */
   readonly asked: (keyof FactTypes)[];
 }
 
@@ -17,23 +17,21 @@ export function createMemoryFacts(): MemoryFacts {
   const known = new Map<string, unknown>();
   const forgotten = new Set<keyof FactTypes>();
   const asked: (keyof FactTypes)[] = [];
-  const place = (subject: string, key: readonly string[]): string => `${subject}/${keyText(key)}`;
+  const place = (topic: string, key: readonly string[]): string => `${topic}/${keyText(key)}`;
   return {
     serverTimeMs: 1_750_000_000_000,
     asked,
-    set(subject, key, fact) {
-      forgotten.delete(subject);
-      known.set(place(subject, key), fact);
+    set(topic, key, fact) {
+      forgotten.delete(topic);
+      known.set(place(topic, key), fact);
     },
-    forget(...subjects) {
-      subjects.forEach(subject => forgotten.add(subject));
+    forget(...topics) {
+      topics.forEach(topic => forgotten.add(topic));
     },
-    get<S extends keyof FactTypes>(subject: S, key: readonly string[]): FactTypes[S] | null | undefined {
-      asked.push(subject);
-      // `set` puts only facts of the subject in its place.
-      return forgotten.has(subject)
-        ? undefined
-        : ((known.get(place(subject, key)) as FactTypes[S] | undefined) ?? null);
+    get<S extends keyof FactTypes>(topic: S, key: readonly string[]): FactTypes[S] | null | undefined {
+      asked.push(topic);
+      // `set` puts only facts of the topic in its place.
+      return forgotten.has(topic) ? undefined : ((known.get(place(topic, key)) as FactTypes[S] | undefined) ?? null);
     },
   };
 }
@@ -78,8 +76,8 @@ export function createWorld(): MemoryFacts {
   facts.set('route', [APP.id], {
     problem: null,
     routes: [
-      route('/pub/admin', 'granted', { roles: ['admin', 'owner'] }),
-      route('/strong', 'granted', { strong: true }),
+      route('/pub/admin', 'grant', { roles: ['admin', 'owner'] }),
+      route('/strong', 'grant', { strong: true }),
       route('/roles', 'authenticated', { roles: ['admin'] }),
       route('/open', 'public', { strong: true, roles: ['admin'] }),
       route('/pub', 'public'),

@@ -385,21 +385,21 @@ export const ROUTE_TABLES: readonly RouteTable[] = [
   routeTable('public below a root for everyone signed in', ['/pub', ''], { '/pub': 'public', '/': 'authenticated' }),
   routeTable('private below public', ['/pub', '/pub/admin', '/private'], {
     '/pub': 'public',
-    '/pub/admin': 'granted',
-    '/private': 'granted',
+    '/pub/admin': 'grant',
+    '/private': 'grant',
   }),
   routeTable('private below a public root', ['', '/private', '/pub/admin'], {
     '/': 'public',
-    '/private': 'granted',
+    '/private': 'grant',
     '/pub/admin': 'authenticated',
   }),
   routeTable('public below private', ['/private/open', '/private'], {
     '/private/open': 'public',
-    '/private': 'granted',
+    '/private': 'grant',
   }),
   routeTable('public below private below public', ['', '/private', '/private/open'], {
     '/': 'public',
-    '/private': 'granted',
+    '/private': 'grant',
     '/private/open': 'public',
   }),
 ];
@@ -408,10 +408,10 @@ export const ROUTE_TABLES: readonly RouteTable[] = [
 export const FILE_TABLES: readonly RouteTable[] = [
   routeTable('private pages in a public folder', [''], {
     '/': 'public',
-    '/private.html': 'granted',
-    '/pub/admin.php': 'granted',
+    '/private.html': 'grant',
+    '/pub/admin.php': 'grant',
   }),
-  routeTable('a site with an admin area', [''], { '/': 'public', '/private': 'granted', '/pub/admin/x': 'granted' }),
+  routeTable('a site with an admin area', [''], { '/': 'public', '/private': 'grant', '/pub/admin/x': 'grant' }),
 ];
 
 /** Paths as real apps have them, below any root: none of them may be refused for how it is written. */

@@ -10,7 +10,7 @@ import { createTestDatabase, type TestDatabase } from './database.js';
 /** Postgres refuses a payload of 8000 bytes or more. */
 const PAYLOAD_BYTES_LIMIT = 8_000;
 
-/** What was signalled, by subject: its keys, each once and sorted, or all of them. A subject that is not here was silent. */
+/** What was signalled, by topic: its keys, each once and sorted, or all of them. A topic that is not here was silent. */
 export type Heard = Readonly<Record<string, readonly Key[] | 'all'>>;
 
 /** A statement, or more than one by other means. */
@@ -37,9 +37,8 @@ function understand(payloads: readonly string[]): Heard {
     if (message.type !== 'change' || Buffer.byteLength(payload) >= PAYLOAD_BYTES_LIMIT) {
       throw new Error(`not a change, or too long: ${payload}`);
     }
-    const before = heard[message.subject] ?? [];
-    heard[message.subject] =
-      before === 'all' || message.keys === null ? 'all' : sortedKeys([...before, ...message.keys]);
+    const before = heard[message.topic] ?? [];
+    heard[message.topic] = before === 'all' || message.keys === null ? 'all' : sortedKeys([...before, ...message.keys]);
   }
   return heard;
 }

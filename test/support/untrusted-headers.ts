@@ -4,24 +4,24 @@ import { parse } from 'yaml';
 import type { Pairs } from './proxy-client.js';
 
 /** What a header is about: the keys of the file. */
-const SUBJECTS = ['path', 'method', 'scheme', 'host', 'client', 'user', 'gate', 'upgrade'] as const;
-export type HeaderSubject = (typeof SUBJECTS)[number];
+const TOPICS = ['path', 'method', 'scheme', 'host', 'client', 'user', 'gate', 'upgrade'] as const;
+export type HeaderTopic = (typeof TOPICS)[number];
 
 export interface UntrustedHeader {
   /** As HTTP writes it: `X-Original-Url`. */
   readonly name: string;
-  readonly about: HeaderSubject;
+  readonly about: HeaderTopic;
 }
 
 /** The shape is what test/unit/untrusted-headers.test.ts checks. */
 const list = parse(readFileSync(new URL('../../deploy/untrusted-headers.yml', import.meta.url), 'utf8')) as Readonly<
-  Record<HeaderSubject, Readonly<Record<string, string>>>
+  Record<HeaderTopic, Readonly<Record<string, string>>>
 >;
 
 /** Why a name is on the list, by name. */
 export const REASONS: Readonly<Record<string, string>> = Object.assign({}, ...Object.values(list));
 
-export const UNTRUSTED_HEADERS: readonly UntrustedHeader[] = SUBJECTS.flatMap(about =>
+export const UNTRUSTED_HEADERS: readonly UntrustedHeader[] = TOPICS.flatMap(about =>
   Object.keys(list[about]).map(name => ({ name, about })),
 );
 

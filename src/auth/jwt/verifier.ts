@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto';
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions } from 'jose';
 import type { Clock, Random } from '../../time/clock.js';
-import { createRoom, type Guest } from '../../collections/sieve-map.js';
+import { createSieveMap, type SieveNode } from '../../collections/sieve-map.js';
 import { createJwks, type Jwks, type JwksObservation, type JwksOptions, type KeysLeft } from './jwks.js';
 import type { JwtAlgorithm, JwtKey } from './key.js';
 
@@ -104,7 +104,7 @@ const JTI = /^[\x20-\x7e]{1,255}$/;
 const BAD: JwtVerdict = { kind: 'bad' };
 
 /** A verdict as it is remembered. */
-interface Remembered extends Guest<Remembered> {
+interface Remembered extends SieveNode<Remembered> {
   readonly verdict: JwtVerdict;
   /** The key id that the token names, if it does. */
   readonly keyId: string | null;
@@ -149,8 +149,8 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   let plainCharacters = 0;
   /** All that is in the room of good ones. */
   const held = new Set<Remembered>();
-  const good = createRoom<Remembered>(GOOD_MAX, guest => held.delete(guest));
-  const bad = createRoom<Remembered>(BAD_MAX, () => undefined);
+  const good = createSieveMap<Remembered>(GOOD_MAX, guest => held.delete(guest));
+  const bad = createSieveMap<Remembered>(BAD_MAX, () => undefined);
   const verifying = new Map<string, Promise<JwtVerdict | null>>();
   /** Grows when the keys change: what began before is not remembered. */
   let generation = 0;

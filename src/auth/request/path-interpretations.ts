@@ -15,7 +15,7 @@
 import { isUtf8 } from 'node:buffer';
 
 /** The readings of one path. */
-export interface PathReadings {
+export interface PathInterpretations {
   /** The path itself first. */
   readonly exact: readonly string[];
   /** Of what follows a script segment. */
@@ -321,7 +321,7 @@ function addScripted(reading: string, found: Found): boolean {
  * @param path the path as it was sent, without its query; it begins with a slash
  * @param effort the work that may be done; default: all that a request may have, charged to nobody
  */
-export function pathReadings(path: string, effort: Effort = new Effort(() => undefined)): PathReadings | null {
+export function interpretPath(path: string, effort: Effort = new Effort(() => undefined)): PathInterpretations | null {
   const isPlain = PLAIN.test(path) && !path.includes('))');
   if (isPlain && !mayHaveScript(path)) {
     return { exact: [path], scripted: NONE };

@@ -11,10 +11,10 @@
  * Readings are made only for apps whose rules depend on the path.
  */
 import type { Route } from '../facts.js';
-import { hasScript, pathReadings, type Effort } from './path-interpretations.js';
+import { hasScript, interpretPath, type Effort } from './path-interpretations.js';
 
 /** What holds where no rule matches: a grant is needed. */
-const UNRULED: Route = { pathPrefix: '/', access: 'granted', roles: [], strong: false, preflight: false, headers: [] };
+const UNRULED: Route = { pathPrefix: '/', access: 'grant', roles: [], strong: false, preflight: false, headers: [] };
 
 interface ReadyRule {
   readonly route: Route;
@@ -109,7 +109,7 @@ function endOfSegment(path: string, from: number): number {
   return end === -1 ? path.length : end;
 }
 
-const STRICTNESS: Readonly<Record<Route['access'], number>> = { public: 0, authenticated: 1, granted: 2 };
+const STRICTNESS: Readonly<Record<Route['access'], number>> = { public: 0, authenticated: 1, grant: 2 };
 
 /** Rules that came of two: by the one, then by the other. */
 const BOTH = new WeakMap<Route, WeakMap<Route, Route | 'none'>>();
@@ -231,7 +231,7 @@ export function selectRoute(
   if (rules.ofAll !== undefined) {
     return rules.ofAll;
   }
-  const readings = pathReadings(path, effort);
+  const readings = interpretPath(path, effort);
   if (readings === null) {
     return undefined;
   }

@@ -9,9 +9,9 @@
  * snapshot of the same server, before the reading was sent. Whoever changed the row did not signal: a trigger that nobody watches, a
  * query that reads more than the watched columns, a value that was changed in memory, or a flaw in here.
  *
- * Then signals were evidently missed, and nobody knows how many: all facts of the subject are forgotten (P31).
+ * Then signals were evidently missed, and nobody knows how many: all facts of the topic are forgotten (P31).
  *
- * A reading of another server, of a standby, or one that may not be believed (P5) counts for nothing; so does one of a subject whose
+ * A reading of another server, of a standby, or one that may not be believed (P5) counts for nothing; so does one of a topic whose
  * triggers are not known to be in place, because nothing of it is served. An audit goes through a slot that no load
  * wants, is one query of at most 100 keys, and is never two at once. Values are compared as plain data.
  */
@@ -24,11 +24,11 @@ import type { FenceOutcome } from '../proof/listener.js';
 import type { Observe } from '../observation.js';
 import { keyText } from '../signal.js';
 import type { Slots } from './slots.js';
-import { understand, type FactSource, type Reading } from './source.js';
+import { understand, type FactSource, type QueryResult } from './source.js';
 
-/** What audits of one subject have found so far. */
+/** What audits of one topic have found so far. */
 export interface AuditTotals {
-  readonly subject: string;
+  readonly topic: string;
   /** Facts compared. */
   readonly facts: number;
   /** Confirmed to be stale; anything but 0 is a broken promise. */
@@ -87,7 +87,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
     return totals;
   };
 
-  const isServed = (cache: AuditedCache<unknown>): boolean => lease.serves(cache.subject, clock.now());
+  const isServed = (cache: AuditedCache<unknown>): boolean => lease.serves(cache.topic, clock.now());
 
   /** The next cache, in turn, that has anything to serve. */
   const draw = (): { readonly cache: AuditedCache<unknown>; readonly facts: readonly Held<unknown>[] } | null => {
@@ -101,8 +101,8 @@ export function createAuditor(deps: AuditorDeps): Auditor {
     return null;
   };
 
-  const counts = (reading: Reading, epoch: number): boolean =>
-    epoch === lease.epoch && !lease.doubtsReadings && !reading.inRecovery && reading.origin === lease.origin;
+  const counts = (reading: QueryResult, epoch: number): boolean =>
+    epoch === lease.epoch && !lease.suspectsPool && !reading.inRecovery && reading.origin === lease.origin;
 
   /** Reads some facts again; null if nothing differs, or nothing can be said. */
   const suspect = async (): Promise<Suspicion | null> => {
@@ -112,13 +112,13 @@ export function createAuditor(deps: AuditorDeps): Auditor {
       return null;
     }
     const { cache, facts } = drawn;
-    const { subject, query } = cache;
-    let reading: Reading;
+    const { topic, query } = cache;
+    let reading: QueryResult;
     try {
       const keys = facts.map(({ key }) => key);
-      reading = await source.read(subject, query.text, keys, 'audit');
+      reading = await source.read(topic, query.text, keys, 'audit');
     } catch (error) {
-      observe({ event: 'audit_failed', subject, error });
+      observe({ event: 'audit_failed', topic, error });
       return null;
     }
     const answeredAt = sequence.next();
@@ -126,7 +126,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
       return null;
     }
     const texts = facts.map(({ key }) => keyText(key));
-    const factOf = understand(subject, query, texts, reading.rows, 'audit');
+    const factOf = understand(topic, query, texts, reading.rows, 'audit');
     const differs = ({ key, value }: Held<unknown>): boolean => {
       try {
         return !isDeepStrictEqual(factOf(keyText(key)), value);
@@ -137,7 +137,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
     };
     const suspected = facts.filter(fact => cache.holds(fact) && differs(fact));
     totalsOf(cache).facts += facts.length;
-    observe({ event: 'audit', subject, facts: facts.length, differences: suspected.length });
+    observe({ event: 'audit', topic, facts: facts.length, differences: suspected.length });
     return suspected.length > 0 ? { cache, epoch, answeredAt, facts: suspected } : null;
   };
 
@@ -150,13 +150,13 @@ export function createAuditor(deps: AuditorDeps): Auditor {
     if (stale.length === 0) {
       return;
     }
-    const { subject } = cache;
+    const { topic } = cache;
     const ageMs = clock.now().monoMs - Math.min(...stale.map(({ sentMonoMs }) => sentMonoMs));
     const totals = totalsOf(cache);
     totals.stale += stale.length;
     totals.staleAgeMs = Math.max(totals.staleAgeMs, ageMs);
-    observe({ event: 'audit_stale', subject, facts: stale.length, ageMs });
-    bus.emit({ type: 'change', subject, keys: null });
+    observe({ event: 'audit_stale', topic, facts: stale.length, ageMs });
+    bus.emit({ type: 'change', topic, keys: null });
   };
 
   const run = async (): Promise<void> => {
@@ -172,7 +172,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
 
   return {
     get totals() {
-      return caches.map(cache => ({ subject: cache.subject, ...totalsOf(cache) }));
+      return caches.map(cache => ({ topic: cache.topic, ...totalsOf(cache) }));
     },
     start() {
       if (intervalMs > 0) {

@@ -1,5 +1,5 @@
 /**
- * A coherent cache: facts of one subject, true or not served.
+ * A coherent cache: facts of one topic, true or not served.
  *
  * The generation guard. At most one load is under way for a key: its *flight*. An invalidation deletes the entry and
  * forgets the flight, so that a result which was read before the change is never stored (G2), and whoever asks
@@ -15,10 +15,11 @@
 import type { SignalBus } from '../bus.js';
 import type { Clock, Instant, Random } from '../../time/clock.js';
 import type { Freshness } from '../proof/lease.js';
-import type { Loaded, Loader, Ticket } from './loader.js';
+import type { Loaded, Loader, PendingLoad } from './loader.js';
 import type { Observe } from '../observation.js';
-import { createRoom, Recent, type Guest } from '../../collections/sieve-map.js';
-import { createRoster, type Member } from '../../collections/random-set.js';
+import { createSieveMap, type SieveNode } from '../../collections/sieve-map.js';
+import { RecentSet } from '../../collections/recent-set.js';
+import { createRandomSet, type Member } from '../../collections/random-set.js';
 import { keyText, type Key, type Signal } from '../signal.js';
 import { keyProblem, type FactQuery } from './source.js';
 
@@ -36,10 +37,10 @@ export interface CacheStats {
   /** Served: the fact exists. */
   hits: number;
   /** Served: the fact does not exist. */
-  absentHits: number;
+  negativeHits: number;
   /** Not there, or too old. */
   misses: number;
-  /** Not looked up, because nothing of the subject may be served now. */
+  /** Not looked up, because nothing of the topic may be served now. */
   unproven: number;
 }
 
@@ -48,26 +49,26 @@ export interface CacheLimits {
   /** Facts that exist. Default 100,000. */
   readonly entriesMax?: number;
   /** Facts that do not. Default 10,000. */
-  readonly absencesMax?: number;
+  readonly negativeEntriesMax?: number;
   /** Age in milliseconds, from the load, past which a fact is loaded again. Default one hour. */
   readonly maxAgeMs?: number;
 }
 
 /** What a cache caches. */
 export interface CacheOptions<V> extends CacheLimits {
-  /** The subject that the table is watched under. */
-  readonly subject: string;
+  /** The topic that the table is watched under. */
+  readonly topic: string;
   /** How its facts are read. */
   readonly load: FactQuery<V>;
 }
 
 export interface Cache<V> {
-  readonly subject: string;
+  readonly topic: string;
   /** How its facts are read. */
   readonly query: FactQuery<V>;
   readonly stats: Readonly<CacheStats>;
   readonly size: number;
-  readonly absences: number;
+  readonly negativeEntries: number;
   /** Whether the fact was lately seen to exist. */
   knows(key: Key): boolean;
   /** The fact, if it may be served at this instant. */
@@ -81,12 +82,12 @@ export interface Cache<V> {
 }
 
 /** An entry as it is kept. */
-export interface Held<V> extends Entry<V>, Member, Guest<Held<V>> {
+export interface Held<V> extends Entry<V>, Member, SieveNode<Held<V>> {
   readonly key: Key;
 }
 
 /** The auditor's side of a cache. */
-export interface AuditedCache<V> extends Pick<Cache<V>, 'subject' | 'query'> {
+export interface AuditedCache<V> extends Pick<Cache<V>, 'topic' | 'query'> {
   /** Some entries, drawn at random, whether the fact exists or not. None counts as used by this. */
   draw(count: number, random: Random): readonly Held<V>[];
   /** Whether this very entry is still there. */
@@ -103,42 +104,48 @@ export interface CacheDeps {
 }
 
 const ENTRIES_MAX = 100_000;
-const ABSENCES_MAX = 10_000;
+const NEGATIVE_ENTRIES_MAX = 10_000;
 const MAX_AGE_MS = 3_600_000;
 
 /** Creates a cache and subscribes it to the bus. */
 export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache<V> & AuditedCache<V> {
-  const { subject, load, maxAgeMs = MAX_AGE_MS, entriesMax = ENTRIES_MAX, absencesMax = ABSENCES_MAX } = options;
+  const {
+    topic,
+    load,
+    maxAgeMs = MAX_AGE_MS,
+    entriesMax = ENTRIES_MAX,
+    negativeEntriesMax = NEGATIVE_ENTRIES_MAX,
+  } = options;
   const { lease, clock, observe } = deps;
   /** All that is in the two rooms, for the auditor. */
-  const roster = createRoster<Held<V>>();
+  const randomSet = createRandomSet<Held<V>>();
   const leave = (entry: Held<V> | undefined): number => {
     if (entry === undefined) {
       return 0;
     }
-    roster.remove(entry);
+    randomSet.remove(entry);
     return 1;
   };
-  const entries = createRoom<Held<V>>(entriesMax, leave);
-  const absences = createRoom<Held<V>>(absencesMax, leave);
+  const entries = createSieveMap<Held<V>>(entriesMax, leave);
+  const negativeEntries = createSieveMap<Held<V>>(negativeEntriesMax, leave);
   /** Keys lately seen to exist: after a flush they wait in the lane of real keys. */
-  const known = new Recent(entriesMax);
-  const flights = new Map<string, Ticket<V>>();
-  const stats: CacheStats = { hits: 0, absentHits: 0, misses: 0, unproven: 0 };
+  const known = new RecentSet(entriesMax);
+  const flights = new Map<string, PendingLoad<V>>();
+  const stats: CacheStats = { hits: 0, negativeHits: 0, misses: 0, unproven: 0 };
 
   const forgetAll = (): number => {
-    const forgotten = entries.size + absences.size;
+    const forgotten = entries.size + negativeEntries.size;
     flights.clear();
-    roster.clear();
+    randomSet.clear();
     entries.clear();
-    absences.clear();
+    negativeEntries.clear();
     return forgotten;
   };
 
   const forget = (key: Key): number => {
     const text = keyText(key);
     flights.delete(text);
-    return leave(entries.delete(text)) + leave(absences.delete(text));
+    return leave(entries.delete(text)) + leave(negativeEntries.delete(text));
   };
 
   const apply = (signal: Signal): void => {
@@ -151,21 +158,21 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
       }
     }
     if (signal.type === 'change') {
-      observe({ event: 'invalidation', subject, entries: forgotten });
+      observe({ event: 'invalidation', topic, entries: forgotten });
     }
   };
 
-  deps.bus.subscribeCache({ subject, apply, flush: forgetAll });
+  deps.bus.subscribeCache({ topic, apply, flush: forgetAll });
 
   const queue = deps.loader.queue<V>({
-    subject,
+    topic,
     query: load,
     onSent(tickets, sent) {
       const epoch = lease.epoch;
       for (const ticket of tickets) {
         flights.set(ticket.text, ticket);
       }
-      const endFlight = (ticket: Ticket<V>): boolean =>
+      const endFlight = (ticket: PendingLoad<V>): boolean =>
         flights.get(ticket.text) === ticket && flights.delete(ticket.text);
       return {
         onLoaded(ticket, { value, receivedAt }) {
@@ -173,7 +180,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
             known.add(ticket.text);
           }
           // While there is no epoch, nothing is trusted.
-          if (!endFlight(ticket) || epoch !== lease.epoch || !lease.trusts(subject)) {
+          if (!endFlight(ticket) || epoch !== lease.epoch || !lease.trusts(topic)) {
             return;
           }
           forget(ticket.key);
@@ -188,8 +195,8 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
             older: null,
             newer: null,
           };
-          roster.add(entry);
-          (value === null ? absences : entries).set(entry);
+          randomSet.add(entry);
+          (value === null ? negativeEntries : entries).set(entry);
         },
         onFailed: endFlight,
       };
@@ -197,45 +204,45 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
   });
 
   return {
-    subject,
+    topic,
     query: load,
     stats,
-    draw: (count, random) => roster.draw(count, random),
-    holds: entry => roster.has(entry),
+    draw: (count, random) => randomSet.draw(count, random),
+    holds: entry => randomSet.has(entry),
     get size() {
       return entries.size;
     },
-    get absences() {
-      return absences.size;
+    get negativeEntries() {
+      return negativeEntries.size;
     },
     knows: key => known.has(keyText(key)),
     lookup(key, now) {
-      if (!lease.serves(subject, now)) {
+      if (!lease.serves(topic, now)) {
         stats.unproven += 1;
         return undefined;
       }
       const text = keyText(key);
-      const entry = entries.get(text) ?? absences.get(text);
+      const entry = entries.get(text) ?? negativeEntries.get(text);
       if (entry === undefined || now.monoMs - entry.sentMonoMs > maxAgeMs) {
         stats.misses += 1;
         return undefined;
       }
       entry.used = true;
       if (entry.value === null) {
-        stats.absentHits += 1;
+        stats.negativeHits += 1;
       } else {
         stats.hits += 1;
       }
       return entry;
     },
     async load(key) {
-      const problem = keyProblem(subject, load, key);
+      const problem = keyProblem(topic, load, key);
       if (problem !== null) {
         throw problem;
       }
       const text = keyText(key);
       // A flight that was sent before we asked proves nothing unless its guard holds and the lease is fresh (P16).
-      const flight = lease.serves(subject, clock.now()) ? flights.get(text) : undefined;
+      const flight = lease.serves(topic, clock.now()) ? flights.get(text) : undefined;
       return (flight ?? queue.enqueue(key, text, known.has(text))).promise;
     },
   };

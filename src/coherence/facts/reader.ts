@@ -15,7 +15,7 @@
  * one and then again does not do: what is the same both times may have been another in between.)
  */
 import type { Cache } from './cache.js';
-import { isYoungerThan, nap, type Clock, type Instant, type Sequence } from '../../time/clock.js';
+import { isYoungerThan, delay, type Clock, type Instant, type Sequence } from '../../time/clock.js';
 import { UnavailableError } from '../errors.js';
 import type { Lease, ServerClock } from '../proof/lease.js';
 import type { FenceOutcome } from '../proof/listener.js';
@@ -26,13 +26,13 @@ import type { Snapshots, Wanted } from './snapshots.js';
 
 /** A fact that an answer needs and that is not there. */
 export interface FactRef<Types> {
-  readonly subject: keyof Types & string;
+  readonly topic: keyof Types & string;
   readonly key: Key;
 }
 
 /** Facts as a question sees them: the value, null if the row does not exist, undefined if not known yet. */
 export interface Facts<Types> {
-  get<S extends keyof Types & string>(subject: S, key: Key): Types[S] | null | undefined;
+  get<S extends keyof Types & string>(topic: S, key: Key): Types[S] | null | undefined;
   /** Milliseconds since 1970 by Postgres' clock: what to compare expiry with. */
   readonly serverTimeMs: number;
 }
@@ -44,7 +44,7 @@ export type Outcome<T, Types> =
 /** Pure and synchronous. */
 export type Question<T, Types> = (facts: Facts<Types>) => Outcome<T, Types>;
 
-/** One cache a subject. */
+/** One cache a topic. */
 export type Caches<Types> = { readonly [S in keyof Types & string]: Cache<Types[S]> };
 
 export interface Reader<Types> {
@@ -112,22 +112,22 @@ class Pass<Types> implements Facts<Types> {
     return this.#serverClock.nowMs(this.#now);
   }
 
-  get<S extends keyof Types & string>(subject: S, key: Key): Types[S] | null | undefined {
+  get<S extends keyof Types & string>(topic: S, key: Key): Types[S] | null | undefined {
     if (this.#cached) {
-      const entry = this.#caches[subject].lookup(key, this.#now);
+      const entry = this.#caches[topic].lookup(key, this.#now);
       if (entry !== undefined) {
         this.newestAt = Math.max(this.newestAt, entry.receivedAt);
         return entry.value;
       }
     }
-    // Filled by `load` below from the cache of the same subject.
-    const held = this.#evidence?.get(evidenceText(subject, key));
+    // Filled by `load` below from the cache of the same topic.
+    const held = this.#evidence?.get(evidenceText(topic, key));
     return (held?.loaded as Loaded<Types[S]> | undefined)?.value;
   }
 }
 
-function evidenceText(subject: string, key: Key): string {
-  return `${subject}/${keyText(key)}`;
+function evidenceText(topic: string, key: Key): string {
+  return `${topic}/${keyText(key)}`;
 }
 
 /** Creates a reader over caches. */
@@ -145,7 +145,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
       return [];
     }
     evidence.clear();
-    return held.map(({ ref }) => ref).filter(({ subject, key }) => caches[subject].lookup(key, now) === undefined);
+    return held.map(({ ref }) => ref).filter(({ topic, key }) => caches[topic].lookup(key, now) === undefined);
   };
 
   /** Loads what is lacking; what was loaded after `arrivedAt` is evidence. */
@@ -156,10 +156,10 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   ): Promise<void> => {
     await Promise.all(
       lacks.map(async ref => {
-        const { subject, key } = ref;
-        const loaded = await caches[subject].load(key);
+        const { topic, key } = ref;
+        const loaded = await caches[topic].load(key);
         if (loaded.sentAt > arrivedAt) {
-          evidence.set(evidenceText(subject, key), { ref, loaded });
+          evidence.set(evidenceText(topic, key), { ref, loaded });
         }
       }),
     );
@@ -187,7 +187,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     arrivedAt: number,
     evidence: Evidence<Types>,
   ): Promise<T> {
-    const deadline = nap(clock, strongWaitMs);
+    const deadline = delay(clock, strongWaitMs);
     const timedOut = deadline.over.then(() => null);
     try {
       for (let round = 0; round < FENCES_MAX; round++) {
@@ -198,7 +198,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
         const fenced = pass(lease.epoch === fence.epoch, null);
         const outcome = question(fenced);
         if ('lacks' in outcome) {
-          if (outcome.lacks.some(({ subject }) => !lease.trusts(caches[subject].subject))) {
+          if (outcome.lacks.some(({ topic }) => !lease.trusts(caches[topic].topic))) {
             // Its triggers are not in place: no load of it is remembered, and no fence vouches for it.
             break;
           }
@@ -229,9 +229,9 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
         return outcome.answer;
       }
       for (const ref of outcome.lacks) {
-        const { subject, key } = ref;
-        const cache = caches[subject];
-        wanted.set(evidenceText(subject, key), { ref, fact: { subject: cache.subject, query: cache.query, key } });
+        const { topic, key } = ref;
+        const cache = caches[topic];
+        wanted.set(evidenceText(topic, key), { ref, fact: { topic: cache.topic, query: cache.query, key } });
         isKnown &&= cache.knows(key);
       }
       const facts = [...wanted.values()].map(({ fact }) => fact);

@@ -1,10 +1,10 @@
 /**
- * Reads facts of several subjects as they all are at one moment: what a strong answer needs when no fence can be had. Nothing of it
+ * Reads facts of several topics as they all are at one moment: what a strong answer needs when no fence can be had. Nothing of it
  * is cached. Questions that come while a snapshot is being read share the next one, which is not begun yet (P4, P19).
  *
  * The queue of questions has the bounds of the queues of loads, and the same two halves (P18).
  */
-import type { Acceptance } from './source-check.js';
+import type { SourceCheck } from './source-check.js';
 import type { Clock, Sequence } from '../../time/clock.js';
 import { foreignReading, notLoaded, UnavailableError } from '../errors.js';
 import type { ServerClock } from '../proof/lease.js';
@@ -13,11 +13,11 @@ import type { Observe } from '../observation.js';
 import { createFairQueue } from '../../collections/fair-queue.js';
 import { keyText, type Key } from '../signal.js';
 import type { Slots } from './slots.js';
-import { keyProblem, StrayRowError, understand, type FactQuery, type FactSource, type Reading } from './source.js';
+import { keyProblem, StrayRowError, understand, type FactQuery, type FactSource, type QueryResult } from './source.js';
 
 /** One of several facts that are read together. */
 export interface Wanted {
-  readonly subject: string;
+  readonly topic: string;
   readonly query: FactQuery<unknown>;
   readonly key: Key;
 }
@@ -41,7 +41,7 @@ interface Waiting {
 
 /** Facts that one statement of a snapshot reads, by the text of their keys. */
 interface Part {
-  readonly subject: string;
+  readonly topic: string;
   readonly query: FactQuery<unknown>;
   readonly keys: Map<string, Key>;
 }
@@ -63,14 +63,14 @@ function partsOf(questions: readonly Waiting[], keysMax: number): Part[] {
   const parts: Part[] = [];
   const newest = new Map<FactQuery<unknown>, Part>();
   const seen = new Map<FactQuery<unknown>, Set<string>>();
-  for (const { subject, query, key } of questions.flatMap(({ wanted }) => wanted)) {
+  for (const { topic, query, key } of questions.flatMap(({ wanted }) => wanted)) {
     const text = keyText(key);
     const texts = seen.get(query) ?? new Set();
     if (!texts.has(text)) {
       seen.set(query, texts.add(text));
       let part = newest.get(query);
       if (part === undefined || part.keys.size >= keysMax) {
-        part = { subject, query, keys: new Map() };
+        part = { topic, query, keys: new Map() };
         newest.set(query, part);
         parts.push(part);
       }
@@ -83,12 +83,12 @@ function partsOf(questions: readonly Waiting[], keysMax: number): Part[] {
 /** What the readings of the parts say of a key; throws where that cannot be said. */
 function understandAll(
   parts: readonly Part[],
-  readings: readonly Reading[],
+  readings: readonly QueryResult[],
 ): (query: FactQuery<unknown>, text: string) => unknown {
   const facts = new Map<FactQuery<unknown>, Map<string, (text: string) => unknown>>();
-  for (const [index, { subject, query, keys }] of parts.entries()) {
+  for (const [index, { topic, query, keys }] of parts.entries()) {
     const ofQuery = facts.get(query) ?? new Map<string, (text: string) => unknown>();
-    const factOf = understand(subject, query, [...keys.keys()], readings[index]!.rows, 'load');
+    const factOf = understand(topic, query, [...keys.keys()], readings[index]!.rows, 'load');
     for (const text of keys.keys()) {
       ofQuery.set(text, factOf);
     }
@@ -104,7 +104,7 @@ export function createSnapshots(deps: {
   readonly clock: Clock;
   readonly sequence: Sequence;
   readonly serverClock: ServerClock;
-  readonly acceptance: Acceptance;
+  readonly acceptance: SourceCheck;
   readonly observe: Observe;
   readonly limits: LoaderLimits;
 }): Snapshots {
@@ -134,14 +134,14 @@ export function createSnapshots(deps: {
         question.reject(error);
       }
     };
-    let readings: readonly Reading[];
+    let readings: readonly QueryResult[];
     try {
       readings = await source.readTogether(
-        parts.map(({ subject, query, keys }) => ({ subject, text: query.text, keys: [...keys.values()] })),
+        parts.map(({ topic, query, keys }) => ({ topic, text: query.text, keys: [...keys.values()] })),
       );
     } catch (error) {
-      for (const { subject, keys } of parts) {
-        observe({ event: 'load_failed', subject, keys: keys.size, error });
+      for (const { topic, keys } of parts) {
+        observe({ event: 'load_failed', topic, keys: keys.size, error });
       }
       if (questions.length > 1 && source.isDataError(error)) {
         await answerHalves(questions);
@@ -152,8 +152,8 @@ export function createSnapshots(deps: {
     }
     const receivedAt = sequence.next();
     const durationMs = clock.now().monoMs - sent.monoMs;
-    for (const { subject, keys } of parts) {
-      observe({ event: 'load_batch', subject, keys: keys.size, durationMs });
+    for (const { topic, keys } of parts) {
+      observe({ event: 'load_batch', topic, keys: keys.size, durationMs });
     }
     for (const reading of readings) {
       if (!(await accepts(reading))) {
@@ -185,14 +185,14 @@ export function createSnapshots(deps: {
 
   return {
     async read(wanted, isKnown) {
-      for (const { subject, query, key } of wanted) {
-        const problem = keyProblem(subject, query, key);
+      for (const { topic, query, key } of wanted) {
+        const problem = keyProblem(topic, query, key);
         if (problem !== null) {
           throw problem;
         }
       }
       // A separator could stand in a key, and one question be taken for another.
-      const name = keyText(wanted.flatMap(({ subject, key }) => [subject, keyText(key)]));
+      const name = keyText(wanted.flatMap(({ topic, key }) => [topic, keyText(key)]));
       const joined = waiting.get(name);
       if (joined !== undefined) {
         return joined.promise;

@@ -12,23 +12,23 @@ import { sleep, type Clock } from '../../time/clock.js';
 import type { Freshness } from '../proof/lease.js';
 import type { DownCause } from '../observation.js';
 import { changeOf } from '../proof/server.js';
-import type { Reading } from './source.js';
+import type { QueryResult } from './source.js';
 
-export interface Acceptance {
+export interface SourceCheck {
   /** A statement is sent now. Returns the judge of its answer, which may need a round trip to know. */
-  begin(): (reading: Pick<Reading, 'origin' | 'inRecovery'>) => Promise<boolean>;
+  begin(): (reading: Pick<QueryResult, 'origin' | 'inRecovery'>) => Promise<boolean>;
 }
 
 /** What was read waits so long, in milliseconds, to learn which server is listened to: a round trip, when nothing is wrong. */
 const ORIGIN_WAIT_MS = 1_000;
 
 /** @param onForeignReading called when another server than the one that is listened to has answered, another schema, or a standby */
-export function createAcceptance(deps: {
+export function createSourceCheck(deps: {
   readonly lease: Freshness;
   readonly clock: Clock;
-  readonly onForeignReading: (cause: DownCause) => void;
-}): Acceptance {
-  const { lease, clock, onForeignReading } = deps;
+  readonly onForeignResult: (cause: DownCause) => void;
+}): SourceCheck {
+  const { lease, clock, onForeignResult } = deps;
   return {
     begin() {
       const { epoch } = lease;
@@ -37,7 +37,7 @@ export function createAcceptance(deps: {
         if (pending !== null) {
           await sleep(clock, ORIGIN_WAIT_MS, pending);
         }
-        if (lease.doubtsReadings || lease.originPending !== null) {
+        if (lease.suspectsPool || lease.originPending !== null) {
           return false;
         }
         if (!inRecovery && (lease.origin === null || lease.origin === origin)) {
@@ -46,7 +46,7 @@ export function createAcceptance(deps: {
         // A load that is older than the epoch says nothing against the server that is listened to now.
         if (epoch !== null && epoch === lease.epoch) {
           const change = lease.origin === null ? null : changeOf(lease.origin, origin);
-          onForeignReading(change === 'schema_changed' && !inRecovery ? change : 'foreign_reading');
+          onForeignResult(change === 'schema_changed' && !inRecovery ? change : 'foreign_reading');
         }
         return false;
       };

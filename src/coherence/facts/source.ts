@@ -7,7 +7,7 @@ import { keyText, type Key } from '../signal.js';
 export type Row = Readonly<Record<string, unknown>>;
 
 /**
- * How facts of one subject are read.
+ * How facts of one topic are read.
  *
  * `text` is one SELECT, without a semicolon at its end; `$1`, `$2`… are arrays of text, one for each part of the key, of equal
  * length. It returns one row for each fact that exists. One statement is one snapshot (P4).
@@ -21,7 +21,7 @@ export interface FactQuery<V> {
 }
 
 /** What came back, and where and when it was read (P5). */
-export interface Reading {
+export interface QueryResult {
   readonly origin: string;
   readonly inRecovery: boolean;
   readonly serverTimeMs: number;
@@ -31,18 +31,18 @@ export interface Reading {
 /** What facts are read for: to answer, or to compare with what is cached. */
 export type ReadPurpose = 'load' | 'audit';
 
-/** Facts of one subject, as part of a reading of several. */
+/** Facts of one topic, as part of a reading of several. */
 export interface ReadPart {
-  readonly subject: string;
+  readonly topic: string;
   readonly text: string;
   readonly keys: readonly Key[];
 }
 
 /** Reads facts from Postgres; rejects when it cannot, within bounded time. */
 export interface FactSource {
-  read(subject: string, text: string, keys: readonly Key[], purpose: ReadPurpose): Promise<Reading>;
-  /** The same for several subjects, all in one snapshot; the readings come in the order of the parts. */
-  readTogether(parts: readonly ReadPart[]): Promise<readonly Reading[]>;
+  read(topic: string, text: string, keys: readonly Key[], purpose: ReadPurpose): Promise<QueryResult>;
+  /** The same for several topics, all in one snapshot; the readings come in the order of the parts. */
+  readTogether(parts: readonly ReadPart[]): Promise<readonly QueryResult[]>;
   /** Whether the error is about the data asked for, so that other keys may still load. */
   isDataError(error: unknown): boolean;
 }
@@ -58,13 +58,13 @@ const comparesText = (text: string): boolean =>
  * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would refuse the whole batch.
  * @param query its parameters are counted outside of quoted text
  */
-export function keyProblem(subject: string, query: Pick<FactQuery<unknown>, 'text'>, key: Key): TypeError | null {
+export function keyProblem(topic: string, query: Pick<FactQuery<unknown>, 'text'>, key: Key): TypeError | null {
   const parameters = query.text.replaceAll(/'[^']*'/g, '').matchAll(/\$(\d+)/g);
   const parts = Math.max(0, ...Array.from(parameters, ([, number]) => Number(number)));
   return parts === 0 || key.length === parts
     ? null
     : new TypeError(
-        `key ${JSON.stringify(key)} of ${subject} must have as many parts as its load has parameters: ${parts}`,
+        `key ${JSON.stringify(key)} of ${topic} must have as many parts as its load has parameters: ${parts}`,
       );
 }
 
@@ -74,7 +74,7 @@ export function keyProblem(subject: string, query: Pick<FactQuery<unknown>, 'tex
  * @throws StrayRowError where that cannot be said, because its row may be one that reads back as another key
  */
 export function understand<V>(
-  subject: string,
+  topic: string,
   query: FactQuery<V>,
   texts: readonly string[],
   rows: readonly Row[],
@@ -88,7 +88,7 @@ export function understand<V>(
       const key = query.key(row);
       if (!asked.has(keyText(key))) {
         throw new TypeError(
-          `the load of ${subject} returned a row of key ${JSON.stringify(key)}, which was not asked for: ask for keys as Postgres prints them`,
+          `the load of ${topic} returned a row of key ${JSON.stringify(key)}, which was not asked for: ask for keys as Postgres prints them`,
         );
       }
       found.set(keyText(key), row);

@@ -28,11 +28,11 @@ export interface Freshness {
    * one that is listened to, or fences once came back and none did on the newest connection, so it may (P5). Until it is known that
    * both see the same server.
    */
-  readonly doubtsReadings: boolean;
-  /** Whether facts of this subject may be stored now: the epoch runs and its triggers are known to be in place. */
-  trusts(subject: string): boolean;
-  /** Whether cached facts of this subject may be served at this instant. */
-  serves(subject: string, now: Instant): boolean;
+  readonly suspectsPool: boolean;
+  /** Whether facts of this topic may be stored now: the epoch runs and its triggers are known to be in place. */
+  trusts(topic: string): boolean;
+  /** Whether cached facts of this topic may be served at this instant. */
+  serves(topic: string, now: Instant): boolean;
   /** Whether the proof is within the lease at this instant. */
   isFresh(now: Instant): boolean;
   /** The server that changes may be sent to: the one that is listened to, and the pool read from it when a fence came back last; else null. */
@@ -50,11 +50,11 @@ export interface Lease extends Freshness {
   beginEpoch(): number;
   endEpoch(): void;
   /** Notes that the pool reads from another server; if that is not certain, it counts once a fence has ever come back. */
-  doubtReadings(isCertain: boolean): void;
+  suspectPool(isCertain: boolean): void;
   /** Notes where this epoch listens, and the pool reads from. */
   settleOrigin(origin: string): void;
-  /** Notes the subjects whose triggers are in place; all others are not served. */
-  settleTrust(subjects: ReadonlySet<string>): void;
+  /** Notes the topics whose triggers are in place; all others are not served. */
+  settleTrust(topics: ReadonlySet<string>): void;
   /** Notes an echoed fence that was sent at `sent`. A proof never goes backwards: an older one changes nothing. */
   prove(sent: Instant): void;
 }
@@ -100,11 +100,11 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     get originPending() {
       return inquiry?.signal ?? null;
     },
-    get doubtsReadings() {
+    get suspectsPool() {
       return doubted;
     },
-    trusts: subject => epoch !== null && trusted.has(subject),
-    serves: (subject, now) => isFresh(now) && trusted.has(subject),
+    trusts: topic => epoch !== null && trusted.has(topic),
+    serves: (topic, now) => isFresh(now) && trusted.has(topic),
     isFresh,
     provenOrigin: now => (isFresh(now) && !doubted ? origin : null),
     stalenessBoundMs() {
@@ -126,7 +126,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       proof = null;
       endInquiry();
     },
-    doubtReadings(isCertain) {
+    suspectPool(isCertain) {
       doubted ||= isCertain || everProven;
     },
     settleOrigin(found) {
@@ -134,8 +134,8 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       doubted = false;
       endInquiry();
     },
-    settleTrust(subjects) {
-      trusted = subjects;
+    settleTrust(topics) {
+      trusted = topics;
     },
     prove(sent) {
       if (epoch !== null && (proof === null || sent.monoMs >= proof.monoMs)) {

@@ -34,7 +34,7 @@
  */
 import { backoffMs } from '../../time/backoff.js';
 import type { SignalBus } from '../bus.js';
-import { nap, sleep, type Clock, type Instant, type Nap, type Random, type Sequence } from '../../time/clock.js';
+import { delay, sleep, type Clock, type Instant, type Delay, type Random, type Sequence } from '../../time/clock.js';
 import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from '../observation.js';
 import { createHeardFences, type HeardFences } from './fences.js';
@@ -137,7 +137,7 @@ export interface Listener {
   readonly state: ListenerState;
   /** Why the cache is not proven now, in words for an operator; null while live. */
   readonly problem: string | null;
-  /** Watched subjects whose triggers are not in place, with what is wrong. */
+  /** Watched topics whose triggers are not in place, with what is wrong. */
   readonly watchProblems: ReadonlyMap<string, string>;
   start(): void;
   /** Ends the epoch at once; resolves when the connection is given up. */
@@ -225,7 +225,7 @@ interface Attempt {
   heardMs: number;
   inFlight: Fence | null;
   /** Barriers that are not answered yet, by their names, and the wait of each for the reads that run. */
-  readonly barriers: Map<string, Nap>;
+  readonly barriers: Map<string, Delay>;
 }
 
 function createFence(isUrgent: boolean): Fence {
@@ -257,7 +257,7 @@ export function createListener(deps: ListenerDeps): Listener {
   let stopped: AbortController | null = null;
   let running: Promise<void> = Promise.resolve();
   /** The pause before the next fence. */
-  let pause: Nap | null = null;
+  let pause: Delay | null = null;
   let failures = 0;
   let isFirst = true;
   let current: ListenerState = 'down';
@@ -296,7 +296,7 @@ export function createListener(deps: ListenerDeps): Listener {
     const isMismatch = MISMATCHES.has(cause);
     // If no fence at all has come back, they may.
     if (isMismatch || (cause === 'fence_overdue' && !ending.proven)) {
-      lease.doubtReadings(isMismatch);
+      lease.suspectPool(isMismatch);
       deps.renewPool();
     }
     bus.emit({ type: 'flush', cause: 'down' });
@@ -339,7 +339,7 @@ export function createListener(deps: ListenerDeps): Listener {
     switch (message.type) {
       case 'change':
         bus.emit(message);
-        observe({ event: 'signal', subject: message.subject, keys: message.keys?.length ?? null });
+        observe({ event: 'signal', topic: message.topic, keys: message.keys?.length ?? null });
         return;
       case 'fence':
         if (receiver.heard.hear(message)) {
@@ -371,7 +371,7 @@ export function createListener(deps: ListenerDeps): Listener {
     if (id.length > BARRIER_ID_MAX || barriers.size >= BARRIERS_MAX || barriers.has(id)) {
       return;
     }
-    const reads = nap(clock, lease.leaseMs);
+    const reads = delay(clock, lease.leaseMs);
     barriers.set(id, reads);
     void deps.readsSettled().then(reads.wake);
     const outcome = await requestFence();
@@ -518,7 +518,7 @@ export function createListener(deps: ListenerDeps): Listener {
     });
     while (sender.inFlight === fence) {
       const dueMs = Math.min(overdueAtMs(fence), fence.isAsking ? Infinity : fence.againMs);
-      const wait = nap(clock, Math.max(0, dueMs - clock.now().monoMs));
+      const wait = delay(clock, Math.max(0, dueMs - clock.now().monoMs));
       fence.wake = wait.wake;
       await wait.over;
       if (sender.inFlight !== fence) {
@@ -557,7 +557,7 @@ export function createListener(deps: ListenerDeps): Listener {
     }
   };
 
-  const proveOnAndOn = async (sender: Attempt): Promise<void> => {
+  const runFenceLoop = async (sender: Attempt): Promise<void> => {
     let hasFailed = false;
     while (sender.ended === null) {
       const fence =
@@ -571,7 +571,7 @@ export function createListener(deps: ListenerDeps): Listener {
         await sleep(clock, FENCE_RETRY_MS * (0.5 + random.uniform()), sender.abort.signal);
       } else if (waiting === null) {
         const dueMs = fence.sent.monoMs + Math.min(times.fenceIntervalMs, watches.againMs);
-        pause = nap(clock, Math.max(0, dueMs - clock.now().monoMs));
+        pause = delay(clock, Math.max(0, dueMs - clock.now().monoMs));
         await pause.over;
       }
       noteState();
@@ -642,7 +642,7 @@ export function createListener(deps: ListenerDeps): Listener {
       observe({ event: 'connection_opened' });
       noteState();
       await findServer(opened, subscription);
-      await proveOnAndOn(opened);
+      await runFenceLoop(opened);
       return null;
     } catch (error) {
       endAttempt(opened, 'connection_lost', error);

@@ -1,11 +1,11 @@
 /**
- * What each proven fence says about the triggers: a subject whose triggers are in place is trusted, every other is not served (P11).
+ * What each proven fence says about the triggers: a topic whose triggers are in place is trusted, every other is not served (P11).
  *
- * A subject whose triggers were touched since the last fence, or were not in place then, may have changed unheard: it
+ * A topic whose triggers were touched since the last fence, or were not in place then, may have changed unheard: it
  * starts from nothing. So do the loads that are under way: they may be older than the triggers.
  *
  * It may also change unheard once more: a transaction may have written while the triggers were others, and commit later. So
- * a subject whose fingerprint is new here, as each is when an epoch begins, is trusted when all those transactions have ended that had
+ * a topic whose fingerprint is new here, as each is when an epoch begins, is trusted when all those transactions have ended that had
  * begun to write when it was first seen (P25). Later ones do not matter, for they saw the triggers as they are now.
  */
 import type { SignalBus } from '../bus.js';
@@ -14,7 +14,7 @@ import type { Observe } from '../observation.js';
 
 /** State of one watched table. */
 export interface WatchState {
-  readonly subject: string;
+  readonly topic: string;
   /** What is wrong, or null. */
   readonly problem: string | null;
   /** Changes whenever a trigger was touched. */
@@ -24,11 +24,11 @@ export interface WatchState {
 }
 
 export interface Watches {
-  /** Watched subjects that are not trusted, with what is wrong, as of the newest proven fence. */
+  /** Watched topics that are not trusted, with what is wrong, as of the newest proven fence. */
   readonly problems: ReadonlyMap<string, string>;
   /** Fingerprints of the tables whose writers need not be read any more. */
   readonly trusted: readonly string[];
-  /** How soon, in milliseconds, the next fence is wanted because a subject waits for writers; Infinity if none does. */
+  /** How soon, in milliseconds, the next fence is wanted because a topic waits for writers; Infinity if none does. */
   readonly againMs: number;
   /** Forgets what the triggers were. */
   beginEpoch(): void;
@@ -36,7 +36,7 @@ export interface Watches {
   settle(states: readonly WatchState[]): void;
 }
 
-/** All tables of one subject together. */
+/** All tables of one topic together. */
 interface Summary {
   problem: string | null;
   fingerprint: string;
@@ -44,7 +44,7 @@ interface Summary {
   writers: ReadonlySet<string> | null;
 }
 
-/** What is known of a subject without a problem. */
+/** What is known of a topic without a problem. */
 interface Standing {
   readonly fingerprint: string;
   readonly tables: readonly string[];
@@ -54,7 +54,7 @@ interface Standing {
 
 /** Most writers end within milliseconds: the first fences after a wait has begun come fast, each after twice the time. */
 const FIRST_AGAIN_MS = 25;
-/** So many proven fences find a subject waiting before it is observed: every start beside busy writers would be. */
+/** So many proven fences find a topic waiting before it is observed: every start beside busy writers would be. */
 const QUIET_FENCES = 4;
 const WAITING = 'waiting for writers: open transactions may have written before its triggers were seen as they are now';
 /** Transactions that a problem names. */
@@ -62,13 +62,13 @@ const NAMED_MAX = 3;
 
 function summarise(states: readonly WatchState[]): Map<string, Summary> {
   const found = new Map<string, Summary>();
-  for (const { subject, problem, fingerprint, writers } of states) {
-    const summary: Summary = found.get(subject) ?? { problem: null, fingerprint: '', tables: [], writers: new Set() };
+  for (const { topic, problem, fingerprint, writers } of states) {
+    const summary: Summary = found.get(topic) ?? { problem: null, fingerprint: '', tables: [], writers: new Set() };
     summary.problem = problem ?? summary.problem;
     summary.fingerprint += `/${fingerprint}`;
     summary.tables.push(fingerprint);
     summary.writers = writers === null || summary.writers === null ? null : new Set([...summary.writers, ...writers]);
-    found.set(subject, summary);
+    found.set(topic, summary);
   }
   return found;
 }
@@ -99,30 +99,30 @@ export function createWatches(deps: {
   const { lease, bus, observe } = deps;
   let problems: ReadonlyMap<string, string> = new Map();
   let told: ReadonlyMap<string, string> = new Map();
-  /** Subjects that were watched in this epoch. */
+  /** Topics that were watched in this epoch. */
   let watched = new Set<string>();
   let standings = new Map<string, Standing>();
-  /** Proven fences in a row that found the same subjects waiting. */
+  /** Proven fences in a row that found the same topics waiting. */
   let waits = 0;
 
   /** Says what has changed in what is wrong. */
   const tell = (wrong: ReadonlyMap<string, string>, waiting: Iterable<string>): void => {
     const now = new Map(wrong);
-    for (const subject of waiting) {
-      if (waits > QUIET_FENCES || told.has(subject)) {
-        now.set(subject, WAITING);
+    for (const topic of waiting) {
+      if (waits > QUIET_FENCES || told.has(topic)) {
+        now.set(topic, WAITING);
       }
     }
-    for (const subject of new Set([...now.keys(), ...told.keys()])) {
-      const problem = now.get(subject) ?? null;
-      if (problem !== (told.get(subject) ?? null)) {
-        observe({ event: 'watch_changed', subject, problem });
+    for (const topic of new Set([...now.keys(), ...told.keys()])) {
+      const problem = now.get(topic) ?? null;
+      if (problem !== (told.get(topic) ?? null)) {
+        observe({ event: 'watch_changed', topic, problem });
       }
     }
     told = now;
   };
 
-  /** Sorts the subjects, and notes how each stands: what is trusted, what waits for writers, and what is wrong. */
+  /** Sorts the topics, and notes how each stands: what is trusted, what waits for writers, and what is wrong. */
   const sort = (
     found: ReadonlyMap<string, Summary>,
   ): {
@@ -133,28 +133,28 @@ export function createWatches(deps: {
     const trusted = new Set<string>();
     const waiting = new Map<string, string>();
     const wrong = new Map<string, string>();
-    for (const [subject, { problem, fingerprint, tables, writers }] of found) {
+    for (const [topic, { problem, fingerprint, tables, writers }] of found) {
       if (problem !== null) {
-        standings.delete(subject);
-        wrong.set(subject, problem);
+        standings.delete(topic);
+        wrong.set(topic, problem);
         continue;
       }
-      const before = standings.get(subject);
+      const before = standings.get(topic);
       const left = before?.fingerprint === fingerprint ? remaining(before.left, writers) : writers;
-      standings.set(subject, { fingerprint, tables, left });
+      standings.set(topic, { fingerprint, tables, left });
       if (left?.size === 0) {
-        trusted.add(subject);
+        trusted.add(topic);
         continue;
       }
-      waiting.set(subject, waitProblem(left));
+      waiting.set(topic, waitProblem(left));
       if (before?.fingerprint !== fingerprint) {
         waits = 0;
       }
     }
-    for (const subject of watched) {
-      if (!found.has(subject)) {
-        standings.delete(subject);
-        wrong.set(subject, 'the table is no longer watched');
+    for (const topic of watched) {
+      if (!found.has(topic)) {
+        standings.delete(topic);
+        wrong.set(topic, 'the table is no longer watched');
       }
     }
     return { trusted, waiting, wrong };
@@ -178,16 +178,16 @@ export function createWatches(deps: {
       const found = summarise(states);
       const before = new Map(standings);
       const { trusted, waiting, wrong } = sort(found);
-      for (const subject of found.keys()) {
-        watched.add(subject);
+      for (const topic of found.keys()) {
+        watched.add(topic);
       }
-      const wasTouched = (subject: string): boolean =>
-        before.has(subject) && before.get(subject)?.fingerprint !== found.get(subject)?.fingerprint;
-      const unheard = [...trusted].filter(subject => !lease.trusts(subject) || wasTouched(subject));
+      const wasTouched = (topic: string): boolean =>
+        before.has(topic) && before.get(topic)?.fingerprint !== found.get(topic)?.fingerprint;
+      const unheard = [...trusted].filter(topic => !lease.trusts(topic) || wasTouched(topic));
       // Who hears of the first of them may ask for the last: nothing is trusted before it is forgotten.
-      lease.settleTrust(new Set([...trusted].filter(subject => !unheard.includes(subject))));
-      for (const subject of unheard) {
-        bus.emit({ type: 'change', subject, keys: null });
+      lease.settleTrust(new Set([...trusted].filter(topic => !unheard.includes(topic))));
+      for (const topic of unheard) {
+        bus.emit({ type: 'change', topic, keys: null });
       }
       lease.settleTrust(trusted);
       waits = waiting.size === 0 ? 0 : waits + 1;

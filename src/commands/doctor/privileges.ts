@@ -13,7 +13,7 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   ['read gatebell.app_routes', `has_column_privilege('gatebell.app_routes', 'access', 'select')`],
   ['read gatebell.grants', `has_column_privilege('gatebell.grants', 'role', 'select')`],
   ['read gatebell.credentials', `has_column_privilege('gatebell.credentials', 'token_hash', 'select')`],
-  ['read gatebell.watched', `has_table_privilege('gatebell.watched', 'select')`],
+  ['read gatebell.watch_status', `has_table_privilege('gatebell.watch_status', 'select')`],
   ['call gatebell.constraint_problems()', `has_function_privilege('gatebell.constraint_problems()', 'execute')`],
   ['read gatebell.privilege_problems', `has_table_privilege('gatebell.privilege_problems', 'select')`],
   [

@@ -44,7 +44,7 @@ function* routeProblems({ routes }: RoutesFact): Generator<readonly [pathPrefix:
     } else if (chosen?.pathPrefix !== route.pathPrefix) {
       yield [route.pathPrefix, 'no request falls under this rule'];
     }
-    if (!['public', 'authenticated', 'granted'].includes(route.access)) {
+    if (!['public', 'authenticated', 'grant'].includes(route.access)) {
       yield [route.pathPrefix, `access ${JSON.stringify(route.access)} is not known`];
     }
   }
@@ -54,7 +54,7 @@ function* routeProblems({ routes }: RoutesFact): Generator<readonly [pathPrefix:
 async function load<T>(
   database: Database,
   cache: {
-    readonly subject: string;
+    readonly topic: string;
     readonly load: { readonly text: string; readonly value: (row: Record<string, unknown>) => T };
   },
   keys: readonly string[],
@@ -65,7 +65,7 @@ async function load<T>(
   const read = async (some: readonly string[]): Promise<void> => {
     try {
       const { rows } = await database.source.read(
-        cache.subject,
+        cache.topic,
         cache.load.text,
         some.map(key => [key]),
         'load',
@@ -96,11 +96,11 @@ async function examineApps(database: Database, apps: readonly AppRow[]): Promise
   };
   const byHost = new Map(apps.map(app => [app.host, app]));
   const byId = new Map(apps.map(app => [app.id, app]));
-  const caches = factCaches(({ subject, key, problem }) => {
+  const caches = factCaches(({ topic, key, problem }) => {
     bad(
-      subject === 'app' ? 'gatebell.apps' : 'gatebell.app_routes',
-      subject === 'app' ? byHost.get(key) : byId.get(key),
-      subject === 'app' ? `host ${key}` : `app_id ${key}`,
+      topic === 'app' ? 'gatebell.apps' : 'gatebell.app_routes',
+      topic === 'app' ? byHost.get(key) : byId.get(key),
+      topic === 'app' ? `host ${key}` : `app_id ${key}`,
       problem,
     );
   });

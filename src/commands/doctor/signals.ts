@@ -7,30 +7,26 @@ import type { Check } from './check.js';
 
 /** Looks at the triggers, and names the statements that put them right. */
 export async function checkTriggers(database: Database): Promise<Check> {
-  const subjects = Object.keys(factCaches(() => undefined));
+  const topics = Object.keys(factCaches(() => undefined));
   // Not with a fence: there is none where the key is missing.
-  const watches = await database.query<{ subject: string; problem: string | null }>(
+  const watches = await database.query<{ topic: string; problem: string | null }>(
     'doctor',
-    'select subject, problem from gatebell.watched order by subject, target::oid',
+    'select topic, problem from gatebell.watch_status order by topic, target::oid',
   );
-  const lost = await database.query<{ target_name: string; subject: string }>(
+  const lost = await database.query<{ target_name: string; topic: string }>(
     'doctor',
-    'select target_name, subject from gatebell.lost_watches order by subject, target_name',
+    'select target_name, topic from gatebell.lost_watches order by topic, target_name',
   );
   const problems = [
-    ...subjects
-      .filter(subject => !watches.some(watch => watch.subject === subject))
-      .map(subject => `${subject}: not watched`),
+    ...topics.filter(topic => !watches.some(watch => watch.topic === topic)).map(topic => `${topic}: not watched`),
     ...lost
-      .filter(({ subject }) => !subjects.includes(subject))
-      .map(
-        ({ target_name: table, subject }) => `${subject}: ${table} is not watched any more, its triggers are left over`,
-      ),
-    ...watches.filter(({ problem }) => problem !== null).map(({ subject, problem }) => `${subject}: ${problem}`),
+      .filter(({ topic }) => !topics.includes(topic))
+      .map(({ target_name: table, topic }) => `${topic}: ${table} is not watched any more, its triggers are left over`),
+    ...watches.filter(({ problem }) => problem !== null).map(({ topic, problem }) => `${topic}: ${problem}`),
   ];
   const name = 'triggers present, enabled and current';
   if (problems.length === 0) {
-    return { name, ok: true, detail: watches.map(({ subject }) => subject).join(', ') };
+    return { name, ok: true, detail: watches.map(({ topic }) => topic).join(', ') };
   }
   const query = <R extends Record<string, unknown>>(text: string): Promise<R[]> => database.query<R>('doctor', text);
   const remedies = await watchRemedies(query, await ownWatches());

@@ -6,7 +6,7 @@
 import type { OpenSubscription, Subscription, SubscriptionEvents } from '../../coherence/proof/listener.js';
 import type { FromFeed, ToFeed } from './messages.js';
 
-export interface Feed {
+export interface RemoteSubscription {
   readonly open: OpenSubscription;
   /** The host says something. */
   receive(message: ToFeed): void;
@@ -23,7 +23,7 @@ interface Open {
 }
 
 /** @param post says something to the host */
-export function createFeed(post: (message: FromFeed) => void): Feed {
+export function createRemoteSubscription(post: (message: FromFeed) => void): RemoteSubscription {
   let newest = 0;
   let open: Open | null = null;
   let leaving = false;

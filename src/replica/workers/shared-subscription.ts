@@ -21,7 +21,7 @@ export interface HubMember {
   leave(): void;
 }
 
-export interface Hub {
+export interface SharedSubscription {
   /**
    * A worker has come.
    *
@@ -51,7 +51,7 @@ interface Connection {
 const BARRIERS_MAX = 16;
 
 /** @param openSubscription opens a connection to Postgres */
-export function createHub(openSubscription: OpenSubscription): Hub {
+export function createSharedSubscription(openSubscription: OpenSubscription): SharedSubscription {
   const members = new Set<Member>();
   /** Who has answered, by what was answered. */
   const answers = new Map<string, Set<Member>>();

@@ -9,13 +9,13 @@ import { backoffMs } from '../../time/backoff.js';
 import { systemRandom } from '../../time/clock.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';
 import type { Config } from '../../config/config.js';
-import type { Deciders } from '../gate.js';
+import type { GateGroup } from '../gate.js';
 import { createJointMetrics, type MetricsJson } from '../../ops/joint-metrics.js';
 import type { Observation } from '../../ops/observation.js';
 import { joinStatus, type GateStatus } from '../../ops/status.js';
 import { createDatabase } from '../../postgres/pool.js';
 import { applicationNameOf } from '../../postgres/replica-name.js';
-import { createHub, type HubMember } from './shared-subscription.js';
+import { createSharedSubscription, type HubMember } from './shared-subscription.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 /** Messages that may wait to be written to one worker; more, and it has fallen behind. */
@@ -42,13 +42,13 @@ interface Running {
 }
 
 /** Creates a replica of several processes, none of which runs yet. */
-export function createHost(config: Config, log: (observation: Observation) => void): Deciders {
+export function createHost(config: Config, log: (observation: Observation) => void): GateGroup {
   const database = createDatabase({
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     applicationName: applicationNameOf(config.replica),
   });
-  const hub = createHub(createSubscriptionOpener(database.listenConfig));
+  const hub = createSharedSubscription(createSubscriptionOpener(database.listenConfig));
   const workers = new Map<number, Running>();
   const metrics = createJointMetrics(() => workers.size);
   let questions = 0;

@@ -3,7 +3,7 @@ import type { Config } from '../../config/config.js';
 import { createGate } from '../gate.js';
 import { errorText } from '../../ops/log.js';
 import type { Observation } from '../../ops/observation.js';
-import { createFeed } from './remote-subscription.js';
+import { createRemoteSubscription } from './remote-subscription.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 /** What a worker hears and says; a process has `process`. */
@@ -21,7 +21,7 @@ function poolShare({ poolMax, workers, oidcIssuer }: Config): number {
 
 /** Runs a worker; the promise resolves when it has stopped. */
 export function runWorker(config: Config, log: (observation: Observation) => void, port: WorkerPort): Promise<void> {
-  const feed = createFeed(message => {
+  const feed = createRemoteSubscription(message => {
     port.send(message);
   });
   const gate = createGate({ ...config, poolMax: poolShare(config) }, log, feed.open);

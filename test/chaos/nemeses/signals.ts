@@ -3,20 +3,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../cluster.js';
 import { everywhere, isEvent, repeatedly, type Nemesis } from '../nemesis.js';
 
-/** Until every replica names the subject on `/readyz` as one that it does not serve from memory. */
+/** Until every replica names the topic on `/readyz` as one that it does not serve from memory. */
 const names =
-  (subject: string) =>
+  (topic: string) =>
   (cluster: Cluster): Promise<void> =>
     everywhere(cluster, async ({ name, process }) => {
       const { body } = await process.get('/readyz');
       const { watchProblems } = JSON.parse(body) as { watchProblems: Record<string, string> };
-      if (watchProblems[subject] === undefined) {
-        throw new Error(`/readyz of ${name} does not name ${subject}: ${body}`);
+      if (watchProblems[topic] === undefined) {
+        throw new Error(`/readyz of ${name} does not name ${topic}: ${body}`);
       }
     });
 
 /** From one statement to the other. */
-const between = (name: string, does: string, subject: string, begin: string, end: string): Nemesis => ({
+const between = (name: string, does: string, topic: string, begin: string, end: string): Nemesis => ({
   name,
   does,
   async start(cluster) {
@@ -24,7 +24,7 @@ const between = (name: string, does: string, subject: string, begin: string, end
     return async () => void (await cluster.sql(end));
   },
   leaves: isEvent('watch_changed'),
-  expect: names(subject),
+  expect: names(topic),
 });
 
 export const disableTriggers = between(

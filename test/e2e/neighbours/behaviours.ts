@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { askH2c } from '../../support/h2c-client.js';
 import { bearer, bytesOf, exchangeBytes, statusesOf, type Pairs } from '../../support/proxy-client.js';
-import { spellingsOf, UNTRUSTED_HEADERS, type HeaderSubject } from '../../support/untrusted-headers.js';
+import { spellingsOf, UNTRUSTED_HEADERS, type HeaderTopic } from '../../support/untrusted-headers.js';
 import { openWebSocket } from '../proxies/open-connections.js';
 import { ask, bodyOf, type NeighbourBehaviour } from './asking.js';
 import type { App, Front } from './neighbourhood.js';
@@ -13,7 +13,7 @@ const LAB = ['Host', 'lab.test'] as const;
 const HEADERS_AT_ONCE = 60;
 
 /** What a client would say to move each of them. */
-const PLANTED: Readonly<Record<HeaderSubject, readonly string[]>> = {
+const PLANTED: Readonly<Record<HeaderTopic, readonly string[]>> = {
   path: ['/public', '/admin/users'],
   method: ['DELETE'],
   scheme: ['https', 'on'],

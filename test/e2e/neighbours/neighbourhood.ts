@@ -80,10 +80,10 @@ export async function startNeighbourhood(): Promise<Neighbourhood> {
     insert into gatebell.grants (user_id, app_id) select u.id, a.id from gatebell.users u, gatebell.apps a;
     insert into gatebell.app_routes (app_id, path_prefix, access, preflight, roles)
       select id, path, access, preflight, roles::text[] from gatebell.apps, (values
-        ('lab', '/public', 'public', false, '{}'), ('lab', '/api', 'granted', true, '{}'),
-        ('lab', '/admin', 'granted', false, '{admin}'), ('site', '/', 'public', false, '{}'),
-        ('site', '/admin', 'granted', false, '{}'), ('site', '/private', 'granted', false, '{}'),
-        ('site', '/pub/box/kept', 'granted', false, '{}')
+        ('lab', '/public', 'public', false, '{}'), ('lab', '/api', 'grant', true, '{}'),
+        ('lab', '/admin', 'grant', false, '{admin}'), ('site', '/', 'public', false, '{}'),
+        ('site', '/admin', 'grant', false, '{}'), ('site', '/private', 'grant', false, '{}'),
+        ('site', '/pub/box/kept', 'grant', false, '{}')
       ) as r(app, path, access, preflight, roles) where app = name;
   `);
   const token = await addCredential(database, 'dora');

@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { bearer, bytesOf, type Pairs } from '../../support/proxy-client.js';
 import type { Behaviour } from './behaviours.js';
 
-const GRANTS = 'gatebell_signals_total{subject="grant"}';
+const GRANTS = 'gatebell_signals_total{topic="grant"}';
 
 /** How a WebSocket is asked for, as most clients write it. */
 const UPGRADE: Pairs = [

@@ -36,7 +36,7 @@ export async function setStage(proxy: TestProxy): Promise<Stage> {
       select u.id, a.id from gatebell.users u, gatebell.apps a where u.name = 'dora' and a.name = 'photos';
     insert into gatebell.app_routes (app_id, path_prefix, access, preflight)
       select id, path, access, preflight from gatebell.apps,
-        (values ('/api', 'granted', true), ('/pub', 'public', false), ('/pub/admin', 'granted', false)) as r(path, access, preflight)
+        (values ('/api', 'grant', true), ('/pub', 'public', false), ('/pub/admin', 'grant', false)) as r(path, access, preflight)
       where name = 'photos';
   `);
   const dora = await addCredential(database, 'dora');

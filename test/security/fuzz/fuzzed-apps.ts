@@ -54,7 +54,7 @@ export function createFuzzWorld(): MemoryFacts {
     facts.set('app', [host], { id, name: host, host, enabled: true, headers: [], problem: null });
     facts.set('route', [id], {
       problem: null,
-      routes: host === OPEN_HOST ? [route('/pub/admin', 'granted'), route('/pub', 'public'), ...closed] : closed,
+      routes: host === OPEN_HOST ? [route('/pub/admin', 'grant'), route('/pub', 'public'), ...closed] : closed,
     });
   });
   const addUser = (id: string, name: string, token: string, enabled: boolean, isGranted: boolean): void => {

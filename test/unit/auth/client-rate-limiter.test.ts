@@ -1,12 +1,16 @@
 import { expect, test } from 'vitest';
-import { createSourceLimiter, type Question, type SourceLimiter } from '../../../src/auth/client-rate-limiter.js';
+import {
+  createClientRateLimiter,
+  type Question,
+  type ClientRateLimiter,
+} from '../../../src/auth/client-rate-limiter.js';
 
 let now = 0;
-const limiterOf = (sourcesMax = 100): SourceLimiter =>
-  createSourceLimiter({ burst: 3, perSecond: 2, sourcesMax, nowMs: () => now });
+const limiterOf = (sourcesMax = 100): ClientRateLimiter =>
+  createClientRateLimiter({ burst: 3, perSecond: 2, sourcesMax, nowMs: () => now });
 
 /** How often the source may ask in vain, one question after the other. */
-function askInVain(limiter: SourceLimiter, source: string, timesMax = 100): number {
+function askInVain(limiter: ClientRateLimiter, source: string, timesMax = 100): number {
   for (let times = 0; times < timesMax; times++) {
     const question = limiter.admit(source);
     if (question === null) {

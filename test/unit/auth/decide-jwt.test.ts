@@ -51,7 +51,7 @@ function reason(facts: MemoryFacts, claims: Partial<JwtClaims> = {}, path?: stri
 
 function lacks(facts: MemoryFacts, claims: Partial<JwtClaims> = {}): readonly (keyof FactTypes)[] {
   const outcome = decide(ask({ ...CLAIMS, ...claims }, '/'), facts);
-  return 'lacks' in outcome ? outcome.lacks.map(({ subject }) => subject) : [];
+  return 'lacks' in outcome ? outcome.lacks.map(({ topic }) => topic) : [];
 }
 
 test('it is the user whom its subject is bound to, with the same grants and roles as with a token', () => {

@@ -46,7 +46,7 @@ function ask(
 function answer(facts: MemoryFacts, request: AuthRequest): Decision & { readonly strong: boolean } {
   const outcome = decide(request, facts);
   if ('lacks' in outcome) {
-    throw new Error('lacks ' + outcome.lacks.map(({ subject }) => subject).join());
+    throw new Error('lacks ' + outcome.lacks.map(({ topic }) => topic).join());
   }
   if (!('reason' in outcome.answer)) {
     throw new Error('something is to be done first');
@@ -115,7 +115,7 @@ function expectedReason(
   grant: string,
   roles: readonly string[],
 ): Reason {
-  const needsGrant = access === 'granted' || roles.length > 0;
+  const needsGrant = access === 'grant' || roles.length > 0;
   const role = GRANTS[grant]?.role;
   const sentences: readonly (readonly [boolean, Reason])[] = [
     [access === 'public', 'public'],
@@ -128,13 +128,13 @@ function expectedReason(
     [grant === 'none', 'no_grant'],
     [grant.startsWith('expir'), 'expired_grant'],
     [roles.length > 0 && !roles.includes(role ?? ''), 'role_required'],
-    [true, access],
+    [true, access === 'grant' ? 'granted' : access],
   ];
   return sentences.find(([applies]) => applies)![1];
 }
 
 describe('access, credential, user, grant and roles together', () => {
-  const accesses: readonly Access[] = ['public', 'authenticated', 'granted'];
+  const accesses: readonly Access[] = ['public', 'authenticated', 'grant'];
   const cases = accesses.flatMap(access =>
     Object.keys(CREDENTIALS).flatMap(credential =>
       (Object.keys(USERS) as (keyof typeof USERS)[]).flatMap(user =>
@@ -164,7 +164,7 @@ describe('access, credential, user, grant and roles together', () => {
       expect(decision.status).toBe(STATUSES[reason]);
       const tells = reason === 'granted' || reason === 'authenticated';
       expect(decision.user, described).toBe(tells ? ALICE : null);
-      const tellsGrant = tells && (access === 'granted' || roles.length > 0);
+      const tellsGrant = tells && (access === 'grant' || roles.length > 0);
       expect(decision.grant, described).toBe(tellsGrant ? GRANTS[grant] : null);
     }
   });
@@ -238,15 +238,15 @@ describe('a wildcard host', () => {
     ]);
     const facts: Facts<FactTypes> = {
       serverTimeMs: 0,
-      // Of the subjects, apps alone are asked for.
+      // Of the topics, apps alone are asked for.
       get: (_, [host]) => known.get(host!) as never,
     };
     expect(decide(ask('/x', { kind: 'none' }, 'a.b.c'), facts)).toEqual({
-      lacks: [{ subject: 'app', key: ['*.b.c'] }],
+      lacks: [{ topic: 'app', key: ['*.b.c'] }],
     });
     known.clear();
     expect(decide(ask('/x', { kind: 'none' }, 'a.b.c'), facts)).toEqual({
-      lacks: [{ subject: 'app', key: ['a.b.c'] }],
+      lacks: [{ topic: 'app', key: ['a.b.c'] }],
     });
   });
 });
@@ -255,7 +255,7 @@ describe('a CORS preflight', () => {
   const facts = createWorld();
   facts.set('route', [APP.id], {
     problem: null,
-    routes: [route('/api', 'granted', { preflight: true }), route('/strong', 'authenticated', { strong: true })],
+    routes: [route('/api', 'grant', { preflight: true }), route('/strong', 'authenticated', { strong: true })],
   });
   const preflight = (path: string): Asked => ask(path, { kind: 'bad' }, APP.host, true);
 
@@ -340,19 +340,19 @@ test('expiry is compared with the time of Postgres, not of this machine', () => 
 });
 
 describe('what is lacking', () => {
-  const subjects = (facts: MemoryFacts, request: AuthRequest): string[] =>
+  const topics = (facts: MemoryFacts, request: AuthRequest): string[] =>
     lacks(facts, request)
-      .map(({ subject, key }) => [subject, ...key].join(' '))
+      .map(({ topic, key }) => [topic, ...key].join(' '))
       .sort();
 
   test('is asked for in two rounds when nothing is known', () => {
     const facts = createWorld();
     facts.forget('app', 'route', 'user', 'grant', 'credential');
-    expect(subjects(facts, ask('/me'))).toEqual([`app ${APP.host}`, `credential ${HASH}`]);
+    expect(topics(facts, ask('/me'))).toEqual([`app ${APP.host}`, `credential ${HASH}`]);
 
     facts.set('app', [APP.host], APP);
     facts.set('credential', [HASH], { userId: ALICE.id, appId: null, revoked: false, expiresAtMs: null });
-    expect(subjects(facts, ask('/elsewhere'))).toEqual([
+    expect(topics(facts, ask('/elsewhere'))).toEqual([
       `grant ${ALICE.id} ${APP.id}`,
       `route ${APP.id}`,
       `user ${ALICE.id}`,
@@ -368,9 +368,9 @@ describe('what is lacking', () => {
     const facts = createWorld();
     facts.forget('app', 'route', 'user', 'grant', 'credential');
     const request = ask('/elsewhere', { kind: 'none' });
-    expect(subjects(facts, request)).toEqual([`app ${APP.host}`]);
+    expect(topics(facts, request)).toEqual([`app ${APP.host}`]);
     facts.set('app', [APP.host], APP);
-    expect(subjects(facts, request)).toEqual([`route ${APP.id}`]);
+    expect(topics(facts, request)).toEqual([`route ${APP.id}`]);
     facts.set('route', [APP.id], null);
     expect(answer(facts, request).reason).toBe('no_credential');
   });
@@ -378,17 +378,17 @@ describe('what is lacking', () => {
   test('of user and grant is asked for together', () => {
     const facts = createWorld();
     facts.forget('user', 'grant');
-    expect(subjects(facts, ask('/elsewhere'))).toEqual([`grant ${ALICE.id} ${APP.id}`, `user ${ALICE.id}`]);
-    expect(subjects(facts, ask('/me'))).toEqual([`user ${ALICE.id}`]);
-    expect(subjects(facts, ask('/roles'))).toEqual([`grant ${ALICE.id} ${APP.id}`, `user ${ALICE.id}`]);
+    expect(topics(facts, ask('/elsewhere'))).toEqual([`grant ${ALICE.id} ${APP.id}`, `user ${ALICE.id}`]);
+    expect(topics(facts, ask('/me'))).toEqual([`user ${ALICE.id}`]);
+    expect(topics(facts, ask('/roles'))).toEqual([`grant ${ALICE.id} ${APP.id}`, `user ${ALICE.id}`]);
   });
 
   test.each(['app', 'route', 'credential', 'user', 'grant'] as const)(
     'is never guessed: without %s there is no answer',
-    subject => {
+    topic => {
       const facts = createWorld();
-      facts.forget(subject);
-      expect(lacks(facts, ask('/elsewhere')).map(fact => fact.subject)).toContain(subject);
+      facts.forget(topic);
+      expect(lacks(facts, ask('/elsewhere')).map(fact => fact.topic)).toContain(topic);
     },
   );
 
@@ -402,7 +402,7 @@ describe('what is lacking', () => {
     ] as const) {
       const facts = createWorld();
       facts.forget(...forgotten);
-      const named = subjects(facts, ask('/elsewhere'));
+      const named = topics(facts, ask('/elsewhere'));
       expect(new Set(named).size).toBe(named.length);
     }
   });

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { AuthOptions } from '../../../src/auth/handler.js';
 import { createJwtVerifier, type JwtVerifier } from '../../../src/auth/jwt/verifier.js';
 import { parseJwtKey } from '../../../src/auth/jwt/key.js';
-import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
+import { createClientRateLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import { systemClock, systemRandom } from '../../../src/time/clock.js';
 import { startAuthServer, type Answer, type AuthServer } from '../../support/auth-server.js';
@@ -129,7 +129,7 @@ test('nothing is verified for a request that may not wait', async () => {
 });
 
 test('who sends one forgery after the other is not verified for any more, and keeps nobody from working', async () => {
-  const bench = await start({ limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }) });
+  const bench = await start({ limiter: createClientRateLimiter({ burst: 3, nowMs: () => 0 }) });
   expect(reasonOf(await bench.ask(TOKEN))).toBe('200 granted');
   const stranger = createSigningKey('EdDSA');
   const reasons: string[] = [];

@@ -1,6 +1,6 @@
 import { BlockList } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
+import { createClientRateLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { createToken, hashToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import type { Facts, Reader } from '../../../src/coherence/facts/reader.js';
@@ -477,12 +477,12 @@ describe('a source that asks in vain', () => {
   const reasonOf = ({ status, headers }: Answer): string => `${status} ${headers['x-gatebell-reason']}`;
   const from = (address: string): Pairs => [['X-Forwarded-For', address]];
   /** Every question goes to Postgres first, but for those that `remembered` says are in memory. */
-  function askingReader(facts: MemoryFacts, remembered: (subject: keyof FactTypes) => boolean): Reader<FactTypes> {
+  function askingReader(facts: MemoryFacts, remembered: (topic: keyof FactTypes) => boolean): Reader<FactTypes> {
     return {
       read(question) {
         const memory: Facts<FactTypes> = {
           serverTimeMs: facts.serverTimeMs,
-          get: (subject, key) => (remembered(subject) ? facts.get(subject, key) : undefined),
+          get: (topic, key) => (remembered(topic) ? facts.get(topic, key) : undefined),
         };
         const outcome = question(memory);
         return 'answer' in outcome
@@ -495,7 +495,7 @@ describe('a source that asks in vain', () => {
   test('gets 503 for what memory cannot answer, and others are not held up', async () => {
     let isRemembered = false;
     const reader = askingReader(createWorld(), () => isRemembered);
-    const server = await start({ reader, limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }) });
+    const server = await start({ reader, limiter: createClientRateLimiter({ burst: 3, nowMs: () => 0 }) });
     const forged = (): Pairs => [['Authorization', `Bearer ${createToken()}`]];
     const ask = async (credential: Pairs, address: string): Promise<string> =>
       reasonOf(await server.ask('/auth/forward', forward('/me', [...credential, ...from(address)])));
@@ -529,7 +529,7 @@ describe('a source that asks in vain', () => {
     ];
 
     test.each(COSTLY)('and gets 503 for more of them than it may have: %.30s', async path => {
-      const server = await start({ limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }) });
+      const server = await start({ limiter: createClientRateLimiter({ burst: 3, nowMs: () => 0 }) });
       const ask = async (uri: string, address: string, more: Pairs = []): Promise<string> =>
         reasonOf(await server.ask('/auth/forward', forward(uri, [...from(address), ...more])));
 
@@ -545,7 +545,7 @@ describe('a source that asks in vain', () => {
     });
 
     test.each(ORDINARY)('but never for ordinary ones: %.30s', async path => {
-      const server = await start({ limiter: createSourceLimiter({ burst: 1, nowMs: () => 0 }) });
+      const server = await start({ limiter: createClientRateLimiter({ burst: 1, nowMs: () => 0 }) });
       for (let i = 0; i < 20; i++) {
         expect(reasonOf(await server.ask('/auth/forward', forward(path, [...from('192.0.2.1'), ...BEARER])))).toMatch(
           /^200/,
@@ -559,7 +559,7 @@ describe('a source that asks in vain', () => {
     facts.set('grant', [ALICE.id, APP.id], null);
     const server = await start({
       reader: askingReader(facts, () => false),
-      limiter: createSourceLimiter({ burst: 1, nowMs: () => 0 }),
+      limiter: createClientRateLimiter({ burst: 1, nowMs: () => 0 }),
     });
     for (let i = 0; i < 5; i++) {
       expect(reasonOf(await server.ask('/auth/forward', forward('/x', [...BEARER, ...from('192.0.2.1')])))).toBe(
@@ -573,7 +573,7 @@ describe('a source that asks in vain', () => {
     facts.set('app', ['*.preview.example.com'], { ...APP, host: '*.preview.example.com' });
     const server = await start({
       reader: askingReader(facts, () => false),
-      limiter: createSourceLimiter({ burst: 2, nowMs: () => 0 }),
+      limiter: createClientRateLimiter({ burst: 2, nowMs: () => 0 }),
     });
     const ask = async (host: string): Promise<string> =>
       reasonOf(await server.ask('/auth/forward', forward('/x', from('192.0.2.1'), host)));
@@ -587,7 +587,7 @@ describe('a source that asks in vain', () => {
     facts.set('app', ['*.preview.example.com'], { ...APP, host: '*.preview.example.com' });
     const server = await start({
       reader: askingReader(facts, () => false),
-      limiter: createSourceLimiter({ burst: 3, nowMs: () => 0 }),
+      limiter: createClientRateLimiter({ burst: 3, nowMs: () => 0 }),
     });
     for (let at = 0; at < 300; at += 1) {
       const path = ['/pub', '/strong', '/me'][at % 3]!;
@@ -603,8 +603,8 @@ describe('a source that asks in vain', () => {
     const facts = createWorld();
     facts.set('app', ['*.preview.example.com'], { ...APP, host: '*.preview.example.com' });
     const server = await start({
-      reader: askingReader(facts, subject => subject === 'credential'),
-      limiter: createSourceLimiter({ burst: 2, nowMs: () => 0 }),
+      reader: askingReader(facts, topic => topic === 'credential'),
+      limiter: createClientRateLimiter({ burst: 2, nowMs: () => 0 }),
     });
     const ask = async (host: string, more: Pairs = []): Promise<string> =>
       reasonOf(await server.ask('/auth/forward', forward('/x', [...from('192.0.2.1'), ...more], host)));

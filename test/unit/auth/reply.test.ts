@@ -143,7 +143,7 @@ describe('on a connection that is kept', () => {
     facts.set('route', [APP.id], { routes: [route('/', 'authenticated')], problem: null });
     expect((await allowed())[5]).toBe('');
     facts.set('route', [APP.id], {
-      routes: [route('/', 'granted', { headers: compileHeaders({ 'X-Who': '{{user.name}}' }) })],
+      routes: [route('/', 'grant', { headers: compileHeaders({ 'X-Who': '{{user.name}}' }) })],
       problem: null,
     });
     expect((await ask()).headers['x-who']).toBe('alice');
@@ -229,7 +229,7 @@ describe('templates', () => {
   test('of the rule come on top, and replace the app’s of the same name in whatever case', async () => {
     facts.set('app', [APP.host], { ...APP, headers: compileHeaders({ 'X-Role': 'app', 'X-Only-App': '1' }) });
     const headers = compileHeaders({ 'x-ROLE': '{{grant.role}}', 'X-Only-Route': '{{user.id}}' });
-    facts.set('route', [APP.id], { problem: null, routes: [route('/x', 'granted', { headers })] });
+    facts.set('route', [APP.id], { problem: null, routes: [route('/x', 'grant', { headers })] });
     expect((await forward(plain, { more: BEARER })).headers).toMatchObject({
       'x-role': 'user',
       'x-only-app': '1',

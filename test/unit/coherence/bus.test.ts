@@ -3,14 +3,14 @@ import { createBus, type ChangeHandler, type SignalBus } from '../../../src/cohe
 import type { Change } from '../../../src/coherence/signal.js';
 import { createObservationLog, type ObservationLog } from '../../support/observation-log.js';
 
-const change: Change = { type: 'change', subject: 'grant', keys: [['7', '12']] };
+const change: Change = { type: 'change', topic: 'grant', keys: [['7', '12']] };
 
 interface Bench {
   readonly bus: SignalBus;
   readonly log: ObservationLog;
   /** What was called, in order. */
   readonly calls: string[];
-  cache(name: string, subject: string, apply?: () => void): void;
+  cache(name: string, topic: string, apply?: () => void): void;
   handler(name: string): ChangeHandler;
 }
 
@@ -22,9 +22,9 @@ function createBench(): Bench {
     bus,
     log,
     calls,
-    cache(name, subject, apply = () => undefined) {
+    cache(name, topic, apply = () => undefined) {
       bus.subscribeCache({
-        subject,
+        topic,
         apply: signal => {
           calls.push(`${name} applies ${signal.type}`);
           apply();
@@ -66,7 +66,7 @@ test('has told everybody when emit returns', () => {
   expect(calls).toHaveLength(3);
 });
 
-test('tells of a change only those who asked for its subject', () => {
+test('tells of a change only those who asked for its topic', () => {
   const { bus, calls, cache, handler } = createBench();
   cache('grants', 'grant');
   cache('users', 'user');
@@ -88,7 +88,7 @@ test('hands the change itself to a subscriber', () => {
   expect(received).toEqual([change]);
 });
 
-test('flushes every cache, of whatever subject, and tells every subscriber that all of its subject may have changed', () => {
+test('flushes every cache, of whatever topic, and tells every subscriber that all of its topic may have changed', () => {
   const { bus, calls, cache } = createBench();
   cache('grants', 'grant');
   cache('users', 'user');
@@ -101,7 +101,7 @@ test('flushes every cache, of whatever subject, and tells every subscriber that 
   bus.emit({ type: 'flush', cause: 'malformed' });
 
   expect(calls).toEqual(['grants applies flush', 'users applies flush', 'subscriber is told']);
-  expect(told).toEqual([{ type: 'change', subject: 'grant', keys: null }]);
+  expect(told).toEqual([{ type: 'change', topic: 'grant', keys: null }]);
 });
 
 test('calls a handler as often as it was subscribed, and one that subscribes others does not call them yet', () => {
@@ -141,7 +141,7 @@ test('flushes a cache that throws, that one only, and says so', () => {
     'subscriber is told',
   ]);
   expect(log.of('handler_failed')).toEqual([
-    { event: 'handler_failed', subject: 'grant', handler: 'cache', error: new Error('no') },
+    { event: 'handler_failed', topic: 'grant', handler: 'cache', error: new Error('no') },
   ]);
 });
 
@@ -166,7 +166,7 @@ test('lets a subscriber that throws harm only itself', () => {
 
   expect(calls).toEqual(['cache applies change', 'before is told', 'after is told']);
   expect(log.of('handler_failed')).toEqual([
-    { event: 'handler_failed', subject: 'grant', handler: 'subscriber', error: new Error('no') },
+    { event: 'handler_failed', topic: 'grant', handler: 'subscriber', error: new Error('no') },
   ]);
 });
 

@@ -41,7 +41,7 @@ beforeEach(() => {
     renewPool: () => undefined,
     source,
   });
-  grants = coherence.coherentCache({ subject: 'grant', load: fakeQuery(), entriesMax: 1_000 });
+  grants = coherence.coherentCache({ topic: 'grant', load: fakeQuery(), entriesMax: 1_000 });
   source.set('grant', KEY, 'admin');
 });
 
@@ -263,18 +263,18 @@ describe('what an operator sees', () => {
     expect([coherence.state, coherence.problem, coherence.stalenessBoundMs]).toEqual(['live', null, 400]);
   });
 
-  test('is each subject that is cached and not watched', async () => {
-    coherence.coherentCache({ subject: 'price', load: fakeQuery() });
+  test('is each topic that is cached and not watched', async () => {
+    coherence.coherentCache({ topic: 'price', load: fakeQuery() });
     expect(coherence.watchProblems.size).toBe(0);
     await goLive();
-    expect([...coherence.watchProblems]).toEqual([['price', 'no table is watched for this subject']]);
-    expect(coherence.caches.map(({ subject }) => subject)).toEqual(['grant', 'price']);
+    expect([...coherence.watchProblems]).toEqual([['price', 'no table is watched for this topic']]);
+    expect(coherence.caches.map(({ topic }) => topic)).toEqual(['grant', 'price']);
   });
 
   test('is what is wrong with a watch, in the words of the database', async () => {
     fences.receipt = {
       ...fences.receipt,
-      watches: [{ subject: 'grant', problem: 'trigger is missing', fingerprint: '1', writers: [] }],
+      watches: [{ topic: 'grant', problem: 'trigger is missing', fingerprint: '1', writers: [] }],
     };
     await goLive();
     expect([...coherence.watchProblems]).toEqual([['grant', 'trigger is missing']]);

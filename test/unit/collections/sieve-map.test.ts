@@ -4,9 +4,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { createRoom, Recent, type Guest, type Room } from '../../../src/collections/sieve-map.js';
+import { createSieveMap, type SieveNode, type SieveMap } from '../../../src/collections/sieve-map.js';
+import { RecentSet } from '../../../src/collections/recent-set.js';
 
-interface Named extends Guest<Named> {
+interface Named extends SieveNode<Named> {
   readonly name: string;
 }
 
@@ -15,8 +16,8 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 let left: string[];
-let room: Room<Named>;
-const open = (sizeMax: number): Room<Named> => createRoom<Named>(sizeMax, ({ name }) => left.push(name));
+let room: SieveMap<Named>;
+const open = (sizeMax: number): SieveMap<Named> => createSieveMap<Named>(sizeMax, ({ name }) => left.push(name));
 const enter = (...names: string[]): void => {
   for (const name of names) {
     room.set({ name, text: name, used: false, older: null, newer: null });
@@ -111,7 +112,7 @@ test('whatever comes and goes, there are never more, and who left is not there',
 
 describe('recent texts', () => {
   test('are the last ones, at least half as many as there is room for and never more', () => {
-    const recent = new Recent(10);
+    const recent = new RecentSet(10);
     const texts = Array.from({ length: 23 }, (_, index) => `text ${index}`);
     for (const text of texts) {
       recent.add(text);
@@ -123,7 +124,7 @@ describe('recent texts', () => {
   });
 
   test('stay as long as they are seen again', () => {
-    const recent = new Recent(4);
+    const recent = new RecentSet(4);
     for (let index = 0; index < 20; index++) {
       recent.add('always');
       recent.add(`other ${index}`);

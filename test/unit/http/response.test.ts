@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createHttpServer } from '../../../src/http/server.js';
-import { GateResponse, Head } from '../../../src/http/response.js';
+import { GateResponse, CachedHead } from '../../../src/http/response.js';
 import { exchange } from '../../support/auth-server.js';
 
 const HEADERS = ['Remote-User', 'alice', 'X-Odd', 'Date: Connection: keep-alive', 'Content-Length', '0'];
@@ -11,19 +11,19 @@ const COMPOSED = KEPT.replace('/kept', '/composed');
 const last = (request: string): string => request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n');
 
 let server: Server;
-let head: Head;
+let head: CachedHead;
 /** How often a kept head was written. */
 let writes: number;
 let port: number;
 
 beforeEach(async () => {
-  head = new Head();
+  head = new CachedHead();
   writes = 0;
   server = createHttpServer((request, response) => {
     if (!(response instanceof GateResponse)) {
       throw new Error('not a response of ours');
     }
-    if (request.url === '/kept' && response.writeKept(head)) {
+    if (request.url === '/kept' && response.writeCached(head)) {
       writes += 1;
     } else {
       response.writeHead(200, HEADERS);
@@ -110,6 +110,6 @@ describe('a kept head', () => {
     response.shouldKeepAlive = true;
     response.keep(head);
     expect(head.text).toBeNull();
-    expect(response.writeKept(head)).toBe(false);
+    expect(response.writeCached(head)).toBe(false);
   });
 });

@@ -81,9 +81,9 @@ test('a sign-in is told of by ids, a refused one by its reason, once a second', 
 test('levels below the one asked for are left out', () => {
   const observe = log({ level: 'error' });
   observe({ event: 'listener_state', from: 'live', to: 'down' });
-  observe({ event: 'watch_changed', subject: 'grant', problem: 'the table was dropped' });
+  observe({ event: 'watch_changed', topic: 'grant', problem: 'the table was dropped' });
   expect(lines).toHaveLength(1);
-  expect(lines[0]).toContain('subject grant is not served from memory: the table was dropped');
+  expect(lines[0]).toContain('topic grant is not served from memory: the table was dropped');
 });
 
 test('errors of any kind become one line', () => {
@@ -93,8 +93,8 @@ test('errors of any kind become one line', () => {
 
 test('what an audit has found is an error, and what it does is for debug', () => {
   const observe = log({ format: 'json' });
-  observe({ event: 'audit', subject: 'credential', facts: 100, differences: 1 });
-  observe({ event: 'audit_stale', subject: 'credential', facts: 1, ageMs: 1234.4 });
+  observe({ event: 'audit', topic: 'credential', facts: 100, differences: 1 });
+  observe({ event: 'audit_stale', topic: 'credential', facts: 1, ageMs: 1234.4 });
   expect(lines.map(line => JSON.parse(line) as unknown)).toEqual([
     {
       time: '2026-01-01T00:00:00.000Z',
@@ -102,7 +102,7 @@ test('what an audit has found is an error, and what it does is for debug', () =>
       message:
         'audit: 1 facts of credential were served and are not so, the oldest for up to 1234 ms; all of them are forgotten: something changes rows without a signal',
       event: 'audit_stale',
-      subject: 'credential',
+      topic: 'credential',
       facts: 1,
       ageMs: 1234.4,
     },

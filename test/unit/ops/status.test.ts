@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import { joinStatus, type GateStatus } from '../../../src/ops/status.js';
 
-const CACHE = { subject: 'user', entries: 2, absences: 1, hits: 10, absentHits: 3, misses: 4, unproven: 5 };
-const AUDIT = { subject: 'user', facts: 7, stale: 0, staleAgeMs: 0 };
+const CACHE = { topic: 'user', entries: 2, negativeEntries: 1, hits: 10, negativeHits: 3, misses: 4, unproven: 5 };
+const AUDIT = { topic: 'user', facts: 7, stale: 0, staleAgeMs: 0 };
 const LIVE: GateStatus = {
   canDecide: true,
   state: 'live',
@@ -49,8 +49,8 @@ test('of several the worst state and the greatest staleness are told, and the su
     origin: LIVE.origin,
     stalenessBoundMs: 900,
     pool: { size: 4, max: 4 },
-    caches: [{ subject: 'user', entries: 4, absences: 2, hits: 20, absentHits: 6, misses: 8, unproven: 10 }],
-    audits: [{ subject: 'user', facts: 14, stale: 1, staleAgeMs: 50 }],
+    caches: [{ topic: 'user', entries: 4, negativeEntries: 2, hits: 20, negativeHits: 6, misses: 8, unproven: 10 }],
+    audits: [{ topic: 'user', facts: 14, stale: 1, staleAgeMs: 50 }],
   });
   const unproven: GateStatus = { ...LIVE, state: 'unproven', problem: 'late', stalenessBoundMs: null };
   expect(joinStatus([LIVE, unproven])).toMatchObject({ state: 'unproven', problem: 'late', stalenessBoundMs: null });

@@ -1,13 +1,16 @@
 import { BlockList } from 'node:net';
 import { expect, test } from 'vitest';
 import { singleHeaders, type SingleHeaders } from '../../../src/auth/request/headers.js';
-import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
+import { createClientRateLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { createAdmission, type Admission } from '../../../src/sign-in/admission.js';
 
 const from = (address?: string): SingleHeaders =>
   singleHeaders(address === undefined ? [] : ['X-Forwarded-For', address]);
 const admissionOf = (visitsMax: number, visitsOfSourceMax: number, burst = 100): Admission =>
-  createAdmission(createSourceLimiter({ burst, nowMs: () => 0 }), new BlockList(), { visitsMax, visitsOfSourceMax });
+  createAdmission(createClientRateLimiter({ burst, nowMs: () => 0 }), new BlockList(), {
+    visitsMax,
+    visitsOfSourceMax,
+  });
 const overloaded = expect.objectContaining({ code: 'overloaded' }) as unknown;
 
 test('so many are let in at once, and others when one has left', () => {

@@ -2,7 +2,7 @@
 import { BlockList, type AddressInfo } from 'node:net';
 import type { Server } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createSourceLimiter } from '../../../src/auth/client-rate-limiter.js';
+import { createClientRateLimiter } from '../../../src/auth/client-rate-limiter.js';
 import { createToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import { createHttpServer } from '../../../src/http/server.js';
@@ -347,7 +347,7 @@ describe('callback', () => {
             }
           }),
       ),
-      callbackAdmission: createAdmission(createSourceLimiter(), new BlockList(), {
+      callbackAdmission: createAdmission(createClientRateLimiter(), new BlockList(), {
         visitsMax: 4,
         visitsOfSourceMax: 4,
       }),

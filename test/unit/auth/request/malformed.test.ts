@@ -26,7 +26,7 @@ let server: AuthServer;
 beforeAll(async () => {
   const facts = createWorld();
   // Nothing is public and nobody has a grant: whatever is answered with 200 was let through by mistake.
-  facts.set('route', [APP.id], { problem: null, routes: [route('/pub', 'granted'), route('/', 'granted')] });
+  facts.set('route', [APP.id], { problem: null, routes: [route('/pub', 'grant'), route('/', 'grant')] });
   facts.set('grant', ['7', APP.id], null);
   server = await startAuthServer({ reader: createMemoryReader(facts), loginUrl: 'https://login.example.com' });
 });

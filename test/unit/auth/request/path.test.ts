@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { pathReadings } from '../../../../src/auth/request/path-interpretations.js';
+import { interpretPath } from '../../../../src/auth/request/path-interpretations.js';
 import { selectRoute } from '../../../../src/auth/request/path.js';
 import type { Route } from '../../../../src/auth/facts.js';
 import { privateSpellings, spellings } from '../../../support/path-corpus.js';
@@ -12,8 +12,8 @@ function rule(pathPrefix: string, access: Route['access']): Route {
 
 const PRIVATE_SPELLINGS = privateSpellings();
 
-const CARVED = [rule('/pub/admin', 'granted'), rule('/private', 'granted'), rule('/pub', 'public')];
-const OPEN = [rule('/pub/admin', 'granted'), rule('/private', 'granted'), rule('/', 'public')];
+const CARVED = [rule('/pub/admin', 'grant'), rule('/private', 'grant'), rule('/pub', 'public')];
+const OPEN = [rule('/pub/admin', 'grant'), rule('/private', 'grant'), rule('/', 'public')];
 const BOTH = [...CARVED, rule('/', 'public')];
 const RULE_SETS = { CARVED, OPEN, BOTH };
 
@@ -49,7 +49,7 @@ describe('a path that any upstream takes for private', () => {
   });
 
   test('is never let through by a public rule below a private one: random compositions', () => {
-    const routes = [rule('/private/open', 'public'), rule('/private', 'granted')];
+    const routes = [rule('/private/open', 'public'), rule('/private', 'grant')];
     const isOutside = /^\/private(?!\/open(?:\/|$))(?:\/|$)/i;
     fc.assert(
       fc.property(spellings, path => {
@@ -61,7 +61,7 @@ describe('a path that any upstream takes for private', () => {
   });
 
   test('is refused where everything behind a semicolon is dropped', () => {
-    const routes = [rule('/private/open', 'public'), rule('/private', 'granted')];
+    const routes = [rule('/private/open', 'public'), rule('/private', 'grant')];
     expect(choose('/private/open/..;/open/x', routes)).toBe('refused');
     expect(choose('/private/open/x;y', routes)).toBe('/private/open');
   });
@@ -197,7 +197,7 @@ describe('an ordinary path passes', () => {
 
 describe('rules', () => {
   test('the longest prefix that ends at a segment boundary wins', () => {
-    const routes = [rule('/a/b/c', 'granted'), rule('/a/b', 'public'), rule('/a', 'authenticated')];
+    const routes = [rule('/a/b/c', 'grant'), rule('/a/b', 'public'), rule('/a', 'authenticated')];
     expect(['/a', '/a/', '/ab', '/a/b', '/a/bc', '/a/b/c', '/a/b/c/d', '/a/b/cd'].map(p => choose(p, routes))).toEqual([
       '/a',
       '/a',
@@ -246,7 +246,7 @@ describe('the work for one path is bounded', () => {
   ];
 
   test.each(ADVERSARIAL.map(path => [path.slice(0, 24), path]))('%s…: few characters are read', (_, path) => {
-    const { exact, scripted } = pathReadings(path) ?? { exact: [], scripted: [] };
+    const { exact, scripted } = interpretPath(path) ?? { exact: [], scripted: [] };
     const readings = [...exact, ...scripted];
     expect(readings.length).toBeLessThanOrEqual(48);
     expect(readings.reduce((sum, reading) => sum + reading.length, 0)).toBeLessThanOrEqual(20_480);
@@ -257,7 +257,7 @@ describe('the work for one path is bounded', () => {
     const best = (path: string): number => {
       const times = Array.from({ length: 7 }, () => {
         const startMs = performance.now();
-        pathReadings(path);
+        interpretPath(path);
         return performance.now() - startMs;
       });
       return Math.min(...times);

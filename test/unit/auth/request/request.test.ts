@@ -465,8 +465,8 @@ describe('a CORS preflight', () => {
 
 describe('another path that a request names', () => {
   const ROUTES = [
-    route('/admin', 'granted', { roles: ['admin'] }),
-    route('/pub/secret', 'granted'),
+    route('/admin', 'grant', { roles: ['admin'] }),
+    route('/pub/secret', 'grant'),
     route('/mine', 'authenticated'),
     route('/pub', 'public'),
   ];
@@ -479,25 +479,25 @@ describe('another path that a request names', () => {
       return 'refused';
     }
     const rule = request.route(ROUTES);
-    return rule === undefined ? 'refused' : [rule?.access ?? 'granted', ...(rule?.roles ?? [])].join(' ');
+    return rule === undefined ? 'refused' : [rule?.access ?? 'grant', ...(rule?.roles ?? [])].join(' ');
   };
 
   test.each([
     ['/pub/y', 'public'],
     ['https://wiki.example.com/pub/y%20z', 'public'],
     ['http://WIKI.example.com:8443/pub/y?z', 'public'],
-    ['y.txt', 'granted'],
+    ['y.txt', 'grant'],
     ['/pub/a b.txt', 'public'],
     ['/pub/caf\xc3\xa9', 'public'],
     ['/mine/x', 'authenticated'],
-    ['/elsewhere', 'granted'],
-    ['/admin/planted', 'granted admin'],
-    ['/admin.txt', 'granted admin'],
-    ['https://wiki.example.com/admin', 'granted admin'],
-    ['https://wiki.example.com', 'granted admin'],
-    ['/pub', 'granted'],
-    ['/pub/', 'granted'],
-    ['/', 'granted admin'],
+    ['/elsewhere', 'grant'],
+    ['/admin/planted', 'grant admin'],
+    ['/admin.txt', 'grant admin'],
+    ['https://wiki.example.com/admin', 'grant admin'],
+    ['https://wiki.example.com', 'grant admin'],
+    ['/pub', 'grant'],
+    ['/pub/', 'grant'],
+    ['/', 'grant admin'],
     ['/pub/../admin/x', 'refused'],
     ['/pub/%2e%2e/admin', 'refused'],
     ['//x/admin', 'refused'],
@@ -513,10 +513,10 @@ describe('another path that a request names', () => {
   });
 
   test('what is moved or copied with all below it needs what is needed there', () => {
-    expect(copy('/pub/y', '/pub')).toBe('granted');
-    expect(copy('/pub/y', '/')).toBe('granted admin');
+    expect(copy('/pub/y', '/pub')).toBe('grant');
+    expect(copy('/pub/y', '/')).toBe('grant admin');
     expect(copy('/pub/y', '/pub/secretary')).toBe('public');
-    expect(copy('/pub/y', '/admin')).toBe('granted admin');
+    expect(copy('/pub/y', '/admin')).toBe('grant admin');
   });
 
   test('counts under every method, and for every header that names one', () => {
@@ -532,7 +532,7 @@ describe('another path that a request names', () => {
 
   const needs = (method: string, uri: string, more: Pairs = []): string => {
     const rule = parsed({ 'X-Forwarded-Method': method, 'X-Forwarded-Uri': uri }, more).route(ROUTES);
-    return [rule?.access ?? 'granted', ...(rule?.roles ?? [])].join(' ');
+    return [rule?.access ?? 'grant', ...(rule?.roles ?? [])].join(' ');
   };
 
   test('what is deleted, listed or locked with all below it needs what is needed there', () => {
@@ -551,10 +551,10 @@ describe('another path that a request names', () => {
         ],
       ],
     ] as readonly (readonly [string, Pairs])[]) {
-      expect(needs(method, '/pub', more), method).toBe('granted');
-      expect(needs(method, '/pub/', more), method).toBe('granted');
-      expect(needs(method, '/%70ub', more), method).toBe('granted');
-      expect(needs(method, '/', more), method).toBe('granted admin');
+      expect(needs(method, '/pub', more), method).toBe('grant');
+      expect(needs(method, '/pub/', more), method).toBe('grant');
+      expect(needs(method, '/%70ub', more), method).toBe('grant');
+      expect(needs(method, '/', more), method).toBe('grant admin');
       expect(needs(method, '/pub/x', more), method).toBe('public');
       expect(needs(method, '/pub/secretary', more), method).toBe('public');
     }

@@ -32,10 +32,10 @@ function start(random = createFixedRandom(0.5), slotsMax = SLOTS): void {
   bench = createCacheBench({ slotsMax });
   fences = [];
   changes = [];
-  caches = ['grant', 'credential'].map(subject => bench.cache(subject) as TestCache);
+  caches = ['grant', 'credential'].map(topic => bench.cache(topic) as TestCache);
   [grants] = caches as [TestCache];
-  for (const subject of ['grant', 'credential']) {
-    bench.bus.on(subject, change => {
+  for (const topic of ['grant', 'credential']) {
+    bench.bus.on(topic, change => {
       changes.push(change);
     });
   }
@@ -73,25 +73,25 @@ async function audit(): Promise<void> {
 
 /** The row changes, and nobody is told. */
 async function cheat(value: string | null = 'admin', cache = grants, key = KEY): Promise<void> {
-  bench.source.set(cache.subject, key, 'user');
+  bench.source.set(cache.topic, key, 'user');
   await bench.loaded(cache, key);
   if (value === null) {
-    bench.source.remove(cache.subject, key);
+    bench.source.remove(cache.topic, key);
   } else {
-    bench.source.set(cache.subject, key, value);
+    bench.source.set(cache.topic, key, value);
   }
 }
 
 const stale = (): unknown => bench.log.of('audit_stale');
 const audited = (): unknown =>
-  bench.log.of('audit').map(({ subject, facts, differences }) => [subject, facts, differences]);
+  bench.log.of('audit').map(({ topic, facts, differences }) => [topic, facts, differences]);
 
 describe('a stale fact is confirmed when it is still there after a fence, and then', () => {
   test.each([
     ['changed', 'user', 'admin'],
     ['deleted', 'user', null],
     ['inserted', null, 'admin'],
-  ])('%s: said, counted, and all of the subject forgotten', async (_, before, after) => {
+  ])('%s: said, counted, and all of the topic forgotten', async (_, before, after) => {
     if (before === null) {
       bench.source.remove('grant', KEY);
     } else {
@@ -111,12 +111,12 @@ describe('a stale fact is confirmed when it is still there after a fence, and th
     await bench.clock.advance(5);
     await fences[0]!();
 
-    expect(stale()).toEqual([{ event: 'audit_stale', subject: 'grant', facts: 1, ageMs: NEXT_MS + 5 }]);
-    expect(changes).toEqual([{ type: 'change', subject: 'grant', keys: null }]);
-    expect(grants.size + grants.absences).toBe(0);
+    expect(stale()).toEqual([{ event: 'audit_stale', topic: 'grant', facts: 1, ageMs: NEXT_MS + 5 }]);
+    expect(changes).toEqual([{ type: 'change', topic: 'grant', keys: null }]);
+    expect(grants.size + grants.negativeEntries).toBe(0);
     expect(auditor.totals).toEqual([
-      { subject: 'grant', facts: 2, stale: 1, staleAgeMs: NEXT_MS + 5 },
-      { subject: 'credential', facts: 0, stale: 0, staleAgeMs: 0 },
+      { topic: 'grant', facts: 2, stale: 1, staleAgeMs: NEXT_MS + 5 },
+      { topic: 'credential', facts: 0, stale: 0, staleAgeMs: 0 },
     ]);
   });
 
@@ -140,7 +140,7 @@ describe('a difference is not confirmed', () => {
 
   test.each<[what: string, meanwhile: () => unknown]>([
     ['its signal comes before the fence', () => bench.change('grant', [KEY])],
-    ['its subject is invalidated before the fence', () => bench.change('grant', null)],
+    ['its topic is invalidated before the fence', () => bench.change('grant', null)],
     ['everything is flushed', () => bench.bus.emit({ type: 'flush', cause: 'malformed' })],
     [
       'it was forgotten and loaded again',
@@ -202,7 +202,7 @@ describe('a difference is not confirmed', () => {
         bench.goLive('grant');
       },
     ],
-    ['readings are doubted', () => bench.lease.doubtReadings(true)],
+    ['readings are doubted', () => bench.lease.suspectPool(true)],
   ])('by a reading while which %s', async (_, meanwhile) => {
     bench.source.hold = true;
     await audit();
@@ -254,7 +254,7 @@ test('a reading that fails is said, and costs nothing else', async () => {
     throw error;
   };
   await audit();
-  expect(bench.log.of('audit_failed')).toEqual([{ event: 'audit_failed', subject: 'grant', error }]);
+  expect(bench.log.of('audit_failed')).toEqual([{ event: 'audit_failed', topic: 'grant', error }]);
   expect(bench.served(grants, KEY)).toBe('user');
   bench.source.fault = () => undefined;
   await audit();
@@ -266,20 +266,20 @@ describe('audits cost little:', () => {
     const keys = Array.from({ length: count }, (_, id): Key => [String(id), '1']);
     for (const cache of caches) {
       for (const key of keys.slice(0, count / 2)) {
-        bench.source.set(cache.subject, key, 'user');
+        bench.source.set(cache.topic, key, 'user');
       }
       await Promise.all([...keys.map(key => cache.load(key)), bench.clock.settle()]);
     }
   }
 
-  test('one query an interval, of at most 100 facts, of one subject after the other', async () => {
+  test('one query an interval, of at most 100 facts, of one topic after the other', async () => {
     await fillCaches(300);
     const before = bench.source.reads.length;
     for (let round = 0; round < 4; round++) {
       await audit();
     }
     const reads = bench.source.reads.slice(before);
-    expect(reads.map(({ subject, keys }) => [subject, keys.length])).toEqual([
+    expect(reads.map(({ topic, keys }) => [topic, keys.length])).toEqual([
       ['grant', 100],
       ['credential', 100],
       ['grant', 100],
@@ -306,11 +306,11 @@ describe('audits cost little:', () => {
     expect(first!.some(id => id >= 150)).toBe(true);
   });
 
-  test('a subject that has no entries, or is not served, is passed over', async () => {
+  test('a topic that has no entries, or is not served, is passed over', async () => {
     await cheat('user', caches[1]);
     await audit();
     await audit();
-    expect(bench.log.of('audit').map(({ subject }) => subject)).toEqual(['credential', 'credential']);
+    expect(bench.log.of('audit').map(({ topic }) => topic)).toEqual(['credential', 'credential']);
     bench.lease.settleTrust(new Set(['grant']));
     const before = bench.source.reads.length;
     await audit();
@@ -349,20 +349,20 @@ describe('audits cost little:', () => {
 
   test('an audit leaves a slot to the loads, and waits while there is none to spare', async () => {
     await cheat('user');
-    const others = ['a', 'b', 'c'].map(subject => bench.cache(subject));
+    const others = ['a', 'b', 'c'].map(topic => bench.cache(topic));
     bench.source.hold = true;
     const loading = others.slice(0, SLOTS - 1).map(cache => cache.load(KEY));
     const before = bench.source.reads.length;
     await audit();
     const held = bench.source.reads.slice(before);
-    expect(held.map(({ subject }) => subject)).toEqual(['a', 'b']);
+    expect(held.map(({ topic }) => topic)).toEqual(['a', 'b']);
     held[0]!.answer();
     await bench.clock.settle();
-    expect(bench.source.newest.subject).toBe('grant');
+    expect(bench.source.newest.topic).toBe('grant');
     // While the audit is held, a load still finds a slot.
     loading.push(others[2]!.load(KEY));
     await bench.clock.settle();
-    expect(bench.source.newest.subject).toBe('c');
+    expect(bench.source.newest.topic).toBe('c');
     for (const read of bench.source.reads.slice(before)) {
       read.answer();
     }
@@ -377,10 +377,10 @@ describe('audits cost little:', () => {
     bench.source.hold = true;
     const loading = other.load(KEY);
     await audit();
-    expect(bench.source.newest.subject).toBe('a');
+    expect(bench.source.newest.topic).toBe('a');
     bench.source.newest.answer();
     await Promise.all([loading, bench.clock.settle()]);
-    expect(bench.source.newest.subject).toBe('grant');
+    expect(bench.source.newest.topic).toBe('grant');
   });
 });
 
@@ -393,8 +393,8 @@ describe('stop() leaves nothing behind', () => {
   test('while it waits for a slot', async () => {
     await cheat();
     bench.source.hold = true;
-    for (const subject of ['a', 'b', 'c']) {
-      void bench.cache(subject).load(KEY);
+    for (const topic of ['a', 'b', 'c']) {
+      void bench.cache(topic).load(KEY);
     }
     await audit();
     const before = bench.source.reads.length;

@@ -1,7 +1,7 @@
 /** The generation guard: nothing that was read before a change is served after it (G2, P8, P14, P16). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createCache, type Cache } from '../../../../src/coherence/facts/cache.js';
-import type { BatchOwner, Loaded, Ticket } from '../../../../src/coherence/facts/loader.js';
+import type { BatchOwner, Loaded, PendingLoad } from '../../../../src/coherence/facts/loader.js';
 import { keyText, type Key } from '../../../../src/coherence/signal.js';
 import { createCacheBench, type CacheBench } from '../../../support/cache-harness.js';
 import { ORIGIN } from '../../../support/fake-fences.js';
@@ -44,7 +44,7 @@ describe('a load under way', () => {
   test.each<[string, () => void]>([
     ['its key', () => bench.change('grant', [KEY])],
     ['its key among others', () => bench.change('grant', [['1', '1'], KEY])],
-    ['its whole subject', () => bench.change('grant', null)],
+    ['its whole topic', () => bench.change('grant', null)],
     ['everything, for a malformed message', () => bench.bus.emit({ type: 'flush', cause: 'malformed' })],
     ['everything, for the end of the epoch', () => bench.goDown()],
     [
@@ -59,11 +59,11 @@ describe('a load under way', () => {
     signal();
     await release();
     await loading;
-    expect(grants.size + grants.absences).toBe(0);
+    expect(grants.size + grants.negativeEntries).toBe(0);
     expect(bench.served(grants, KEY)).toBeUndefined();
   });
 
-  test('is stored when the signal names another key, or another subject', async () => {
+  test('is stored when the signal names another key, or another topic', async () => {
     const { loading } = await holdOldLoad();
     bench.change('grant', [['7', '13']]);
     bench.change('user', null);
@@ -134,7 +134,7 @@ describe('an epoch', () => {
     await refused;
   });
 
-  test('stores nothing of a subject whose triggers are not known to be in place', async () => {
+  test('stores nothing of a topic whose triggers are not known to be in place', async () => {
     bench.lease.settleTrust(new Set(['user']));
     expect(await bench.loaded(grants, KEY)).toBe('old');
     expect(grants.size).toBe(0);
@@ -185,7 +185,7 @@ describe('a batch that was sent', () => {
   test.each<[string, () => void]>([
     ['the lease has run out', () => bench.clock.stepWall(3_001)],
     ['there is no epoch', () => bench.lease.endEpoch()],
-    ['the subject is not trusted', () => bench.lease.settleTrust(new Set(['user']))],
+    ['the topic is not trusted', () => bench.lease.settleTrust(new Set(['user']))],
   ])('is not joined while %s', async (_why, prevent) => {
     const { loading: first } = await holdOldLoad();
     prevent();
@@ -214,7 +214,7 @@ describe('with batches that overlap', () => {
   } {
     const owners: BatchOwner<string>[] = [];
     const cache = createCache<string>(
-      { subject: 'grant', load: fakeQuery() },
+      { topic: 'grant', load: fakeQuery() },
       {
         lease: bench.lease,
         bus: bench.bus,
@@ -234,7 +234,7 @@ describe('with batches that overlap', () => {
     return { cache, owner: owners[0]! };
   }
 
-  function ticketOf<V>(key: Key, text: string): Ticket<V> {
+  function ticketOf<V>(key: Key, text: string): PendingLoad<V> {
     let resolve!: (loaded: Loaded<V>) => void;
     let reject!: (error: unknown) => void;
     const promise = new Promise<Loaded<V>>((onResolve, onReject) => {
@@ -244,7 +244,7 @@ describe('with batches that overlap', () => {
     return { key, text, promise, resolve, reject };
   }
 
-  const ticket = (): Ticket<string> => ticketOf(KEY, keyText(KEY));
+  const ticket = (): PendingLoad<string> => ticketOf(KEY, keyText(KEY));
   const loaded = (value: string): Loaded<string> => ({
     value,
     sentAt: 1,
@@ -252,7 +252,7 @@ describe('with batches that overlap', () => {
     receivedAt: 2,
   });
 
-  test.each<[string, (guard: ReturnType<BatchOwner<string>['onSent']>, old: Ticket<string>) => void]>([
+  test.each<[string, (guard: ReturnType<BatchOwner<string>['onSent']>, old: PendingLoad<string>) => void]>([
     ['result', (guard, old) => guard.onLoaded(old, loaded('old'))],
     ['failure', (guard, old) => guard.onFailed(old)],
   ])('the %s of an older flight does not end a newer one', async (_what, comeBack) => {

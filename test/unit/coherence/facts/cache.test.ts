@@ -37,7 +37,7 @@ describe('a fact', () => {
   test('that does not exist is a fact too', async () => {
     expect(await bench.loaded(grants, ['7', '13'])).toBeNull();
     expect(bench.served(grants, ['7', '13'])).toBeNull();
-    expect(grants.absences).toBe(1);
+    expect(grants.negativeEntries).toBe(1);
     expect(grants.size).toBe(0);
     expect([KEY, ['7', '13']].map(key => grants.knows(key))).toEqual([false, false]);
     await bench.loaded(grants, KEY);
@@ -54,10 +54,10 @@ describe('a fact', () => {
     await bench.loaded(grants, KEY);
     bench.source.set('grant', KEY, 'admin');
     await bench.loaded(grants, KEY);
-    expect([grants.size, grants.absences, bench.served(grants, KEY)]).toEqual([1, 0, 'admin']);
+    expect([grants.size, grants.negativeEntries, bench.served(grants, KEY)]).toEqual([1, 0, 'admin']);
     bench.source.remove('grant', KEY);
     await bench.loaded(grants, KEY);
-    expect([grants.size, grants.absences, bench.served(grants, KEY)]).toEqual([0, 1, null]);
+    expect([grants.size, grants.negativeEntries, bench.served(grants, KEY)]).toEqual([0, 1, null]);
   });
 
   test('is served only as long as the lease', async () => {
@@ -76,7 +76,7 @@ describe('a fact', () => {
     expect(bench.served(grants, KEY)).toBe('admin');
   });
 
-  test('is not served while its subject is not trusted', async () => {
+  test('is not served while its topic is not trusted', async () => {
     await bench.loaded(grants, KEY);
     bench.lease.settleTrust(new Set(['user']));
     expect(bench.served(grants, KEY)).toBeUndefined();
@@ -149,7 +149,7 @@ describe('the age of a fact', () => {
     expect(bench.served(grants, KEY)).toBe('admin');
   });
 
-  test('bounds absences as well', async () => {
+  test('bounds negativeEntries as well', async () => {
     await bench.loaded(grants, ['7', '13']);
     await pass(MAX_AGE_MS + 1);
     expect(bench.served(grants, ['7', '13'])).toBeUndefined();
@@ -159,37 +159,37 @@ describe('the age of a fact', () => {
 describe('a signal', () => {
   beforeEach(async () => {
     await loadAll(grants, [KEY, ['7', '13'], ['8', '12']]);
-    expect([grants.size, grants.absences]).toEqual([1, 2]);
+    expect([grants.size, grants.negativeEntries]).toEqual([1, 2]);
   });
 
   test('makes the cache forget the keys that it names, present or absent, and no others', () => {
     bench.change('grant', [KEY, ['7', '13'], ['9', '9']]);
-    expect([grants.size, grants.absences]).toEqual([0, 1]);
+    expect([grants.size, grants.negativeEntries]).toEqual([0, 1]);
     expect(bench.served(grants, ['8', '12'])).toBeNull();
-    expect(bench.log.of('invalidation')).toEqual([{ event: 'invalidation', subject: 'grant', entries: 2 }]);
+    expect(bench.log.of('invalidation')).toEqual([{ event: 'invalidation', topic: 'grant', entries: 2 }]);
   });
 
-  test('of the whole subject makes it forget all', () => {
+  test('of the whole topic makes it forget all', () => {
     bench.change('grant', null);
-    expect([grants.size, grants.absences]).toEqual([0, 0]);
-    expect(bench.log.of('invalidation')).toEqual([{ event: 'invalidation', subject: 'grant', entries: 3 }]);
+    expect([grants.size, grants.negativeEntries]).toEqual([0, 0]);
+    expect(bench.log.of('invalidation')).toEqual([{ event: 'invalidation', topic: 'grant', entries: 3 }]);
   });
 
-  test('of another subject makes it forget nothing', () => {
+  test('of another topic makes it forget nothing', () => {
     bench.change('user', null);
-    expect([grants.size, grants.absences]).toEqual([1, 2]);
+    expect([grants.size, grants.negativeEntries]).toEqual([1, 2]);
     expect(bench.log.of('invalidation')).toEqual([]);
   });
 
   test('to flush makes it forget all', () => {
     bench.bus.emit({ type: 'flush', cause: 'malformed' });
-    expect([grants.size, grants.absences]).toEqual([0, 0]);
+    expect([grants.size, grants.negativeEntries]).toEqual([0, 0]);
   });
 });
 
 describe('the bounds', () => {
   beforeEach(() => {
-    grants = bench.cache('grant', { entriesMax: 10, absencesMax: 5 });
+    grants = bench.cache('grant', { entriesMax: 10, negativeEntriesMax: 5 });
     for (const key of keys('real', 20)) {
       bench.source.set('grant', key, 'user');
     }
@@ -209,7 +209,7 @@ describe('the bounds', () => {
     const real = keys('real', 10);
     await loadAll(grants, real);
     await loadAll(grants, keys('made-up', 1_000));
-    expect(grants.absences).toBe(5);
+    expect(grants.negativeEntries).toBe(5);
     expect(real.map(key => bench.served(grants, key))).toEqual(real.map(() => 'user'));
   });
 });
@@ -221,10 +221,10 @@ describe('the totals', () => {
     bench.served(grants, KEY);
     bench.served(grants, ['7', '13']);
     bench.served(grants, ['8', '12']);
-    expect(grants.stats).toEqual({ hits: 2, absentHits: 1, misses: 1, unproven: 0 });
+    expect(grants.stats).toEqual({ hits: 2, negativeHits: 1, misses: 1, unproven: 0 });
     bench.lease.endEpoch();
     bench.served(grants, KEY);
-    expect(grants.stats).toEqual({ hits: 2, absentHits: 1, misses: 1, unproven: 1 });
+    expect(grants.stats).toEqual({ hits: 2, negativeHits: 1, misses: 1, unproven: 1 });
   });
 });
 
@@ -258,7 +258,7 @@ describe('an answer from elsewhere', () => {
   });
 
   test('is refused while the pool may be on another server than the listener, even for one request', async () => {
-    bench.lease.doubtReadings(true);
+    bench.lease.suspectPool(true);
     bench.lease.endEpoch();
     await expect(bench.loaded(grants, KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
     expect(bench.foreignReadings).toBe(0);
@@ -299,7 +299,7 @@ describe('an answer from elsewhere', () => {
     test('is refused if the pool is found to be elsewhere meanwhile', async () => {
       const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
       await bench.clock.settle();
-      bench.lease.doubtReadings(true);
+      bench.lease.suspectPool(true);
       bench.lease.endEpoch();
       await bench.clock.settle();
       await refused;

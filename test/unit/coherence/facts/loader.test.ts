@@ -43,7 +43,7 @@ describe('a burst', () => {
   test('of 300 keys in one turn is one query', async () => {
     await settleAll(grants, keys('k', 300));
     expect(batches()).toEqual([300]);
-    expect(bench.log.of('load_batch')).toEqual([{ event: 'load_batch', subject: 'grant', keys: 300, durationMs: 0 }]);
+    expect(bench.log.of('load_batch')).toEqual([{ event: 'load_batch', topic: 'grant', keys: 300, durationMs: 0 }]);
   });
 
   test('beyond the size of a batch is as many queries as it takes', async () => {
@@ -51,7 +51,7 @@ describe('a burst', () => {
     expect(batches()).toEqual([500, 500, 201]);
   });
 
-  test('gathers while a batch of its subject is in flight, and leaves as one', async () => {
+  test('gathers while a batch of its topic is in flight, and leaves as one', async () => {
     bench.source.hold = true;
     void grants.load(['first']);
     await bench.clock.settle();
@@ -86,26 +86,26 @@ describe('a burst', () => {
 });
 
 describe('the slots', () => {
-  test('are shared by all subjects, one batch each', async () => {
+  test('are shared by all topics, one batch each', async () => {
     bench.source.hold = true;
-    for (const subject of ['user', 'app', 'route', 'credential']) {
-      void bench.cache(subject).load(['1']);
+    for (const topic of ['user', 'app', 'route', 'credential']) {
+      void bench.cache(topic).load(['1']);
     }
     const failing = grants.load(['1']);
     await bench.clock.settle();
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['grant', 'user', 'app']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['grant', 'user', 'app']);
     bench.source.reads[1]!.answer();
     await bench.clock.settle();
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['grant', 'user', 'app', 'route']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['grant', 'user', 'app', 'route']);
     bench.source.reads[0]!.fail(new Error('reset'));
     await expect(failing).rejects.toThrow(UnavailableError);
     await bench.clock.settle();
-    expect(bench.source.reads.at(-1)!.subject).toBe('credential');
+    expect(bench.source.reads.at(-1)!.topic).toBe('credential');
   });
 
-  test('go round: a busy subject cannot hold them all', async () => {
+  test('go round: a busy topic cannot hold them all', async () => {
     bench = createCacheBench({ slotsMax: 1, batchKeysMax: 1 });
-    const [busy, other, third] = ['grant', 'user', 'app'].map(subject => bench.cache(subject));
+    const [busy, other, third] = ['grant', 'user', 'app'].map(topic => bench.cache(topic));
     bench.source.hold = true;
     for (const key of keys('k', 10)) {
       void busy!.load(key);
@@ -116,7 +116,7 @@ describe('the slots', () => {
       await bench.clock.settle();
       bench.source.newest.answer();
     }
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['grant', 'user', 'app', 'grant', 'grant']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['grant', 'user', 'app', 'grant', 'grant']);
   });
 });
 
@@ -127,14 +127,14 @@ describe('the queue', () => {
     const accepted = keys('k', 10).map(key => grants.load(key));
     await expect(grants.load(['one too many'])).rejects.toMatchObject({ code: 'unavailable', reason: 'queue_full' });
     accepted.push(grants.load(['k0']));
-    expect(bench.log.of('load_refused')).toEqual([{ event: 'load_refused', subject: 'grant' }]);
+    expect(bench.log.of('load_refused')).toEqual([{ event: 'load_refused', topic: 'grant' }]);
     await bench.clock.settle();
     expect(await Promise.all(accepted)).toHaveLength(11);
     expect(batches()).toEqual([10]);
     await expect(bench.loaded(grants, ['one too many'])).resolves.toBeNull();
   });
 
-  test('of one subject being full does not refuse another', async () => {
+  test('of one topic being full does not refuse another', async () => {
     bench = createCacheBench({ waitingKeysMax: 4 });
     [grants] = [bench.cache('grant')];
     const users = bench.cache('user');
@@ -260,7 +260,7 @@ describe('a failure', () => {
     const settled = await settleAll(grants, keys('k', 500));
     expect(settled.flatMap((one, n) => (one.status === 'rejected' ? [n] : []))).toEqual([300]);
     expect(bench.source.reads.length).toBeLessThanOrEqual(1 + 2 * Math.ceil(Math.log2(500)));
-    expect(grants.absences).toBe(499);
+    expect(grants.negativeEntries).toBe(499);
   });
 
   test('over bad values only is bounded, and fails each', async () => {
@@ -325,7 +325,7 @@ describe('a failure', () => {
     expect(settled[1]!.status).toBe('rejected');
     expect(bench.served(grants, ['k1'])).toBeUndefined();
     expect(bench.served(grants, ['k2'])).toBe('admin');
-    expect(bench.log.of('load_failed')).toMatchObject([{ subject: 'grant', keys: 1 }]);
+    expect(bench.log.of('load_failed')).toMatchObject([{ topic: 'grant', keys: 1 }]);
     expect(batches()).toEqual([4]);
   });
 

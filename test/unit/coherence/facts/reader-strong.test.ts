@@ -18,8 +18,8 @@ beforeEach(async () => {
 const question: Question<string, Types> = facts => {
   const [user, grant] = [facts.get('user', ['1']), facts.get('grant', ['1'])];
   const lacks = [
-    ...(user === undefined ? [{ subject: 'user', key: ['1'] } as const] : []),
-    ...(grant === undefined ? [{ subject: 'grant', key: ['1'] } as const] : []),
+    ...(user === undefined ? [{ topic: 'user', key: ['1'] } as const] : []),
+    ...(grant === undefined ? [{ topic: 'grant', key: ['1'] } as const] : []),
   ];
   return lacks.length > 0 ? { lacks } : { answer: `${user}: ${grant}`, strong: true };
 };
@@ -163,7 +163,7 @@ describe('without a fence', () => {
     const asking = await ask();
     await bench.fences[0]!.fail();
     expect(asking.answer).toBe('alice: guest');
-    expect(bench.source.snapshots.map(parts => parts.map(({ subject }) => subject))).toEqual([['user', 'grant']]);
+    expect(bench.source.snapshots.map(parts => parts.map(({ topic }) => topic))).toEqual([['user', 'grant']]);
     expect(bench.fences).toHaveLength(1);
   });
 
@@ -180,7 +180,7 @@ describe('without a fence', () => {
     bench.source.set('grant', ['1'], 'admin');
     // Asks for the grant once it knows the user.
     const asking = await ask(facts =>
-      facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
+      facts.get('user', ['1']) === undefined ? { lacks: [{ topic: 'user', key: ['1'] }] } : question(facts),
     );
     bench.source.hold = true;
     await bench.fences[0]!.fail();
@@ -199,7 +199,7 @@ describe('without a fence', () => {
     bench.source.hold = true;
     // Asks for the grant once it knows the user.
     const asking = await ask(facts =>
-      facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
+      facts.get('user', ['1']) === undefined ? { lacks: [{ topic: 'user', key: ['1'] }] } : question(facts),
     );
     bench.source.newest.answer();
     bench.source.set('user', ['1'], 'bob');
@@ -216,7 +216,7 @@ describe('without a fence', () => {
     const grantAlone: typeof question = facts => {
       const grant = facts.get('grant', ['1']);
       return grant === undefined
-        ? { lacks: [{ subject: 'grant', key: ['1'] }] }
+        ? { lacks: [{ topic: 'grant', key: ['1'] }] }
         : { answer: String(grant), strong: true };
     };
 
@@ -261,14 +261,11 @@ describe('without a fence', () => {
 
   test('a step from fact to fact is a snapshot of its own, of all facts so far', async () => {
     const asking = await ask(facts =>
-      facts.get('user', ['1']) === undefined ? { lacks: [{ subject: 'user', key: ['1'] }] } : question(facts),
+      facts.get('user', ['1']) === undefined ? { lacks: [{ topic: 'user', key: ['1'] }] } : question(facts),
     );
     await bench.fences[0]!.fail();
     expect(asking.answer).toBe('alice: guest');
-    expect(bench.source.snapshots.map(parts => parts.map(({ subject }) => subject))).toEqual([
-      ['user'],
-      ['user', 'grant'],
-    ]);
+    expect(bench.source.snapshots.map(parts => parts.map(({ topic }) => topic))).toEqual([['user'], ['user', 'grant']]);
   });
 
   test('those who ask while a snapshot is read share the next', async () => {
@@ -292,7 +289,7 @@ describe('without a fence', () => {
       facts => {
         const lacks = names.filter(name => facts.get('user', [name]) === undefined);
         return lacks.length > 0
-          ? { lacks: lacks.map(name => ({ subject: 'user', key: [name] })) }
+          ? { lacks: lacks.map(name => ({ topic: 'user', key: [name] })) }
           : { answer: 'known', strong: true };
       };
 
@@ -342,7 +339,7 @@ describe('without a fence', () => {
     const asking = await ask();
     const poisoned = await ask(facts =>
       facts.get('user', ['poison']) === undefined
-        ? { lacks: [{ subject: 'user', key: ['poison'] }] }
+        ? { lacks: [{ topic: 'user', key: ['poison'] }] }
         : { answer: '', strong: true },
     );
     await Promise.all(bench.fences.map(fence => fence.fail()));
@@ -356,12 +353,12 @@ describe('without a fence', () => {
       while (facts.get('user', [`${step}`]) !== undefined) {
         step += 1;
       }
-      return { lacks: [{ subject: 'user', key: [`${step}`] }] };
+      return { lacks: [{ topic: 'user', key: [`${step}`] }] };
     });
     expect(asking.error).toMatchObject({ code: 'unavailable', reason: 'rounds_exhausted' });
   });
 
-  test('does so at once when the triggers of a subject are not in place', async () => {
+  test('does so at once when the triggers of a topic are not in place', async () => {
     bench.lease.settleTrust(new Set(['user']));
     const asking = await ask();
     await bench.fences[0]!.prove();

@@ -17,17 +17,17 @@ beforeEach(() => {
 const nested: Question<string, Types> = facts => {
   const user = facts.get('user', ['1']);
   if (user === undefined) {
-    return { lacks: [{ subject: 'user', key: ['1'] }] };
+    return { lacks: [{ topic: 'user', key: ['1'] }] };
   }
   const grant = facts.get('grant', [String(user)]);
   return grant === undefined
-    ? { lacks: [{ subject: 'grant', key: [String(user)] }] }
+    ? { lacks: [{ topic: 'grant', key: [String(user)] }] }
     : { answer: `${user}: ${grant}`, strong: false };
 };
 
 const grantOfAlice: Question<string | null, Types> = facts => {
   const grant = facts.get('grant', ['alice']);
-  return grant === undefined ? { lacks: [{ subject: 'grant', key: ['alice'] }] } : { answer: grant, strong: false };
+  return grant === undefined ? { lacks: [{ topic: 'grant', key: ['alice'] }] } : { answer: grant, strong: false };
 };
 
 async function answer<T>(question: Question<T, Types>): Promise<T> {
@@ -74,7 +74,7 @@ describe('what is lacking', () => {
       return nested(facts);
     };
     expect(await answer(counted)).toBe('alice: admin');
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['user', 'grant']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['user', 'grant']);
     // The first pass decides that it cannot be answered at once, the second opens the loop; then one after each load.
     expect(passes).toBe(4);
   });
@@ -85,13 +85,13 @@ describe('what is lacking', () => {
       void facts;
       return {
         lacks: [
-          { subject: 'user', key: ['1'] },
-          { subject: 'grant', key: ['alice'] },
+          { topic: 'user', key: ['1'] },
+          { topic: 'grant', key: ['alice'] },
         ],
       };
     });
     await bench.clock.settle();
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['user', 'grant']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['user', 'grant']);
   });
 
   test('of 40 requests at once is loaded once', async () => {
@@ -116,7 +116,7 @@ describe('what is lacking', () => {
       while (facts.get('user', [name]) !== undefined) {
         name += 'a';
       }
-      return { lacks: [{ subject: 'user', key: [name] }] };
+      return { lacks: [{ topic: 'user', key: [name] }] };
     };
     await expect(answer(endless)).rejects.toThrow(UnavailableError);
     await expect(answer(endless)).rejects.toMatchObject({ reason: 'rounds_exhausted' });
@@ -247,7 +247,7 @@ describe('evidence that is older than the lease', () => {
       await answerAll();
     }
     expect(await asked).toBe('alice: admin');
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['user', 'grant', 'user', 'grant']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['user', 'grant', 'user', 'grant']);
   });
 
   test('is not read again where memory has it by now', async () => {
@@ -263,7 +263,7 @@ describe('evidence that is older than the lease', () => {
     readOfGrant!.answer();
     await bench.clock.settle();
     expect(await asked.answer).toBe('alice: admin');
-    expect(bench.source.reads.map(({ subject }) => subject)).toEqual(['user', 'grant', 'user', 'grant']);
+    expect(bench.source.reads.map(({ topic }) => topic)).toEqual(['user', 'grant', 'user', 'grant']);
   });
 
   test('decides as long as it is younger', async () => {
@@ -311,7 +311,7 @@ describe('reads that run', () => {
 describe('the time by which expiry is judged', () => {
   const time: Question<number, Types> = facts =>
     facts.get('user', ['1']) === undefined
-      ? { lacks: [{ subject: 'user', key: ['1'] }] }
+      ? { lacks: [{ topic: 'user', key: ['1'] }] }
       : { answer: facts.serverTimeMs, strong: false };
 
   test('is that of Postgres, at the instant of the question', async () => {

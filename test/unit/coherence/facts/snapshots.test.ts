@@ -14,7 +14,7 @@ beforeEach(() => {
   bench.source.set('grant', ['g1'], 'admin');
 });
 
-const want = (subject: keyof typeof QUERIES, ...key: string[]): Wanted => ({ subject, query: QUERIES[subject], key });
+const want = (topic: keyof typeof QUERIES, ...key: string[]): Wanted => ({ topic, query: QUERIES[topic], key });
 const read = (isKnown: boolean, ...wanted: Wanted[]): Promise<readonly Loaded<unknown>[]> => {
   const loaded = bench.snapshots.read(wanted, isKnown);
   loaded.catch(() => undefined);

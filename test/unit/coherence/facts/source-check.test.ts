@@ -1,6 +1,6 @@
 /** Which readings are believed (P5). */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { createAcceptance, type Acceptance } from '../../../../src/coherence/facts/source-check.js';
+import { createSourceCheck, type SourceCheck } from '../../../../src/coherence/facts/source-check.js';
 import { createLease, type Lease } from '../../../../src/coherence/proof/lease.js';
 import type { DownCause } from '../../../../src/coherence/observation.js';
 import { createSimulatedClock, type SimulatedClock } from '../../../support/simulated-clock.js';
@@ -11,7 +11,7 @@ const READING = { origin: ORIGIN, inRecovery: false };
 
 let clock: SimulatedClock;
 let lease: Lease;
-let acceptance: Acceptance;
+let acceptance: SourceCheck;
 let distrusted: DownCause[];
 
 function goLive(): void {
@@ -24,10 +24,10 @@ beforeEach(() => {
   clock = createSimulatedClock();
   lease = createLease(clock, 3_000);
   distrusted = [];
-  acceptance = createAcceptance({
+  acceptance = createSourceCheck({
     lease,
     clock,
-    onForeignReading: cause => {
+    onForeignResult: cause => {
       distrusted.push(cause);
     },
   });
@@ -64,7 +64,7 @@ test('while nothing is listened to, that of any primary, unless the pool was fou
   const accepts = acceptance.begin();
   expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(true);
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
-  lease.doubtReadings(true);
+  lease.suspectPool(true);
   expect(await accepts(READING)).toBe(false);
   expect(distrusted).toEqual([]);
 });

@@ -11,7 +11,7 @@ beforeEach(() => {
   lease = createLease(clock, LEASE_MS);
 });
 
-const serves = (subject = 'grant'): boolean => lease.serves(subject, clock.now());
+const serves = (topic = 'grant'): boolean => lease.serves(topic, clock.now());
 
 function goLive(): void {
   lease.beginEpoch();
@@ -163,7 +163,7 @@ describe('the epoch', () => {
 });
 
 describe('trust', () => {
-  test('serves only the subjects whose triggers are in place', () => {
+  test('serves only the topics whose triggers are in place', () => {
     goLive();
     expect(lease.trusts('grant')).toBe(true);
     expect(serves('grant')).toBe(true);
@@ -231,33 +231,33 @@ describe('the server clock', () => {
 describe('the doubt about readings', () => {
   test('needs an earlier proof when it is not certain: nothing says that the pool was ever where the listener is', () => {
     lease.beginEpoch();
-    lease.doubtReadings(false);
-    expect(lease.doubtsReadings).toBe(false);
+    lease.suspectPool(false);
+    expect(lease.suspectsPool).toBe(false);
   });
 
   test('needs none when the pool was found elsewhere', () => {
     lease.beginEpoch();
-    lease.doubtReadings(true);
-    expect(lease.doubtsReadings).toBe(true);
+    lease.suspectPool(true);
+    expect(lease.suspectsPool).toBe(true);
   });
 
   test('lasts over epochs until both are known to see the same server', () => {
     goLive();
     lease.endEpoch();
     lease.beginEpoch();
-    lease.doubtReadings(false);
+    lease.suspectPool(false);
     lease.endEpoch();
     lease.beginEpoch();
-    expect(lease.doubtsReadings).toBe(true);
+    expect(lease.suspectsPool).toBe(true);
     lease.settleOrigin('primary/1');
-    expect(lease.doubtsReadings).toBe(false);
+    expect(lease.suspectsPool).toBe(false);
   });
 
   test('is not lifted by a later, weaker reason', () => {
     lease.beginEpoch();
-    lease.doubtReadings(true);
-    lease.doubtReadings(false);
-    expect(lease.doubtsReadings).toBe(true);
+    lease.suspectPool(true);
+    lease.suspectPool(false);
+    expect(lease.suspectsPool).toBe(true);
   });
 });
 
@@ -268,7 +268,7 @@ test('changes may be sent to the server that is listened to, while that is prove
   expect(proven()).toBeNull();
   lease.prove(clock.now());
   expect(proven()).toBe('primary');
-  lease.doubtReadings(true);
+  lease.suspectPool(true);
   expect(proven()).toBeNull();
   lease.settleOrigin('primary');
   expect(proven()).toBe('primary');

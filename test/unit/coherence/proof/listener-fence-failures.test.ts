@@ -41,10 +41,10 @@ describe('an overdue fence', () => {
     bench.subscriptions.newest.lose();
     await bench.clock.advance(RETRY_MS);
     await bench.accept();
-    expect(bench.lease.doubtsReadings).toBe(false);
+    expect(bench.lease.suspectsPool).toBe(false);
     bench.fences.newest.confirm();
     await bench.clock.advance(LEASE_MS);
-    expect(bench.lease.doubtsReadings).toBe(true);
+    expect(bench.lease.suspectsPool).toBe(true);
   });
 
   test('of a connection that had been proven says nothing against the pool', async () => {
@@ -54,7 +54,7 @@ describe('an overdue fence', () => {
     bench.fences.newest.confirm();
     await bench.clock.advance(LEASE_MS);
     expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'fence_overdue' }]);
-    expect(bench.lease.doubtsReadings).toBe(false);
+    expect(bench.lease.suspectsPool).toBe(false);
     expect(bench.poolsRenewed).toBe(0);
   });
 

@@ -256,7 +256,7 @@ describe('another server', () => {
     expect(state()).toBe('down');
     expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'schema_changed' }]);
     expect(bench.listener.problem).toBe('schema gatebell was restored or made anew');
-    expect(bench.lease.doubtsReadings).toBe(false);
+    expect(bench.lease.suspectsPool).toBe(false);
     expect(bench.poolsRenewed).toBe(0);
   });
 

@@ -67,7 +67,7 @@ test.each(['in the first answer of all', 'before anything is proven', 'later', '
     expect(bench.listener.problem).toContain(`another server (${ORIGIN})`);
     expect(bench.listener.problem).toContain('GATEBELL_LISTEN_URL');
     expect(bench.poolsRenewed).toBe(1);
-    expect(bench.lease.doubtsReadings).toBe(true);
+    expect(bench.lease.suspectsPool).toBe(true);
   },
 );
 
@@ -84,9 +84,9 @@ test('a second answer to the same question that does not find the backend ends t
 test('readings are believed again as soon as the backend is seen', async () => {
   await confirm('absent');
   await bench.clock.advance(RETRY_MS);
-  expect(bench.lease.doubtsReadings).toBe(true);
+  expect(bench.lease.suspectsPool).toBe(true);
   await bench.accept();
-  expect(bench.lease.doubtsReadings).toBe(false);
+  expect(bench.lease.suspectsPool).toBe(false);
   expect(bench.lease.origin).toBe(ORIGIN);
 });
 
@@ -179,5 +179,5 @@ test.each([
   await bench.clock.drain();
   expect(closings()).toEqual([cause]);
   expect(bench.poolsRenewed).toBe(1);
-  expect(bench.lease.doubtsReadings).toBe(true);
+  expect(bench.lease.suspectsPool).toBe(true);
 });

@@ -12,13 +12,13 @@ beforeEach(async () => {
 });
 
 const watch = (
-  subject: string,
+  topic: string,
   fingerprint = '1',
   problem: string | null = null,
   writers: readonly string[] | null = [],
-): WatchState => ({ subject, fingerprint, problem, writers });
-const serves = (subject: string): boolean => bench.lease.serves(subject, bench.clock.now());
-const everythingOf = (subject: string): Signal => ({ type: 'change', subject, keys: null });
+): WatchState => ({ topic, fingerprint, problem, writers });
+const serves = (topic: string): boolean => bench.lease.serves(topic, bench.clock.now());
+const everythingOf = (topic: string): Signal => ({ type: 'change', topic, keys: null });
 
 /** What the next fence, with these watches, makes the caches forget. */
 async function forgottenAt(watches: readonly WatchState[]): Promise<Signal[]> {
@@ -32,7 +32,7 @@ test('trusts what is watched, and nothing else', () => {
   expect(bench.listener.watchProblems.size).toBe(0);
 });
 
-test('serves nothing of a subject whose triggers are not in place, says why, and stays live for the others', async () => {
+test('serves nothing of a topic whose triggers are not in place, says why, and stays live for the others', async () => {
   await bench.proveNext([watch('grant', '2', 'trigger is missing'), watch('user')]);
   expect(bench.listener.state).toBe('live');
   expect(['grant', 'user'].map(serves)).toEqual([false, true]);
@@ -46,14 +46,14 @@ test('says once that something is wrong, and once that it is well again', async 
   await bench.proveNext([watch('grant', '3'), watch('user')]);
   await bench.proveNext([watch('grant', '3'), watch('user')]);
   expect(bench.log.of('watch_changed')).toEqual([
-    { event: 'watch_changed', subject: 'grant', problem: 'trigger is missing' },
-    { event: 'watch_changed', subject: 'grant', problem: null },
+    { event: 'watch_changed', topic: 'grant', problem: 'trigger is missing' },
+    { event: 'watch_changed', topic: 'grant', problem: null },
   ]);
   expect(bench.listener.watchProblems.size).toBe(0);
   expect(serves('grant')).toBe(true);
 });
 
-test('forgets a subject whose triggers were touched, and only that', async () => {
+test('forgets a topic whose triggers were touched, and only that', async () => {
   expect(await forgottenAt([watch('grant', '2'), watch('user')])).toEqual([everythingOf('grant')]);
 });
 
@@ -61,28 +61,28 @@ test('forgets nothing when all is as it was', async () => {
   expect(await forgottenAt([watch('grant'), watch('user')])).toEqual([]);
 });
 
-test('forgets a subject whose watch was broken for a while, even if no trigger looks touched', async () => {
+test('forgets a topic whose watch was broken for a while, even if no trigger looks touched', async () => {
   await bench.proveNext([watch('grant', '1', 'not enabled on a partition'), watch('user')]);
   expect(await forgottenAt([watch('grant'), watch('user')])).toEqual([everythingOf('grant')]);
 });
 
-test('serves nothing of a subject that is no longer watched, and says so', async () => {
+test('serves nothing of a topic that is no longer watched, and says so', async () => {
   await bench.proveNext([watch('user')]);
   expect(['grant', 'user'].map(serves)).toEqual([false, true]);
   expect([...bench.listener.watchProblems]).toEqual([['grant', 'the table is no longer watched']]);
 });
 
-test('forgets a subject that is watched again', async () => {
+test('forgets a topic that is watched again', async () => {
   await bench.proveNext([watch('user')]);
   expect(await forgottenAt([watch('grant'), watch('user')])).toEqual([everythingOf('grant')]);
   expect(serves('grant')).toBe(true);
   expect(bench.listener.watchProblems.size).toBe(0);
 });
 
-test('trusts no subject of which another is still to be forgotten', async () => {
+test('trusts no topic of which another is still to be forgotten', async () => {
   const trusted: boolean[][] = [];
-  for (const subject of ['grant', 'user']) {
-    bench.bus.on(subject, () => {
+  for (const topic of ['grant', 'user']) {
+    bench.bus.on(topic, () => {
       trusted.push(['grant', 'user'].map(one => bench.lease.trusts(one)));
     });
   }
@@ -94,14 +94,14 @@ test('trusts no subject of which another is still to be forgotten', async () => 
   expect(['grant', 'user'].map(serves)).toEqual([true, true]);
 });
 
-test('begins a newly watched subject from nothing, because what is being loaded may be older than its triggers', async () => {
+test('begins a newly watched topic from nothing, because what is being loaded may be older than its triggers', async () => {
   bench = createListenerBench();
   bench.fences.receipt = { ...bench.fences.receipt, watches: [watch('user')] };
   await bench.goLive();
   expect(await forgottenAt([watch('user'), watch('grant')])).toEqual([everythingOf('grant')]);
 });
 
-test('trusts a subject of two tables only while both are in place', async () => {
+test('trusts a topic of two tables only while both are in place', async () => {
   await bench.proveNext([watch('grant', '1', 'trigger is missing'), watch('grant', '1'), watch('user')]);
   expect(serves('grant')).toBe(false);
   await bench.proveNext([watch('grant', '1'), watch('grant', '1', 'trigger is missing'), watch('user')]);
@@ -110,7 +110,7 @@ test('trusts a subject of two tables only while both are in place', async () => 
   expect(serves('grant')).toBe(true);
 });
 
-test('forgets a subject of two tables when the triggers of either were touched', async () => {
+test('forgets a topic of two tables when the triggers of either were touched', async () => {
   await bench.proveNext([watch('grant', '1'), watch('grant', '1'), watch('user')]);
   expect(await forgottenAt([watch('grant', '1'), watch('grant', '2'), watch('user')])).toEqual([everythingOf('grant')]);
   expect(await forgottenAt([watch('grant', '3'), watch('grant', '2'), watch('user')])).toEqual([everythingOf('grant')]);
@@ -167,7 +167,7 @@ test.each<[string, readonly WatchState[]]>([
 describe('open writers', () => {
   const waits = (): readonly string[] => [...bench.listener.watchProblems.values()];
 
-  test('a subject whose triggers were touched is trusted when those have ended that were writing then, and no later ones', async () => {
+  test('a topic whose triggers were touched is trusted when those have ended that were writing then, and no later ones', async () => {
     await bench.proveNext([watch('grant', '2', null, ['3/1', '4/1']), watch('user')]);
     expect(['grant', 'user'].map(serves)).toEqual([false, true]);
     expect(waits()).toEqual([
@@ -209,7 +209,7 @@ describe('open writers', () => {
     expect(serves('grant')).toBe(true);
   });
 
-  test('the writers of all tables of a subject count', async () => {
+  test('the writers of all tables of a topic count', async () => {
     await bench.proveNext([watch('grant', '2', null, []), watch('grant', '2', null, ['3/1']), watch('user')]);
     expect(serves('grant')).toBe(false);
     await bench.proveNext([watch('grant', '2', null, null), watch('grant', '2', null, []), watch('user')]);
@@ -271,7 +271,7 @@ describe('open writers', () => {
     expect(await askedAfter(1)).toBe(1);
   });
 
-  test('of a subject that begins to wait make the next fences come soon again, however long another has waited', async () => {
+  test('of a topic that begins to wait make the next fences come soon again, however long another has waited', async () => {
     const proveAtOnce = async (watches: readonly WatchState[]): Promise<void> => {
       const { length } = bench.fences.asked;
       while (bench.fences.asked.length === length) {

@@ -78,7 +78,7 @@ describe('on the way up', () => {
     bench.listener.start();
     await bench.clock.settle();
     bench.subscriptions.newest.say(change);
-    expect(bench.signals).toEqual([{ type: 'change', subject: 'grant', keys: [['7', '12']] }]);
+    expect(bench.signals).toEqual([{ type: 'change', topic: 'grant', keys: [['7', '12']] }]);
   });
 });
 
@@ -89,12 +89,12 @@ describe('while live', () => {
     bench.subscriptions.newest.say(change);
     bench.subscriptions.newest.say({ v: 1, s: 'user' });
     expect(bench.signals.slice(before)).toEqual([
-      { type: 'change', subject: 'grant', keys: [['7', '12']] },
-      { type: 'change', subject: 'user', keys: null },
+      { type: 'change', topic: 'grant', keys: [['7', '12']] },
+      { type: 'change', topic: 'user', keys: null },
     ]);
     expect(bench.log.of('signal')).toEqual([
-      { event: 'signal', subject: 'grant', keys: 1 },
-      { event: 'signal', subject: 'user', keys: null },
+      { event: 'signal', topic: 'grant', keys: 1 },
+      { event: 'signal', topic: 'user', keys: null },
     ]);
   });
 
@@ -161,7 +161,7 @@ describe('on the way down', () => {
     await bench.goLive();
     const epochs: (number | null)[] = [];
     bench.bus.subscribeCache({
-      subject: 'grant',
+      topic: 'grant',
       apply: () => {
         epochs.push(bench.lease.epoch);
       },

@@ -1,19 +1,22 @@
 /** A worker's side of the shared connection: which messages it believes, and what it says of which subscription. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Subscription } from '../../../../src/coherence/proof/listener.js';
-import { createFeed, type Feed } from '../../../../src/replica/workers/remote-subscription.js';
+import {
+  createRemoteSubscription,
+  type RemoteSubscription,
+} from '../../../../src/replica/workers/remote-subscription.js';
 import type { FromFeed, ToFeed } from '../../../../src/replica/workers/messages.js';
 
 const BACKEND = { processId: 7, mark: 'mark' };
 
 let said: FromFeed[];
 let heard: string[];
-let feed: Feed;
+let feed: RemoteSubscription;
 
 beforeEach(() => {
   said = [];
   heard = [];
-  feed = createFeed(message => said.push(message));
+  feed = createRemoteSubscription(message => said.push(message));
 });
 
 function open(name: string, signal = new AbortController().signal): Promise<Subscription> {

@@ -1,8 +1,15 @@
 /** One listening connection for several workers: who hears what, and when a barrier is answered for all. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Subscription } from '../../../../src/coherence/proof/listener.js';
-import { createFeed, type Feed } from '../../../../src/replica/workers/remote-subscription.js';
-import { createHub, type Hub, type HubMember } from '../../../../src/replica/workers/shared-subscription.js';
+import {
+  createRemoteSubscription,
+  type RemoteSubscription,
+} from '../../../../src/replica/workers/remote-subscription.js';
+import {
+  createSharedSubscription,
+  type SharedSubscription,
+  type HubMember,
+} from '../../../../src/replica/workers/shared-subscription.js';
 import type { FromFeed, ToFeed } from '../../../../src/replica/workers/messages.js';
 import {
   createFakeSubscriptions,
@@ -23,7 +30,7 @@ interface FakeWorker {
   readonly told: ToFeed[];
   /** Whether there is room for more of what the hub says. */
   hasRoom: boolean;
-  readonly feed: Feed;
+  readonly feed: RemoteSubscription;
   subscription: Promise<Subscription>;
   open(): void;
   /** Delivers what was said, both ways, until there is nothing more. */
@@ -31,11 +38,11 @@ interface FakeWorker {
 }
 
 let subscriptions: FakeSubscriptions;
-let hub: Hub;
+let hub: SharedSubscription;
 
 beforeEach(() => {
   subscriptions = createFakeSubscriptions();
-  hub = createHub(subscriptions.open);
+  hub = createSharedSubscription(subscriptions.open);
 });
 
 const settle = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
@@ -43,7 +50,7 @@ const settle = (): Promise<void> => new Promise(resolve => setImmediate(resolve)
 function createWorker(): FakeWorker {
   const said: FromFeed[] = [];
   const told: ToFeed[] = [];
-  const feed = createFeed(message => said.push(message));
+  const feed = createRemoteSubscription(message => said.push(message));
   const member = hub.join(message => {
     told.push(message);
     return worker.hasRoom;
