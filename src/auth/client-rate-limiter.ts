@@ -1,31 +1,31 @@
 /**
- * Who asks Postgres in vain too often may not ask it for a while: a flood of made-up tokens and hosts then costs a few queries a second,
- * and real users wait for nobody. A token bucket a source. What memory can answer is never limited, and nobody's bucket is another's: a
- * limiter that all share locks everyone out (CVE-2026-77561).
+ * Limits negative lookups per client: questions to Postgres about what does not exist. A flood of made-up tokens and hosts then costs a few
+ * queries per second, and real users do not wait for it. Each client has a token bucket of its own, since a limiter that all clients share
+ * locks everyone out (CVE-2026-77561). What memory can answer is never limited. Paths that take much work are charged to the same bucket.
  *
- * Whoever has asked in vain lately pays before, and gets back what was not in vain: else all that are under way at once would pass for the
- * price of one. Whoever has not, pays nothing: an office whose replica has just started is no flood.
+ * A client with recent misses reserves a token before its lookup and gets it back if the key exists. Otherwise many lookups at once would
+ * cost one token. A client without misses pays nothing: an office whose replica has just started is not a flood.
  */
 import { performance } from 'node:perf_hooks';
 
-/** A question that is under way. */
-export interface Question {
-  /** It has come back. */
-  settle(wasNegativeLookup: boolean): void;
+/** A permit that is under way. */
+export interface Permit {
+  /** The lookup has ended; a negative one is charged. */
+  release(wasNegativeLookup: boolean): void;
 }
 
 export interface ClientRateLimiter {
-  /** Lets this source ask; null: it may not now. */
-  admit(source: string): Question | null;
+  /** Returns a permit, or null if this client has used up its tokens. */
+  admit(source: string): Permit | null;
 }
 
 /** Bounds of a limiter. */
 export interface ClientRateLimits {
-  /** Questions in vain at once. Default 200: a page that was signed out asks dozens. */
+  /** Negative lookups in a burst. Default 200: a page whose session has ended sends dozens of requests. */
   readonly burst?: number;
-  /** Questions in vain in the long run. Default 20. */
+  /** Negative lookups per second in the long run. Default 20. */
   readonly perSecond?: number;
-  /** Sources that are remembered; the one that was charged longest ago makes way. Default 10,000. */
+  /** Clients that are remembered; the one charged longest ago is evicted. Default 10,000. */
   readonly sourcesMax?: number;
   /** Milliseconds that only go forward. */
   readonly nowMs?: () => number;
@@ -34,11 +34,11 @@ export interface ClientRateLimits {
 interface Bucket {
   left: number;
   atMs: number;
-  /** Questions under way that have been paid for. */
+  /** Lookups under way that have reserved a token. */
   underWay: number;
 }
 
-/** Creates a limiter that nobody has been charged by. */
+/** Creates a limiter in which all buckets are full. */
 export function createClientRateLimiter({
   burst = 200,
   perSecond = 20,
@@ -75,7 +75,7 @@ export function createClientRateLimiter({
         bucket.underWay += 1;
       }
       return {
-        settle(wasNegativeLookup) {
+        release(wasNegativeLookup) {
           if (bucket !== undefined) {
             bucket.underWay -= 1;
           }

@@ -30,7 +30,7 @@ import type { JwtObservation, JwtVerifier } from './jwt/verifier.js';
 import { createLoginPage, type LoginPage } from './login.js';
 import { createReplySender, type Dialect } from './reply.js';
 import { parseRequest, type AuthRequest } from './request/request.js';
-import { createClientRateLimiter, type Question, type ClientRateLimiter } from './client-rate-limiter.js';
+import { createClientRateLimiter, type Permit, type ClientRateLimiter } from './client-rate-limiter.js';
 import { createProxyTrust } from './request/trusted-proxy.js';
 
 /** What happens in here. */
@@ -155,7 +155,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
   };
 
   /** Lets a client do what is limited; null: the client is not known. @throws UnavailableError if it may not */
-  const limit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Question | null => {
+  const limit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Permit | null => {
     // A user who is known is a client of their own, so that a scanner behind the same balancer does not shut them out.
     const source =
       user === null ? clientNetwork(headers, dialect.clientAddress, trustedProxies) : `${USER_SOURCE}${user}`;
@@ -168,7 +168,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
   };
 
   /** Lets a request wait for Postgres; null: its client is not known. @throws UnavailableError if it may not */
-  const admit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Question | null => {
+  const admit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Permit | null => {
     if (waiting >= waitingMax) {
       observe({ event: 'shed' });
       throw TOO_MANY;
@@ -178,11 +178,11 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
 
   const decideWith = async (request: AuthRequest, credential: PresentedCredential): Promise<Decision> => {
     const known: AuthRequest = { ...request, credential: () => credential };
-    return settle(known, await reader.read(facts => decide(known, facts)));
+    return decideUndecided(known, await reader.read(facts => decide(known, facts)));
   };
 
   /** Does what a decision waits for, and decides with what comes of it, from the start. */
-  const settle = async (request: AuthRequest, outcome: Decision | Undecided): Promise<Decision> => {
+  const decideUndecided = async (request: AuthRequest, outcome: Decision | Undecided): Promise<Decision> => {
     if ('verify' in outcome) {
       const verdict = (await jwt?.verify(outcome.verify)) ?? null;
       return verdict === null ? refuse('unavailable') : decideWith(request, verdict);
@@ -246,7 +246,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     const knownUser = (): string | null =>
       request === null || seen === null ? null : knownHolder(request.credential(), seen);
     /** Of a request that waits; undefined: it does not. */
-    let question: Question | null | undefined;
+    let permit: Permit | null | undefined;
     let decision: Decision | Promise<Decision>;
     try {
       if (!isTrusted(message)) {
@@ -261,7 +261,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       const own = singleHeaders(message.rawHeaders);
       headers = own;
       const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential, () => {
-        limit(dialect, own, knownUser())?.settle(true);
+        limit(dialect, own, knownUser())?.release(true);
       });
       if ('problem' in parsed) {
         observe({
@@ -277,17 +277,17 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       const answered = reader.read(facts => {
         seen = facts;
         const outcome = decide(parsed, facts);
-        if (question === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
-          question = admit(dialect, own, knownUser());
+        if (permit === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
+          permit = admit(dialect, own, knownUser());
         }
         return outcome;
       });
       decision =
         answered instanceof Promise
-          ? answered.then(outcome => settle(parsed, outcome))
+          ? answered.then(outcome => decideUndecided(parsed, outcome))
           : 'reason' in answered
             ? answered
-            : settle(parsed, answered);
+            : decideUndecided(parsed, answered);
     } catch (error) {
       decision = fail(error);
     }
@@ -296,7 +296,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       decision.catch(fail).then(
         settled => {
           noteWaiting(-1);
-          question?.settle(wasNegativeLookup(settled));
+          permit?.release(wasNegativeLookup(settled));
           reply(settled, request, headers);
         },
         (error: unknown) => {

@@ -126,7 +126,7 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       lease,
       clock,
       onForeignResult: cause => {
-        listener.distrust(cause);
+        listener.reset(cause);
       },
     }),
     observe,

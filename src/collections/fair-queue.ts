@@ -1,20 +1,20 @@
 /**
- * A bounded queue in two halves: what was lately seen to exist, and what was not. The second may take a quarter of the room, and of each
- * batch when both have something, so that a flood of made-up hosts or tokens cannot starve the keys of real users (P18).
+ * A bounded queue with two lanes: one for what was lately seen to exist, and one for what was not. The second lane gets a quarter of the
+ * capacity, and of each batch if both lanes have items. So a flood of made-up hosts or tokens cannot starve the keys of real users (P18).
  */
 
 export interface FairQueue<T> {
   readonly size: number;
   get(name: string): T | undefined;
-  /** False, and nothing is done, if there is no room. */
+  /** Returns false and changes nothing if the lane is full. */
   add(name: string, item: T, isKnown: boolean): boolean;
-  /** Takes so many out at most, the oldest first. */
+  /** Removes and returns at most `count` items, the oldest of each lane first. */
   take(count: number): T[];
 }
 
 const UNKNOWN_SHARE = 0.25;
 
-/** Creates an empty queue. @param sizeMax room for what is known; a quarter of it is the room for what is not */
+/** Creates an empty queue. @param sizeMax capacity of the lane for known names; the other lane holds a quarter of it */
 export function createFairQueue<T>(sizeMax: number): FairQueue<T> {
   const known = new Map<string, T>();
   const unknown = new Map<string, T>();

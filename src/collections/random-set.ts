@@ -1,25 +1,25 @@
 /**
- * The members of a set in no order, so that some can be drawn at random for the price of those drawn: nobody walks through a
- * hundred thousand. Each member knows its place, so that joining and leaving cost one move.
+ * A set from which members are drawn at random. A draw costs as much as the number of members drawn, however many there are. Each member
+ * stores its own index, so adding and removing cost one move.
  */
 import type { Random } from '../time/clock.js';
 
-/** What can be in a roster; `place` is the roster's to write. */
+/** What can be in a set. Only the set writes `place`. */
 export interface Member {
   place: number;
 }
 
 export interface RandomSet<M extends Member> {
   add(member: M): void;
-  /** Does nothing if it is not in. */
+  /** Does nothing if the member is not in the set. */
   remove(member: M): void;
   has(member: M): boolean;
   clear(): void;
-  /** So many different members, or all if there are fewer; every choice of them is as likely as any other. */
+  /** Returns `count` different members, or all if there are fewer. Every choice is equally likely. */
   draw(count: number, random: Random): M[];
 }
 
-/** Creates an empty roster. */
+/** Creates an empty set. */
 export function createRandomSet<M extends Member>(): RandomSet<M> {
   let members: M[] = [];
   const put = (member: M, place: number): void => {

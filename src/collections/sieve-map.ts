@@ -16,19 +16,19 @@ export interface SieveNode<E> {
 
 export interface SieveMap<E extends SieveNode<E>> {
   readonly size: number;
-  /** Using the entry is for the caller to note: `entry.used = true`. */
+  /** The caller sets `entry.used = true` when it uses the entry. */
   get(text: string): E | undefined;
   set(entry: E): void;
-  /** The entry that was there. */
+  /** Returns the entry that was removed. */
   delete(text: string): E | undefined;
   clear(): void;
 }
 
 /**
- * Creates an empty room.
+ * Creates an empty map.
  *
  * @param sizeMax at least 1
- * @param onLeft called with every entry that made way, or was replaced
+ * @param onLeft called with each entry that was evicted or replaced
  */
 export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: (entry: E) => void): SieveMap<E> {
   // Their order is kept in the entries: a map's iterator that waits in its place keeps alive all that has left the map since.
@@ -69,8 +69,8 @@ export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: 
     entry.newer = null;
   };
 
-  /** The room is full. */
-  const makeWay = (): void => {
+  /** Evicts an entry. */
+  const evict = (): void => {
     let entry = hand ?? oldest!;
     while (entry.used) {
       entry.used = false;
@@ -92,7 +92,7 @@ export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: 
         leave(before);
         onLeft(before);
       } else if (entries.size >= sizeMax) {
-        makeWay();
+        evict();
       }
       arrive(entry);
     },

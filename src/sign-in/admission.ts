@@ -44,8 +44,8 @@ export function createAdmission(
       if (visits >= visitsMax || known >= visitsOfSourceMax) {
         throw overloaded();
       }
-      const question = source === null ? null : limiter.admit(source);
-      if (source !== null && question === null) {
+      const permit = source === null ? null : limiter.admit(source);
+      if (source !== null && permit === null) {
         throw overloaded();
       }
       visits += 1;
@@ -55,7 +55,7 @@ export function createAdmission(
       return {
         leave(wasNegativeLookup) {
           visits -= 1;
-          question?.settle(wasNegativeLookup);
+          permit?.release(wasNegativeLookup);
           if (source !== null) {
             const left = (ofSource.get(source) ?? 1) - 1;
             if (left === 0) {

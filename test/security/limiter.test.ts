@@ -12,14 +12,14 @@ import { BEARER, useGate, verdictOf } from './gate.js';
 const BURST = 5;
 const SOURCES_MAX = 100;
 
-/** Nothing is in memory: every question waits for a load. */
+/** Nothing is in memory: every permit waits for a load. */
 function coldReader(): Reader<FactTypes> {
   const facts = createWorld();
   return {
-    async read(question) {
-      question({ serverTimeMs: facts.serverTimeMs, get: () => undefined });
+    async read(permit) {
+      permit({ serverTimeMs: facts.serverTimeMs, get: () => undefined });
       await Promise.resolve();
-      const outcome = question(facts);
+      const outcome = permit(facts);
       if ('lacks' in outcome) {
         throw new Error('a fact is lacking');
       }

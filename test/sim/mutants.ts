@@ -319,7 +319,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '19',
     mistake: 'strong reads that wait for a fence hang when the connection is given up',
-    patches: [listener('    waiting?.settle(null);\n    waiting = null;', '    waiting = null;')],
+    patches: [listener('    waiting?.resolve(null);\n    waiting = null;', '    waiting = null;')],
     without: [
       reader(
         'const timedOut = deadline.over.then(() => null);',
@@ -1118,7 +1118,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'stop: fence hangs',
     mistake: 'the fence in flight is not settled when the listener stops',
-    patches: [listener('      inFlight.settle(null);\n', '')],
+    patches: [listener('      inFlight.resolve(null);\n', '')],
     profile: 'restarts',
     seed: 1,
     seeds: 60,
@@ -1127,7 +1127,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'stop: waiting hangs',
     mistake: 'fences that wait are not settled when the connection ends',
-    patches: [listener('    waiting?.settle(null);\n', '')],
+    patches: [listener('    waiting?.resolve(null);\n', '')],
     profile: 'restarts',
     seed: 1,
     seeds: 60,

@@ -98,8 +98,8 @@ export function createCacheBench({
       ),
     goLive(...topics) {
       lease.beginEpoch();
-      lease.settleOrigin(ORIGIN);
-      lease.settleTrust(new Set(topics));
+      lease.setServer(ORIGIN);
+      lease.setTrustedTopics(new Set(topics));
       lease.prove(clock.now());
     },
     goDown() {

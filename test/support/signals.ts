@@ -30,7 +30,7 @@ export function sortedKeys(keys: Iterable<Key>): Key[] {
   return [...byText].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, key]) => key);
 }
 
-function understand(payloads: readonly string[]): Heard {
+function matchRows(payloads: readonly string[]): Heard {
   const heard: Record<string, readonly Key[] | 'all'> = {};
   for (const payload of payloads) {
     const message = parseMessage(payload);
@@ -93,6 +93,6 @@ export async function createSignalDatabase(): Promise<SignalDatabase> {
     ...database,
     listener,
     payloads,
-    heard: async (act, writer) => understand(await payloads(act, writer)),
+    heard: async (act, writer) => matchRows(await payloads(act, writer)),
   };
 }

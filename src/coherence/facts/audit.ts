@@ -24,7 +24,7 @@ import type { FenceOutcome } from '../proof/listener.js';
 import type { Observe } from '../observation.js';
 import { keyText } from '../signal.js';
 import type { Slots } from './slots.js';
-import { understand, type FactSource, type QueryResult } from './source.js';
+import { matchRows, type FactSource, type QueryResult } from './source.js';
 
 /** What audits of one topic have found so far. */
 export interface AuditTotals {
@@ -126,7 +126,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
       return null;
     }
     const texts = facts.map(({ key }) => keyText(key));
-    const factOf = understand(topic, query, texts, reading.rows, 'audit');
+    const factOf = matchRows(topic, query, texts, reading.rows, 'audit');
     const differs = ({ key, value }: Held<unknown>): boolean => {
       try {
         return !isDeepStrictEqual(factOf(keyText(key)), value);

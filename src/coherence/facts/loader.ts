@@ -12,7 +12,7 @@ import type { Observe } from '../observation.js';
 import { createFairQueue } from '../../collections/fair-queue.js';
 import type { Key } from '../signal.js';
 import type { Slots } from './slots.js';
-import { StrayRowError, understand, type FactQuery, type FactSource, type QueryResult } from './source.js';
+import { StrayRowError, matchRows, type FactQuery, type FactSource, type QueryResult } from './source.js';
 
 /** One fact as loaded: null if the row does not exist. */
 export interface Loaded<V> {
@@ -156,7 +156,7 @@ export function createLoader(deps: {
       return false;
     }
     serverClock.observe(sent, reading.serverTimeMs);
-    const factOf = understand(
+    const factOf = matchRows(
       owner.topic,
       owner.query,
       tickets.map(ticket => ticket.text),

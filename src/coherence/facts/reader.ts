@@ -166,7 +166,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   };
 
   /** Asks over evidence and the cache, until nothing is lacking. */
-  async function settle<T>(
+  async function answerFromCache<T>(
     question: Question<T, Types>,
     arrivedAt: number,
     evidence: Evidence<Types>,
@@ -182,7 +182,7 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${ROUNDS_MAX} rounds of loading`);
   }
 
-  async function settleStrong<T>(
+  async function answerStrongly<T>(
     question: Question<T, Types>,
     arrivedAt: number,
     evidence: Evidence<Types>,
@@ -210,14 +210,14 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     } finally {
       deadline.wake();
     }
-    return settleTogether(question, evidence);
+    return answerFromSnapshot(question, evidence);
   }
 
   /**
    * Answers from one snapshot of Postgres. Which facts the question needs may depend on facts; so it is read again, with what was
    * found to be lacking, until nothing is.
    */
-  async function settleTogether<T>(question: Question<T, Types>, before: Evidence<Types>): Promise<T> {
+  async function answerFromSnapshot<T>(question: Question<T, Types>, before: Evidence<Types>): Promise<T> {
     const wanted = new Map<string, { readonly ref: FactRef<Types>; readonly fact: Wanted }>();
     let isKnown = true;
     // One fact alone was true at one moment anyway.
@@ -243,8 +243,8 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
 
   async function readSlowly<T>(question: Question<T, Types>, arrivedAt: number): Promise<T> {
     const evidence: Evidence<Types> = new Map();
-    const settled = await settle(question, arrivedAt, evidence);
-    return settled.strong ? settleStrong(question, arrivedAt, evidence) : settled.answer;
+    const settled = await answerFromCache(question, arrivedAt, evidence);
+    return settled.strong ? answerStrongly(question, arrivedAt, evidence) : settled.answer;
   }
 
   return {

@@ -13,7 +13,7 @@ import type { Observe } from '../observation.js';
 import { createFairQueue } from '../../collections/fair-queue.js';
 import { keyText, type Key } from '../signal.js';
 import type { Slots } from './slots.js';
-import { keyProblem, StrayRowError, understand, type FactQuery, type FactSource, type QueryResult } from './source.js';
+import { keyProblem, StrayRowError, matchRows, type FactQuery, type FactSource, type QueryResult } from './source.js';
 
 /** One of several facts that are read together. */
 export interface Wanted {
@@ -88,7 +88,7 @@ function understandAll(
   const facts = new Map<FactQuery<unknown>, Map<string, (text: string) => unknown>>();
   for (const [index, { topic, query, keys }] of parts.entries()) {
     const ofQuery = facts.get(query) ?? new Map<string, (text: string) => unknown>();
-    const factOf = understand(topic, query, [...keys.keys()], readings[index]!.rows, 'load');
+    const factOf = matchRows(topic, query, [...keys.keys()], readings[index]!.rows, 'load');
     for (const text of keys.keys()) {
       ofQuery.set(text, factOf);
     }

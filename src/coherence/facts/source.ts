@@ -28,10 +28,10 @@ export interface QueryResult {
   readonly rows: readonly Row[];
 }
 
-/** What facts are read for: to answer, or to compare with what is cached. */
+/** Why facts are read: to answer, or to compare with what is cached. */
 export type ReadPurpose = 'load' | 'audit';
 
-/** Facts of one topic, as part of a reading of several. */
+/** Facts of one topic, as one part of a query for several topics. */
 export interface ReadPart {
   readonly topic: string;
   readonly text: string;
@@ -41,13 +41,13 @@ export interface ReadPart {
 /** Reads facts from Postgres; rejects when it cannot, within bounded time. */
 export interface FactSource {
   read(topic: string, text: string, keys: readonly Key[], purpose: ReadPurpose): Promise<QueryResult>;
-  /** The same for several topics, all in one snapshot; the readings come in the order of the parts. */
+  /** The same for several topics, all in one snapshot; the results come in the order of the parts. */
   readTogether(parts: readonly ReadPart[]): Promise<readonly QueryResult[]>;
   /** Whether the error is about the data asked for, so that other keys may still load. */
   isDataError(error: unknown): boolean;
 }
 
-/** Nothing can be said of a key without a row: a row that came back may be its own, under another spelling. Asked for alone it is known. */
+/** A key has no row, but a row of the same batch may be its own under another spelling. Asked for alone, the key has a sure answer. */
 export class StrayRowError extends Error {}
 
 /** Where keys are compared as text, two spellings are two keys; `any ($1::text[]::integer[])` takes 7 and 007 for one. */
@@ -69,11 +69,12 @@ export function keyProblem(topic: string, query: Pick<FactQuery<unknown>, 'text'
 }
 
 /**
- * What the rows of a reading say of each key that was asked for, by its text: null if it has no row. An audit asks for keys that have
- * been loaded, so none is another spelling of one.
- * @throws StrayRowError where that cannot be said, because its row may be one that reads back as another key
+ * Matches the rows of a result with the keys that were asked for. Returns a function from a key's text to its fact, null if the key has no
+ * row. (An audit asks for keys that were loaded before, so no two of them are spellings of one key.)
+ *
+ * @throws StrayRowError from that function, if a row of the result may belong to the key under another spelling
  */
-export function understand<V>(
+export function matchRows<V>(
   topic: string,
   query: FactQuery<V>,
   texts: readonly string[],

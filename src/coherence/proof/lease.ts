@@ -52,9 +52,9 @@ export interface Lease extends Freshness {
   /** Notes that the pool reads from another server; if that is not certain, it counts once a fence has ever come back. */
   suspectPool(isCertain: boolean): void;
   /** Notes where this epoch listens, and the pool reads from. */
-  settleOrigin(origin: string): void;
+  setServer(origin: string): void;
   /** Notes the topics whose triggers are in place; all others are not served. */
-  settleTrust(topics: ReadonlySet<string>): void;
+  setTrustedTopics(topics: ReadonlySet<string>): void;
   /** Notes an echoed fence that was sent at `sent`. A proof never goes backwards: an older one changes nothing. */
   prove(sent: Instant): void;
 }
@@ -129,12 +129,12 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     suspectPool(isCertain) {
       doubted ||= isCertain || everProven;
     },
-    settleOrigin(found) {
+    setServer(found) {
       origin = found;
       doubted = false;
       endInquiry();
     },
-    settleTrust(topics) {
+    setTrustedTopics(topics) {
       trusted = topics;
     },
     prove(sent) {

@@ -145,7 +145,7 @@ export interface Listener {
   /** A fence that is asked for after this call, at once. Never rejects. */
   fence(): Promise<FenceOutcome>;
   /** Gives the connection up: what we see does not fit together. */
-  distrust(cause: DownCause): void;
+  reset(cause: DownCause): void;
 }
 
 /** The two clocks may drift apart by this much while a fence is in flight; more is a step, and the fence proves nothing. */
@@ -206,7 +206,7 @@ interface Fence {
   /** Newest as of the last question. */
   newest: number;
   readonly promise: Promise<FenceOutcome>;
-  readonly settle: (outcome: FenceOutcome) => void;
+  readonly resolve: (outcome: FenceOutcome) => void;
 }
 
 /** One connection attempt and, if it succeeds, its epoch. */
@@ -229,9 +229,9 @@ interface Attempt {
 }
 
 function createFence(isUrgent: boolean): Fence {
-  let settle!: (outcome: FenceOutcome) => void;
+  let resolveFence!: (outcome: FenceOutcome) => void;
   const promise = new Promise<FenceOutcome>(resolve => {
-    settle = resolve;
+    resolveFence = resolve;
   });
   return {
     isUrgent,
@@ -245,7 +245,7 @@ function createFence(isUrgent: boolean): Fence {
     wake: () => undefined,
     newest: 0,
     promise,
-    settle,
+    resolve: resolveFence,
   };
 }
 
@@ -310,9 +310,9 @@ export function createListener(deps: ListenerDeps): Listener {
     ending.inFlight = null;
     if (inFlight !== null) {
       observe({ event: 'fence_failed', cause: 'epoch_ended', error: null });
-      inFlight.settle(null);
+      inFlight.resolve(null);
     }
-    waiting?.settle(null);
+    waiting?.resolve(null);
     waiting = null;
     pause?.wake();
     for (const { wake } of ending.barriers.values()) {
@@ -389,7 +389,7 @@ export function createListener(deps: ListenerDeps): Listener {
   const failFence = (sender: Attempt, fence: Fence, cause: FenceFailure, error: unknown = null): void => {
     sender.inFlight = null;
     observe({ event: 'fence_failed', cause, error });
-    fence.settle(null);
+    fence.resolve(null);
     noteState();
   };
 
@@ -413,7 +413,7 @@ export function createListener(deps: ListenerDeps): Listener {
     receiver.seen ||= receipt.listener === 'seen';
     // Behind a pooler the mark may be lost for good: while nothing else is known, the process id does.
     if (receipt.listener === 'seen' || (receipt.isPooled && !lease.everProven)) {
-      lease.settleOrigin(receipt.origin);
+      lease.setServer(receipt.origin);
     }
     return true;
   };
@@ -430,7 +430,7 @@ export function createListener(deps: ListenerDeps): Listener {
     if (!isSame || receipt.channel !== channel || !receiver.heard.hasHeard(receipt.bound, receipt.origin)) {
       return;
     }
-    lease.settleOrigin(receipt.origin);
+    lease.setServer(receipt.origin);
     const now = clock.now();
     const ageMs = now.monoMs - fence.sent.monoMs;
     if (Math.abs(now.wallMs - fence.sent.wallMs - ageMs) > CLOCK_JUMP_MS) {
@@ -439,7 +439,7 @@ export function createListener(deps: ListenerDeps): Listener {
       return;
     }
     receiver.inFlight = null;
-    watches.settle(receipt.watches);
+    watches.apply(receipt.watches);
     serverClock.observe(fence.sent, receipt.serverTimeMs);
     lease.prove(fence.sent);
     receiver.proven = true;
@@ -451,7 +451,7 @@ export function createListener(deps: ListenerDeps): Listener {
       observe({ event: 'fence_slow', ageMs, leaseMs: lease.leaseMs });
     }
     noteState();
-    fence.settle({ sentAt: fence.sentAt, epoch: receiver.epoch! });
+    fence.resolve({ sentAt: fence.sentAt, epoch: receiver.epoch! });
   };
 
   const isOverdue = async (sender: Attempt, fence: Fence): Promise<boolean> => {
@@ -527,7 +527,7 @@ export function createListener(deps: ListenerDeps): Listener {
       const { monoMs: nowMs } = clock.now();
       if (waiting !== null && !fence.isUrgent && !fence.isAsking) {
         sender.inFlight = null;
-        fence.settle(null);
+        fence.resolve(null);
         return false;
       }
       if (overdueAtMs(fence) - nowMs < TIMER_MS) {
@@ -699,7 +699,7 @@ export function createListener(deps: ListenerDeps): Listener {
       await running;
     },
     fence: requestFence,
-    distrust(cause) {
+    reset(cause) {
       if (attempt !== null) {
         endAttempt(attempt, cause, cause === 'schema_changed' ? new FenceError(misfit(cause, '')) : null);
       }

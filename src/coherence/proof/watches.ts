@@ -33,7 +33,7 @@ export interface Watches {
   /** Forgets what the triggers were. */
   beginEpoch(): void;
   /** A fence was proven, and this is what the statement that sent it has read. */
-  settle(states: readonly WatchState[]): void;
+  apply(states: readonly WatchState[]): void;
 }
 
 /** All tables of one topic together. */
@@ -98,7 +98,7 @@ export function createWatches(deps: {
 }): Watches {
   const { lease, bus, observe } = deps;
   let problems: ReadonlyMap<string, string> = new Map();
-  let told: ReadonlyMap<string, string> = new Map();
+  let reported: ReadonlyMap<string, string> = new Map();
   /** Topics that were watched in this epoch. */
   let watched = new Set<string>();
   let standings = new Map<string, Standing>();
@@ -106,20 +106,20 @@ export function createWatches(deps: {
   let waits = 0;
 
   /** Says what has changed in what is wrong. */
-  const tell = (wrong: ReadonlyMap<string, string>, waiting: Iterable<string>): void => {
+  const report = (wrong: ReadonlyMap<string, string>, waiting: Iterable<string>): void => {
     const now = new Map(wrong);
     for (const topic of waiting) {
-      if (waits > QUIET_FENCES || told.has(topic)) {
+      if (waits > QUIET_FENCES || reported.has(topic)) {
         now.set(topic, WAITING);
       }
     }
-    for (const topic of new Set([...now.keys(), ...told.keys()])) {
+    for (const topic of new Set([...now.keys(), ...reported.keys()])) {
       const problem = now.get(topic) ?? null;
-      if (problem !== (told.get(topic) ?? null)) {
+      if (problem !== (reported.get(topic) ?? null)) {
         observe({ event: 'watch_changed', topic, problem });
       }
     }
-    told = now;
+    reported = now;
   };
 
   /** Sorts the topics, and notes how each stands: what is trusted, what waits for writers, and what is wrong. */
@@ -174,7 +174,7 @@ export function createWatches(deps: {
       watched = new Set();
       standings = new Map();
     },
-    settle(states) {
+    apply(states) {
       const found = summarise(states);
       const before = new Map(standings);
       const { trusted, waiting, wrong } = sort(found);
@@ -185,14 +185,14 @@ export function createWatches(deps: {
         before.has(topic) && before.get(topic)?.fingerprint !== found.get(topic)?.fingerprint;
       const unheard = [...trusted].filter(topic => !lease.trusts(topic) || wasTouched(topic));
       // Who hears of the first of them may ask for the last: nothing is trusted before it is forgotten.
-      lease.settleTrust(new Set([...trusted].filter(topic => !unheard.includes(topic))));
+      lease.setTrustedTopics(new Set([...trusted].filter(topic => !unheard.includes(topic))));
       for (const topic of unheard) {
         bus.emit({ type: 'change', topic, keys: null });
       }
-      lease.settleTrust(trusted);
+      lease.setTrustedTopics(trusted);
       waits = waiting.size === 0 ? 0 : waits + 1;
       problems = new Map([...wrong, ...waiting]);
-      tell(wrong, waiting.keys());
+      report(wrong, waiting.keys());
     },
   };
 }

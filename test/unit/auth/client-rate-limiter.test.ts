@@ -1,22 +1,18 @@
 import { expect, test } from 'vitest';
-import {
-  createClientRateLimiter,
-  type Question,
-  type ClientRateLimiter,
-} from '../../../src/auth/client-rate-limiter.js';
+import { createClientRateLimiter, type Permit, type ClientRateLimiter } from '../../../src/auth/client-rate-limiter.js';
 
 let now = 0;
 const limiterOf = (sourcesMax = 100): ClientRateLimiter =>
   createClientRateLimiter({ burst: 3, perSecond: 2, sourcesMax, nowMs: () => now });
 
-/** How often the source may ask in vain, one question after the other. */
+/** How often the source may ask in vain, one permit after the other. */
 function askInVain(limiter: ClientRateLimiter, source: string, timesMax = 100): number {
   for (let times = 0; times < timesMax; times++) {
-    const question = limiter.admit(source);
-    if (question === null) {
+    const permit = limiter.admit(source);
+    if (permit === null) {
       return times;
     }
-    question.settle(true);
+    permit.release(true);
   }
   return timesMax;
 }
@@ -38,7 +34,7 @@ test('what is not in vain is free', () => {
   const limiter = limiterOf();
   askInVain(limiter, 'a', 2);
   for (let i = 0; i < 1_000; i++) {
-    limiter.admit('a')?.settle(false);
+    limiter.admit('a')?.release(false);
   }
   expect(askInVain(limiter, 'a')).toBe(1);
 });
@@ -47,17 +43,17 @@ test('who has asked in vain lately pays before: all that are under way at once d
   const limiter = limiterOf();
   askInVain(limiter, 'a', 1);
   const underWay = [limiter.admit('a'), limiter.admit('a'), limiter.admit('a')];
-  expect(underWay.map(question => question !== null)).toEqual([true, true, false]);
-  underWay[0]!.settle(false);
+  expect(underWay.map(permit => permit !== null)).toEqual([true, true, false]);
+  underWay[0]!.release(false);
   expect(limiter.admit('a')).not.toBeNull();
 });
 
 test('who has not may ask as much as it likes at once', () => {
   const limiter = limiterOf();
-  const questions = Array.from({ length: 50 }, () => limiter.admit('a'));
-  expect(questions).not.toContain(null);
-  questions.forEach(question => {
-    question!.settle(true);
+  const permits = Array.from({ length: 50 }, () => limiter.admit('a'));
+  expect(permits).not.toContain(null);
+  permits.forEach(permit => {
+    permit!.release(true);
   });
   expect(limiter.admit('a')).toBeNull();
 });
@@ -70,10 +66,10 @@ test('one source does not pay for another', () => {
 
 test('it remembers so many sources, and forgets the one that was charged longest ago', () => {
   const limiter = limiterOf(2);
-  const late = limiter.admit('a') as Question;
+  const late = limiter.admit('a') as Permit;
   askInVain(limiter, 'a');
   askInVain(limiter, 'b');
-  late.settle(true);
+  late.release(true);
   askInVain(limiter, 'c');
   expect(['a', 'b', 'c'].map(source => limiter.admit(source) === null)).toEqual([true, false, true]);
 });

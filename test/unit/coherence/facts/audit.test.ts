@@ -157,7 +157,7 @@ describe('a difference is not confirmed', () => {
         expect(await bench.loaded(grants, KEY)).toBe('user');
       },
     ],
-    ['the triggers are no longer in place', () => bench.lease.settleTrust(new Set(['credential']))],
+    ['the triggers are no longer in place', () => bench.lease.setTrustedTopics(new Set(['credential']))],
     ['the lease has run out', () => bench.clock.pause(4_000)],
   ])('when %s', async (_, meanwhile) => {
     await audit();
@@ -311,7 +311,7 @@ describe('audits cost little:', () => {
     await audit();
     await audit();
     expect(bench.log.of('audit').map(({ topic }) => topic)).toEqual(['credential', 'credential']);
-    bench.lease.settleTrust(new Set(['grant']));
+    bench.lease.setTrustedTopics(new Set(['grant']));
     const before = bench.source.reads.length;
     await audit();
     expect(bench.source.reads).toHaveLength(before);

@@ -120,22 +120,22 @@ describe('an epoch', () => {
     const cache = unproven.cache('grant');
     unproven.source.set('grant', KEY, 'old');
     unproven.lease.beginEpoch();
-    unproven.lease.settleTrust(new Set(['grant']));
+    unproven.lease.setTrustedTopics(new Set(['grant']));
     const loading = cache.load(KEY);
     await unproven.clock.settle();
-    unproven.lease.settleOrigin(ORIGIN);
+    unproven.lease.setServer(ORIGIN);
     expect((await loading).value).toBe('old');
     expect(cache.size).toBe(1);
     unproven.lease.endEpoch();
     unproven.lease.beginEpoch();
-    unproven.lease.settleTrust(new Set(['grant']));
+    unproven.lease.setTrustedTopics(new Set(['grant']));
     const refused = expect(cache.load(['another'])).rejects.toMatchObject({ reason: 'foreign_reading' });
     await unproven.clock.advance(1_000);
     await refused;
   });
 
   test('stores nothing of a topic whose triggers are not known to be in place', async () => {
-    bench.lease.settleTrust(new Set(['user']));
+    bench.lease.setTrustedTopics(new Set(['user']));
     expect(await bench.loaded(grants, KEY)).toBe('old');
     expect(grants.size).toBe(0);
   });
@@ -185,7 +185,7 @@ describe('a batch that was sent', () => {
   test.each<[string, () => void]>([
     ['the lease has run out', () => bench.clock.stepWall(3_001)],
     ['there is no epoch', () => bench.lease.endEpoch()],
-    ['the topic is not trusted', () => bench.lease.settleTrust(new Set(['user']))],
+    ['the topic is not trusted', () => bench.lease.setTrustedTopics(new Set(['user']))],
   ])('is not joined while %s', async (_why, prevent) => {
     const { loading: first } = await holdOldLoad();
     prevent();

@@ -78,7 +78,7 @@ describe('a fact', () => {
 
   test('is not served while its topic is not trusted', async () => {
     await bench.loaded(grants, KEY);
-    bench.lease.settleTrust(new Set(['user']));
+    bench.lease.setTrustedTopics(new Set(['user']));
     expect(bench.served(grants, KEY)).toBeUndefined();
   });
 
@@ -275,7 +275,7 @@ describe('an answer from elsewhere', () => {
     test('waits until it is known which server is listened to', async () => {
       const loading = grants.load(KEY);
       await bench.clock.settle();
-      bench.lease.settleOrigin(ORIGIN);
+      bench.lease.setServer(ORIGIN);
       await bench.clock.settle();
       expect((await loading).value).toBe('admin');
     });
@@ -284,7 +284,7 @@ describe('an answer from elsewhere', () => {
       bench.source.server = elsewhere;
       const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
       await bench.clock.settle();
-      bench.lease.settleOrigin(ORIGIN);
+      bench.lease.setServer(ORIGIN);
       await bench.clock.settle();
       await refused;
     });

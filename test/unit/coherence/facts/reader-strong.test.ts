@@ -359,7 +359,7 @@ describe('without a fence', () => {
   });
 
   test('does so at once when the triggers of a topic are not in place', async () => {
-    bench.lease.settleTrust(new Set(['user']));
+    bench.lease.setTrustedTopics(new Set(['user']));
     const asking = await ask();
     await bench.fences[0]!.prove();
     expect(asking.answer).toBe('alice: guest');

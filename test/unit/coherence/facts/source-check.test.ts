@@ -12,34 +12,34 @@ const READING = { origin: ORIGIN, inRecovery: false };
 let clock: SimulatedClock;
 let lease: Lease;
 let acceptance: SourceCheck;
-let distrusted: DownCause[];
+let resets: DownCause[];
 
 function goLive(): void {
   lease.beginEpoch();
-  lease.settleOrigin(ORIGIN);
+  lease.setServer(ORIGIN);
   lease.prove(clock.now());
 }
 
 beforeEach(() => {
   clock = createSimulatedClock();
   lease = createLease(clock, 3_000);
-  distrusted = [];
+  resets = [];
   acceptance = createSourceCheck({
     lease,
     clock,
     onForeignResult: cause => {
-      distrusted.push(cause);
+      resets.push(cause);
     },
   });
   goLive();
 });
 
-test('that of the server that is listened to; not that of another, nor of a standby: then the listener is distrusted', async () => {
+test('that of the server that is listened to; not that of another, nor of a standby: then the listener is reset', async () => {
   const accepts = acceptance.begin();
   expect(await accepts(READING)).toBe(true);
   expect(await accepts({ ...READING, origin: 'other/1' })).toBe(false);
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
-  expect(distrusted).toEqual(['foreign_reading', 'foreign_reading']);
+  expect(resets).toEqual(['foreign_reading', 'foreign_reading']);
 });
 
 test.each([
@@ -48,15 +48,15 @@ test.each([
   ['a standby does, whatever schema it has', { origin: 'primary/2', inRecovery: true }, 'foreign_reading'],
 ])('%s', async (_, reading, cause) => {
   expect(await acceptance.begin()({ ...READING, ...reading })).toBe(false);
-  expect(distrusted).toEqual([cause]);
+  expect(resets).toEqual([cause]);
 });
 
-test('one that was sent before this epoch is refused without distrusting the listener of this one', async () => {
+test('one that was sent before this epoch is refused and does not reset the listener of this one', async () => {
   const accepts = acceptance.begin();
   lease.endEpoch();
   goLive();
   expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(false);
-  expect(distrusted).toEqual([]);
+  expect(resets).toEqual([]);
 });
 
 test('while nothing is listened to, that of any primary, unless the pool was found to be elsewhere', async () => {
@@ -66,7 +66,7 @@ test('while nothing is listened to, that of any primary, unless the pool was fou
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
   lease.suspectPool(true);
   expect(await accepts(READING)).toBe(false);
-  expect(distrusted).toEqual([]);
+  expect(resets).toEqual([]);
 });
 
 describe('after a reconnect', () => {
@@ -86,14 +86,14 @@ describe('after a reconnect', () => {
 
   test('it is judged when it is known which server is listened to', async () => {
     expect(judged).toBeNull();
-    lease.settleOrigin(ORIGIN);
+    lease.setServer(ORIGIN);
     await clock.settle();
     expect(judged).toBe(true);
     expect(clock.timers).toBe(0);
   });
 
   test('it is refused if that is another one', async () => {
-    lease.settleOrigin('primary/2');
+    lease.setServer('primary/2');
     await clock.settle();
     expect(judged).toBe(false);
   });
@@ -103,7 +103,7 @@ describe('after a reconnect', () => {
     expect(judged).toBeNull();
     await clock.advance(1);
     expect(judged).toBe(false);
-    expect(distrusted).toEqual([]);
+    expect(resets).toEqual([]);
   });
 
   test('it is judged at once when the epoch ends', async () => {

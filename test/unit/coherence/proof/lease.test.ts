@@ -15,8 +15,8 @@ const serves = (topic = 'grant'): boolean => lease.serves(topic, clock.now());
 
 function goLive(): void {
   lease.beginEpoch();
-  lease.settleOrigin('primary');
-  lease.settleTrust(new Set(['grant']));
+  lease.setServer('primary');
+  lease.setTrustedTopics(new Set(['grant']));
   lease.prove(clock.now());
 }
 
@@ -31,7 +31,7 @@ describe('the proof', () => {
 
   test('serves nothing before the first proof', () => {
     lease.beginEpoch();
-    lease.settleTrust(new Set(['grant']));
+    lease.setTrustedTopics(new Set(['grant']));
     expect(serves()).toBe(false);
     expect(lease.isFresh(clock.now())).toBe(false);
   });
@@ -150,14 +150,14 @@ describe('the epoch', () => {
   });
 
   test('is what trust belongs to: without one nothing is trusted', () => {
-    lease.settleTrust(new Set(['grant']));
+    lease.setTrustedTopics(new Set(['grant']));
     expect(lease.trusts('grant')).toBe(false);
   });
 
   test('cannot be proven while there is none', () => {
     lease.prove(clock.now());
     lease.beginEpoch();
-    lease.settleTrust(new Set(['grant']));
+    lease.setTrustedTopics(new Set(['grant']));
     expect(serves()).toBe(false);
   });
 });
@@ -173,7 +173,7 @@ describe('trust', () => {
 
   test('is taken back by a later finding', () => {
     goLive();
-    lease.settleTrust(new Set(['user']));
+    lease.setTrustedTopics(new Set(['user']));
     expect(serves('grant')).toBe(false);
     expect(serves('user')).toBe(true);
   });
@@ -249,7 +249,7 @@ describe('the doubt about readings', () => {
     lease.endEpoch();
     lease.beginEpoch();
     expect(lease.suspectsPool).toBe(true);
-    lease.settleOrigin('primary/1');
+    lease.setServer('primary/1');
     expect(lease.suspectsPool).toBe(false);
   });
 
@@ -264,13 +264,13 @@ describe('the doubt about readings', () => {
 test('changes may be sent to the server that is listened to, while that is proven and the pool is not in doubt', async () => {
   const proven = (): string | null => lease.provenOrigin(clock.now());
   lease.beginEpoch();
-  lease.settleOrigin('primary');
+  lease.setServer('primary');
   expect(proven()).toBeNull();
   lease.prove(clock.now());
   expect(proven()).toBe('primary');
   lease.suspectPool(true);
   expect(proven()).toBeNull();
-  lease.settleOrigin('primary');
+  lease.setServer('primary');
   expect(proven()).toBe('primary');
   await clock.advance(LEASE_MS + 1);
   expect(proven()).toBeNull();
@@ -282,7 +282,7 @@ describe('the question which server is listened to', () => {
     const pending = lease.originPending;
     lease.beginEpoch();
     expect(lease.originPending).toBe(pending);
-    lease.settleOrigin('primary');
+    lease.setServer('primary');
     expect(pending?.aborted).toBe(true);
   });
 
@@ -312,7 +312,7 @@ describe('the question which server is listened to', () => {
     lease.beginEpoch();
     const pending = lease.originPending;
     expect(pending?.aborted).toBe(false);
-    lease.settleOrigin('primary/1');
+    lease.setServer('primary/1');
     expect(pending?.aborted).toBe(true);
     expect(lease.originPending).toBeNull();
   });

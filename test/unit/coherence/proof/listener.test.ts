@@ -98,7 +98,7 @@ describe('while live', () => {
     ]);
   });
 
-  test('flushes everything on a message that it does not understand, and stays', async () => {
+  test('flushes everything on a message that it does not matchRows, and stays', async () => {
     await bench.goLive();
     bench.subscriptions.newest.say('späm');
     expect(bench.signals.at(-1)).toEqual({ type: 'flush', cause: 'malformed' });
@@ -216,11 +216,11 @@ describe('on the way down', () => {
 
   test('gives the connection up when it is told to distrust it', async () => {
     await bench.goLive();
-    bench.listener.distrust('foreign_reading');
+    bench.listener.reset('foreign_reading');
     expect(bench.listener.state).toBe('down');
     expect(bench.signals.at(-1)).toEqual({ type: 'flush', cause: 'down' });
     expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'foreign_reading' }]);
-    bench.listener.distrust('foreign_reading');
+    bench.listener.reset('foreign_reading');
     expect(flushes()).toBe(1);
   });
 
