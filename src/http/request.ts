@@ -6,8 +6,8 @@ import { IncomingMessage, type IncomingHttpHeaders } from 'node:http';
 
 /** A request of our own servers. */
 export class GateRequest extends IncomingMessage {
-  /** Whether Node has handed it to a listener: from then on `headers` are all of them. */
-  isHandedOver: boolean = false;
+  /** Whether Node still keeps it from the listener: so long `headers` are no more than Node needs, then all of them. */
+  isArriving: boolean = true;
 }
 
 const HOST_ALONE: IncomingHttpHeaders = { host: '' };
@@ -28,8 +28,8 @@ function isOrdinary(rawHeaders: readonly string[]): boolean {
 
 Object.defineProperty(GateRequest.prototype, 'headers', {
   get(this: GateRequest): unknown {
-    return this.isHandedOver || !isOrdinary(this.rawHeaders)
-      ? Reflect.get(IncomingMessage.prototype, 'headers', this)
-      : HOST_ALONE;
+    return this.isArriving && isOrdinary(this.rawHeaders)
+      ? HOST_ALONE
+      : Reflect.get(IncomingMessage.prototype, 'headers', this);
   },
 });

@@ -75,7 +75,7 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
     // A peer that has sent its request and closed its side still gets the answer. Not documented; without it Node ends the connection.
     Object.assign(this, { httpAllowHalfOpen: true });
     const handle = (request: GateRequest, response: GateResponse): void => {
-      request.isHandedOver = true;
+      request.isArriving = false;
       // The connections of this server are such sockets from their beginning.
       (request.socket as GateSocket).latest = request;
       if (this.#isDraining) {

@@ -36,6 +36,7 @@ const REPEATING: ReadonlySet<Observation['event']> = new Set([
   'handler_failed',
   'decision_failed',
   'ops_failed',
+  'page_failed',
   'shed',
   'limited',
   'request_refused',
@@ -228,6 +229,8 @@ function describe(observation: Observation): Line {
       };
     case 'ops_failed':
       return { level: 'error', message: `a page of the ops listener failed: ${errorText(observation.error)}` };
+    case 'page_failed':
+      return { level: 'error', message: `a page of the auth port failed: ${errorText(observation.error)}` };
     case 'worker_started':
       return { level: 'info', message: `worker ${observation.worker} is up` };
     case 'worker_ended':

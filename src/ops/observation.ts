@@ -20,6 +20,8 @@ export type Observation =
   | { readonly event: 'listening'; readonly replica: string; readonly auth: string; readonly ops: string }
   /** A page of the ops listener could not be made. */
   | { readonly event: 'ops_failed'; readonly error: unknown }
+  /** A page of the auth port could not be made. */
+  | { readonly event: 'page_failed'; readonly error: unknown }
   | { readonly event: 'worker_started'; readonly worker: number }
   /** `retryMs`: when another one is started in its place. */
   | { readonly event: 'worker_ended'; readonly worker: number; readonly reason: string; readonly retryMs: number }

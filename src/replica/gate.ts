@@ -2,7 +2,6 @@
  * What one process does to decide requests: a coherence, and the auth port. A replica is one of these and an ops port (`replica.ts`), or
  * several in processes of their own (`workers/`).
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthHandler } from '../auth/handler.js';
@@ -15,6 +14,7 @@ import type { Facts, Outcome } from '../coherence/facts/reader.js';
 import type { OpenSubscription } from '../coherence/proof/listener.js';
 import type { Config } from '../config/config.js';
 import type { JwtConfig } from '../config/jwt.js';
+import { createApplication, createRouter } from '../http/application.js';
 import { close, createHttpServer, listen } from '../http/server.js';
 import { createMetrics, type Metrics } from '../ops/metrics.js';
 import type { Observation } from '../ops/observation.js';
@@ -144,26 +144,31 @@ export function createGate(
     nowMs: () => performance.now(),
     sleep: ms => sleep(ms, undefined, { ref: false }),
   });
-  const answerReadiness = (response: ServerResponse): void => {
-    void canDecide().then(ready => {
-      const isTaken = ready && !isDraining;
-      response.writeHead(isTaken ? 200 : 503, { 'Cache-Control': 'no-store', 'Content-Length': 0 }).end();
-    });
-  };
-  const answerOther = (request: IncomingMessage, response: ServerResponse): void => {
-    if (request.url === READINESS_PATH) {
-      answerReadiness(response);
-    } else if (signIn === null) {
+  const readiness = createRouter();
+  readiness.all(READINESS_PATH, async (_, response) => {
+    const isTaken = (await canDecide()) && !isDraining;
+    response.writeHead(isTaken ? 200 : 503, { 'Cache-Control': 'no-store', 'Content-Length': 0 }).end();
+  });
+  const pages = createApplication({
+    routers: signIn === null ? [readiness] : [readiness, signIn.handle],
+    notFound(_, response) {
       response.writeHead(404, { 'Content-Length': 0 }).end();
-    } else {
-      signIn.handle(request, response);
-    }
-  };
+    },
+    failed(error, _, response) {
+      observe({ event: 'page_failed', error });
+      if (response.headersSent) {
+        response.destroy();
+      } else {
+        response.writeHead(500, { 'Cache-Control': 'no-store', 'Content-Length': 0 }).end();
+      }
+    },
+  });
   let isDraining = false;
   const server = createHttpServer(
     (request, response) => {
+      // Ahead of Express' router, which alone costs what the saved query does.
       auth(request, response, () => {
-        answerOther(request, response);
+        pages(request, response);
       });
     },
     {

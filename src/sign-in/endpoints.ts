@@ -7,12 +7,13 @@
  * already to where it wanted to go. logout: a button, and what it does.
  */
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { readCookies, type SentCookie } from '../auth/request/cookies.js';
 import { singleHeaders, type SingleHeaders } from '../auth/request/headers.js';
 import { addressText, type LoginPage, type WantedAddress } from '../auth/login.js';
 import { parseHost, parseProto, requireHeader } from '../auth/request/request.js';
 import { isWellFormedToken } from '../auth/token.js';
+import { createApplication, createRouter } from '../http/application.js';
 import type { IsTrusted } from '../auth/request/trusted-proxy.js';
 import { UnavailableError } from '../coherence/errors.js';
 import type { Admission } from './admission.js';
@@ -95,6 +96,9 @@ interface SignInRequest {
   readonly query: string;
 }
 
+/** What answers each method. */
+type Endpoint = Readonly<Record<string, (request: SignInRequest) => Promise<Answer>>>;
+
 /** Where browsers are sent to sign in: this host, or the one for all. An app that the cookie would not reach has no login page. */
 export function createSignInPage(central: SignInOptions['central']): LoginPage {
   return wanted => {
@@ -107,10 +111,8 @@ export function createSignInPage(central: SignInOptions['central']): LoginPage {
   };
 }
 
-/** Creates the endpoints; they answer 404 to all other paths. */
-export function createSignInEndpoints(
-  options: SignInOptions,
-): (message: IncomingMessage, response: ServerResponse) => void {
+/** Creates the endpoints, an Express application; it answers 404 to all other paths. */
+export function createSignInEndpoints(options: SignInOptions): RequestListener {
   const {
     isTrusted,
     admission,
@@ -433,23 +435,18 @@ export function createSignInEndpoints(
     });
   };
 
-  const ENDPOINTS: ReadonlyMap<string, Readonly<Record<string, (request: SignInRequest) => Promise<Answer>>>> = new Map(
-    [
-      [LOGIN, { GET: login, HEAD: login }],
-      [CALLBACK, { GET: callback }],
-      [LOGOUT, { GET: askToSignOut, HEAD: askToSignOut, POST: signOut }],
-    ],
-  );
+  const ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map<string, Endpoint>([
+    [LOGIN, { GET: login, HEAD: login }],
+    [CALLBACK, { GET: callback }],
+    [LOGOUT, { GET: askToSignOut, HEAD: askToSignOut, POST: signOut }],
+  ]);
 
-  const answer = async (message: IncomingMessage): Promise<Answer> => {
-    // The path as it was sent: another spelling of it is another path.
-    const url = message.url ?? '/';
-    const mark = url.indexOf('?');
-    const path = mark === -1 ? url : url.slice(0, mark);
-    const methods = ENDPOINTS.get(path);
-    if (methods === undefined) {
-      return pageAnswer({ status: 404, title: 'Not found', says: 'There is nothing here.' });
-    }
+  const write = (message: IncomingMessage, response: ServerResponse, { status, headers, body }: Answer): void => {
+    response.writeHead(status, [...headers, 'Content-Length', String(Buffer.byteLength(body))]);
+    response.end(message.method === 'HEAD' ? '' : body);
+  };
+
+  const answer = async (methods: Endpoint, message: IncomingMessage): Promise<Answer> => {
     if (!isTrusted(message)) {
       throw new SignInRefused('untrusted_proxy');
     }
@@ -463,6 +460,8 @@ export function createSignInEndpoints(
         headers,
       });
     }
+    const url = message.url ?? '/';
+    const mark = url.indexOf('?');
     const request = readRequest(message, mark === -1 ? '' : url.slice(mark + 1));
     const visit = admission.enter(request.headers);
     try {
@@ -475,20 +474,31 @@ export function createSignInEndpoints(
     }
   };
 
+  const router = createRouter();
+  for (const [path, methods] of ENDPOINTS) {
+    router.all(path, async (request, response) => {
+      write(request, response, await answer(methods, request));
+    });
+  }
+  const application = createApplication({
+    routers: [router],
+    notFound(message, response) {
+      write(message, response, pageAnswer({ status: 404, title: 'Not found', says: 'There is nothing here.' }));
+    },
+    failed(error, message, response) {
+      const refusal = refuse(refusalOf(error));
+      if (response.headersSent) {
+        response.destroy();
+      } else {
+        write(message, response, refusal);
+      }
+    },
+  });
   return (message, response) => {
     // None of them has a body; one that comes nevertheless is not read.
     if ((message.headers['content-length'] ?? '0') !== '0' || message.headers['transfer-encoding'] !== undefined) {
       response.shouldKeepAlive = false;
     }
-    answer(message)
-      .catch((error: unknown) => refuse(refusalOf(error)))
-      .then(({ status, headers, body }) => {
-        response.writeHead(status, [...headers, 'Content-Length', String(Buffer.byteLength(body))]);
-        response.end(message.method === 'HEAD' ? '' : body);
-      })
-      .catch((error: unknown) => {
-        observe({ event: 'sign_in_failed', error });
-        response.destroy();
-      });
+    application(message, response);
   };
 }

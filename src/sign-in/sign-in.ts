@@ -1,5 +1,5 @@
 /** Sign-in put together: the provider, sessions in Postgres, the endpoints, and where the gate sends browsers. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestListener } from 'node:http';
 import type { BlockList } from 'node:net';
 import type { LoginPage } from '../auth/login.js';
 import type { ClientRateLimiter } from '../auth/client-rate-limiter.js';
@@ -18,7 +18,7 @@ import { createSignedInCheck } from './signed-in.js';
 export interface SignIn {
   readonly loginPage: LoginPage;
   /** Answers the endpoints, and 404 for all else. */
-  readonly handle: (message: IncomingMessage, response: ServerResponse) => void;
+  readonly handle: RequestListener;
   /** Begins to ask the provider for its metadata. */
   start(): void;
   stop(): void;
