@@ -104,8 +104,16 @@ function allow(
 
 const NO_ROUTES: readonly Route[] = [];
 
-/** Decides, or says what is lacking, or what must be done first. */
-export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<Decision | Undecided, FactTypes> {
+/**
+ * Decides, or returns what is lacking or must be done first.
+ *
+ * @param charge called before the path takes much more work than an ordinary one; throws if the client has had too much of that
+ */
+export function decide(
+  request: AuthRequest,
+  facts: Facts<FactTypes>,
+  charge?: () => void,
+): Outcome<Decision | Undecided, FactTypes> {
   const lacks: FactRef<FactTypes>[] = [];
   const get: GetFact = (topic, key) => {
     const fact = facts.get(topic, key);
@@ -173,7 +181,7 @@ export function decide(request: AuthRequest, facts: Facts<FactTypes>): Outcome<D
   if (rules !== null && rules.problem !== null) {
     return answer(refuse('disabled_app', app));
   }
-  const route = request.route(rules?.routes ?? NO_ROUTES);
+  const route = request.route(rules?.routes ?? NO_ROUTES, charge);
   if (route === undefined) {
     return answer(refuse('bad_request', app));
   }

@@ -5,69 +5,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { UnavailableError } from '../coherence/errors.js';
-import type { Facts, Reader } from '../coherence/facts/reader.js';
-import type { FactTypes } from './facts.js';
-import type { BindIdentity } from './identities.js';
-import { clientNetwork } from './request/client-address.js';
-import { createCredentialReader, withoutCredential, type PresentedCredential } from './request/credential.js';
-import {
-  decide,
-  outcomeOf,
-  refuse,
-  type Decision,
-  type DecisionOutcome,
-  type Reason,
-  type Undecided,
-} from './decide.js';
+import { AMBIGUOUS_PATH, createDecider, type AuthObservation, type DeciderOptions } from './decider.js';
+import { outcomeOf, refuse, type Decision } from './decide.js';
 import { ENVOY_PREFIX, envoyDialect } from './dialects/envoy.js';
 import { forwardDialect } from './dialects/forward.js';
 import { haproxyDialect } from './dialects/haproxy.js';
 import { nginxDialect } from './dialects/nginx.js';
-import { knownHolder } from './holder.js';
-import { singleHeaders, type SingleHeaders } from './request/headers.js';
-import type { JwtObservation, JwtVerifier } from './jwt/verifier.js';
 import { createLoginPage, type LoginPage } from './login.js';
 import { createReplySender, type Dialect } from './reply.js';
+import { clientNetwork } from './request/client-address.js';
+import { createCredentialReader, withoutCredential } from './request/credential.js';
+import { singleHeaders, type SingleHeaders } from './request/headers.js';
 import { parseRequest, type AuthRequest } from './request/request.js';
-import { createClientRateLimiter, type Permit, type ClientRateLimiter } from './client-rate-limiter.js';
 import { createProxyTrust } from './request/trusted-proxy.js';
 
-/** What happens in here. */
-export type AuthObservation =
-  | {
-      readonly event: 'decision';
-      readonly decision: DecisionOutcome;
-      readonly reason: Reason;
-      readonly dialect: Dialect['name'];
-      readonly durationMs: number;
-    }
-  /** So many requests wait for facts now. */
-  | { readonly event: 'waiting'; readonly requests: number }
-  /** A request was not let wait, because too many do. */
-  | { readonly event: 'shed' }
-  /** A request was not let ask Postgres, or was not worked on further, because its client has had too much of either. */
-  | { readonly event: 'limited'; readonly dialect: Dialect['name'] }
-  | {
-      readonly event: 'bad_request';
-      readonly dialect: Dialect['name'];
-      readonly problem: string;
-      readonly peer: string | null;
-    }
-  /** A peer asked that is not among the trusted proxies, or did not show the secret. */
-  | { readonly event: 'untrusted_proxy'; readonly dialect: Dialect['name']; readonly peer: string | null }
-  | { readonly event: 'decision_failed'; readonly error: unknown }
-  | JwtObservation;
+export type { AuthObservation } from './decider.js';
 
 /** What the handler needs. */
-export interface AuthOptions {
-  readonly reader: Reader<FactTypes>;
+export interface AuthOptions extends DeciderOptions {
   /** Name of the cookie that carries a session. */
   readonly cookieName: string;
-  /** Verifies JWTs; null: they are somebody else's bearers. */
-  readonly jwt?: JwtVerifier | null;
-  /** Binds subjects of JWTs that are seen for the first time. Default: they mean nobody. */
-  readonly bindIdentity?: BindIdentity;
   /** Where browsers are sent to sign in; null: they get 401. */
   readonly loginUrl: string | null;
   /** The same, where it depends on what is wanted; wins over `loginUrl`. */
@@ -80,11 +37,6 @@ export interface AuthOptions {
   readonly unknownAppStatus?: 403 | 404;
   /** Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false. */
   readonly stripCredentials?: boolean;
-  /** Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them. Default 10,000. */
-  readonly waitingMax?: number;
-  /** How often a client may ask Postgres in vain, or for much work. */
-  readonly limiter?: ClientRateLimiter;
-  /** Receives what happens. Must not throw. */
   readonly observe: (observation: AuthObservation) => void;
 }
 
@@ -108,37 +60,10 @@ function dialectOf(url: string): Dialect | undefined {
   );
 }
 
-/** More would wait longer than proxies do; each holds a connection and a few kilobytes. */
-const WAITING_MAX = 10_000;
-
-const AMBIGUOUS = 'the path can be read in more than one way, and the rules differ';
-
-/** Before a user's id, in the name of a source: no address begins so. */
-const USER_SOURCE = 'user ';
-
-/** One for all: under overload an error a request would cost more than the answer. */
-const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait, or the client has had too much');
-
-/**
- * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do, but what
- * is allowed there was wanted.
- */
-function wasNegativeLookup({ reason, status, app }: Decision): boolean {
-  return (
-    reason === 'bad_credential' || reason === 'unknown_app' || (status !== 200 && app?.host.startsWith('*.') === true)
-  );
-}
-
 /** Creates the handler. */
 export function createAuthHandler(options: AuthOptions): AuthHandler {
-  const { reader, cookieName, loginUrl, trustedProxies, jwt = null, waitingMax = WAITING_MAX, observe } = options;
-  const { bindIdentity = () => Promise.resolve(null) } = options;
-  const {
-    proxySecret,
-    unknownAppStatus = 403,
-    stripCredentials = false,
-    limiter = createClientRateLimiter(),
-  } = options;
+  const { cookieName, loginUrl, trustedProxies, jwt = null, observe } = options;
+  const { proxySecret, unknownAppStatus = 403, stripCredentials = false } = options;
   const isTrusted = createProxyTrust(trustedProxies, proxySecret);
   const readCredential = createCredentialReader(cookieName, jwt);
   const sendReply = createReplySender({
@@ -147,52 +72,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
     withoutCredential: stripCredentials ? headers => withoutCredential(headers, cookieName, jwt) : null,
   });
 
-  let waiting = 0;
-
-  const noteWaiting = (change: 1 | -1): void => {
-    waiting += change;
-    observe({ event: 'waiting', requests: waiting });
-  };
-
-  /** Lets a client do what is limited; null: the client is not known. @throws UnavailableError if it may not */
-  const limit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Permit | null => {
-    // A user who is known is a client of their own, so that a scanner behind the same balancer does not shut them out.
-    const source =
-      user === null ? clientNetwork(headers, dialect.clientAddress, trustedProxies) : `${USER_SOURCE}${user}`;
-    const admitted = source === null ? null : limiter.admit(source);
-    if (source !== null && admitted === null) {
-      observe({ event: 'limited', dialect: dialect.name });
-      throw TOO_MANY;
-    }
-    return admitted;
-  };
-
-  /** Lets a request wait for Postgres; null: its client is not known. @throws UnavailableError if it may not */
-  const admit = (dialect: Dialect, headers: SingleHeaders, user: string | null): Permit | null => {
-    if (waiting >= waitingMax) {
-      observe({ event: 'shed' });
-      throw TOO_MANY;
-    }
-    return limit(dialect, headers, user);
-  };
-
-  const decideWith = async (request: AuthRequest, credential: PresentedCredential): Promise<Decision> => {
-    const known: AuthRequest = { ...request, credential: () => credential };
-    return decideUndecided(known, await reader.read(facts => decide(known, facts)));
-  };
-
-  /** Does what a decision waits for, and decides with what comes of it, from the start. */
-  const decideUndecided = async (request: AuthRequest, outcome: Decision | Undecided): Promise<Decision> => {
-    if ('verify' in outcome) {
-      const verdict = (await jwt?.verify(outcome.verify)) ?? null;
-      return verdict === null ? refuse('unavailable') : decideWith(request, verdict);
-    }
-    if ('bind' in outcome) {
-      const userId = await bindIdentity(outcome.bind);
-      return decideWith(request, userId === null ? { kind: 'bad' } : { ...outcome.bind, userId });
-    }
-    return outcome;
-  };
+  const decideRequest = createDecider(options);
 
   return (message, response, next) => {
     const dialect = dialectOf(message.url ?? '/');
@@ -211,7 +91,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         observe({
           event: 'bad_request',
           dialect: dialect.name,
-          problem: AMBIGUOUS,
+          problem: AMBIGUOUS_PATH,
           peer: message.socket.remoteAddress ?? null,
         });
       }
@@ -232,21 +112,9 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         durationMs: performance.now() - startedMs,
       });
     };
-    const fail = (error: unknown): Decision => {
-      if (!(error instanceof UnavailableError)) {
-        observe({ event: 'decision_failed', error });
-      }
-      return refuse('unavailable');
-    };
 
     let request: AuthRequest | null = null;
     let headers: SingleHeaders | null = null;
-    /** What memory knows, as the decision has seen it last. */
-    let seen: Facts<FactTypes> | null = null;
-    const knownUser = (): string | null =>
-      request === null || seen === null ? null : knownHolder(request.credential(), seen);
-    /** Of a request that waits; undefined: it does not. */
-    let permit: Permit | null | undefined;
     let decision: Decision | Promise<Decision>;
     try {
       if (!isTrusted(message)) {
@@ -260,9 +128,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       }
       const own = singleHeaders(message.rawHeaders);
       headers = own;
-      const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential, () => {
-        limit(dialect, own, knownUser())?.release(true);
-      });
+      const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential);
       if ('problem' in parsed) {
         observe({
           event: 'bad_request',
@@ -274,29 +140,14 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         return;
       }
       request = parsed;
-      const answered = reader.read(facts => {
-        seen = facts;
-        const outcome = decide(parsed, facts);
-        if (permit === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
-          permit = admit(dialect, own, knownUser());
-        }
-        return outcome;
-      });
-      decision =
-        answered instanceof Promise
-          ? answered.then(outcome => decideUndecided(parsed, outcome))
-          : 'reason' in answered
-            ? answered
-            : decideUndecided(parsed, answered);
+      decision = decideRequest(parsed, dialect.name, () => clientNetwork(own, dialect.clientAddress, trustedProxies));
     } catch (error) {
-      decision = fail(error);
+      observe({ event: 'decision_failed', error });
+      decision = refuse('unavailable');
     }
     if (decision instanceof Promise) {
-      noteWaiting(1);
-      decision.catch(fail).then(
+      decision.then(
         settled => {
-          noteWaiting(-1);
-          permit?.release(wasNegativeLookup(settled));
           reply(settled, request, headers);
         },
         (error: unknown) => {

@@ -181,12 +181,13 @@ export function createReplySender(options: ReplyOptions): SendReply {
   };
 }
 
-function sendRefusal(
+/** Writes a refusal, or sends a browser to sign in. `request` is null if it could not be parsed. */
+export function sendRefusal(
   response: ServerResponse,
-  dialect: Dialect,
+  dialect: Pick<Dialect, 'status' | 'redirects'>,
   decision: Decision,
   request: AuthRequest | null,
-  { loginPage, unknownAppStatus }: ReplyOptions,
+  { loginPage, unknownAppStatus }: Pick<ReplyOptions, 'loginPage' | 'unknownAppStatus'>,
 ): void {
   let status = dialect.status(decision.reason === 'unknown_app' ? unknownAppStatus : decision.status);
   const headers = ['X-Gatebell-Reason', decision.reason, 'Cache-Control', 'no-store'];

@@ -24,20 +24,46 @@ test('own-table: a coherent cache over a table of your own', async () => {
   expect(outcome).toEqual({ code: 0, stdout: 'apple costs 120\npear costs null\napple costs 130\n', stderr: '' });
 });
 
-test('express-app: the gate mounted in an Express application', async () => {
-  const { alice } = await createWorld(database);
-  const child = spawn(process.execPath, [example('express-app.mjs')], {
+/** Runs an example that serves, until the test has used it; it must end by itself then. */
+async function serving(name: string, env: Record<string, string>, use: (url: string) => Promise<void>): Promise<void> {
+  const child = spawn(process.execPath, [example(name)], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, DATABASE_URL: database.url, PORT: '0' },
+    env: { ...process.env, DATABASE_URL: database.url, PORT: '0', ...env },
   });
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  const url = `http://127.0.0.1:${line.split(' ').at(-1)}`;
-  expect(await fetchAnswer(`${url}/internal/auth`, forwardHeaders({ token: alice }))).toMatchObject({
-    status: 200,
-    reason: 'granted',
-  });
-  expect((await fetchAnswer(`${url}/hello`)).body).toBe('hello\n');
   const ended = once(child, 'exit');
-  child.kill('SIGTERM');
+  try {
+    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+    await use(`http://127.0.0.1:${line.split(' ').at(-1)}`);
+  } finally {
+    child.kill('SIGTERM');
+  }
   expect(await ended).toEqual([0, null]);
+}
+
+test('forward-auth: the gate mounted in an Express application', async () => {
+  const { alice } = await createWorld(database);
+  await serving('forward-auth.mjs', {}, async url => {
+    expect(await fetchAnswer(`${url}/internal/auth`, forwardHeaders({ token: alice }))).toMatchObject({
+      status: 200,
+      reason: 'granted',
+    });
+    expect((await fetchAnswer(`${url}/hello`)).body).toBe('hello\n');
+  });
+});
+
+test('require-access: an Express application that decides its own requests', async () => {
+  const { alice, bob, session } = await createWorld(database);
+  const env = { APP: 'photos.test', LOGIN_URL: 'https://login.test/' };
+  await serving('require-access.mjs', env, async url => {
+    const ask = (path: string, headers: Record<string, string> = {}): ReturnType<typeof fetchAnswer> =>
+      fetchAnswer(`${url}${path}`, headers);
+    expect(await ask('/')).toMatchObject({ status: 401, reason: 'no_credential' });
+    expect((await ask('/', { Authorization: `Bearer ${alice}` })).body).toBe('hello alice, your role is user\n');
+    expect((await ask('/', { Cookie: `gatebell=${session}` })).body).toBe('hello alice, your role is user\n');
+    expect(await ask('/', { Authorization: `Bearer ${bob}` })).toMatchObject({ status: 403, reason: 'no_grant' });
+    expect((await ask('/share/1')).body).toBe('hello stranger\n');
+    expect((await ask('/health')).body).toBe('ok\n');
+    const { status, headers } = await ask('/page', { Accept: 'text/html' });
+    expect([status, headers.location]).toEqual([302, 'https://login.test/?rd=https%3A%2F%2Fphotos.test%2Fpage']);
+  });
 });

@@ -25,6 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   dev: ['auth'],
   commands: ['auth', 'coherence', 'config', 'dev', 'http', 'ops', 'postgres', 'replica', 'sign-in', 'time'],
   'index.ts': ['auth', 'coherence', 'postgres', 'time'],
+  'express.ts': ['auth', 'config'],
   'cli.ts': ['commands', 'config', 'ops'],
 };
 

@@ -35,6 +35,14 @@ function networkOf(address: string): string {
   return [...left, ...zeros, ...right].slice(0, NETWORK_GROUPS).join(':');
 }
 
+/** The network of a client's address; null if it is not known, or within this machine. */
+export function addressNetwork(address: string | undefined): string | null {
+  const version = address === undefined || address.includes('%') ? 0 : isIP(address);
+  return address === undefined || version === 0 || LOOPBACK.check(address, version === 6 ? 'ipv6' : 'ipv4')
+    ? null
+    : networkOf(address);
+}
+
 /**
  * The source of a request: its client's network.
  *

@@ -27,7 +27,7 @@ export interface AuthRequest {
   /** Path and query as sent, in ASCII. */
   readonly uri: string;
   /** The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes. */
-  readonly route: (routes: readonly Route[]) => Route | null | undefined;
+  readonly route: (routes: readonly Route[], charge?: () => void) => Route | null | undefined;
   /** Looks at the credential; parsed and hashed at most once. */
   readonly credential: () => PresentedCredential;
   /** Whether a person waits in front of a browser, who can be sent to the login page. */
@@ -98,10 +98,10 @@ function isNavigation(headers: SingleHeaders, method: string): boolean {
 }
 
 /** Finds the rule that all paths choose together. */
-function createRouteOnce(paths: readonly string[], scope: PathScope, charge: () => void): AuthRequest['route'] {
+function createRouteOnce(paths: readonly string[], scope: PathScope): AuthRequest['route'] {
   let of: readonly Route[] | undefined;
   let found: Route | null | undefined;
-  return routes => {
+  return (routes, charge = () => undefined) => {
     if (routes !== of) {
       of = routes;
       const effort = new Effort(charge);
@@ -115,17 +115,11 @@ function createRouteOnce(paths: readonly string[], scope: PathScope, charge: () 
   };
 }
 
-/**
- * Parses what a proxy sent.
- *
- * @param target what its dialect has read from the same headers
- * @param charge called before its paths take much more work than ordinary ones; throws if the client has had too much of that
- */
+/** Parses what a proxy sent. @param target what its dialect has read from the same headers */
 export function parseRequest(
   headers: SingleHeaders,
   target: RequestTarget | BadRequest,
   readCredential: ReadCredential,
-  charge: () => void = () => undefined,
 ): AuthRequest | BadRequest {
   if (headers.count > HEADERS_MAX) {
     return { problem: `the request must have at most ${HEADERS_MAX} headers` };
@@ -176,7 +170,7 @@ export function parseRequest(
     proto,
     method: target.method,
     uri,
-    route: createRouteOnce([path, ...others.paths], scope, charge),
+    route: createRouteOnce([path, ...others.paths], scope),
     credential: () => (presented ??= readCredential(headers)),
     isNavigation: () => isNavigation(headers, target.method),
     isPreflight: () => isPreflight(headers, target.method, uri),

@@ -1,17 +1,15 @@
-// The gate inside an Express application of your own, instead of a process of its own.
+// The auth endpoints inside an Express application of your own, instead of a process of its own: point the proxy's forward-auth at it.
 //
-//   DATABASE_URL=postgres://… PORT=3000 node examples/express-app.mjs
-import { BlockList } from 'node:net';
+//   DATABASE_URL=postgres://… PORT=3000 node examples/forward-auth.mjs
 import express from 'express';
-import { createAuthHandler, createFactReader, createPostgresCoherence } from 'gatebell';
+import { createFactReader, createPostgresCoherence } from 'gatebell';
+import { forwardAuth } from 'gatebell/express';
 
 const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });
 const reader = createFactReader(coherence, ({ topic, key, problem }) => console.error(`${topic} ${key}: ${problem}`));
-const trustedProxies = new BlockList();
-trustedProxies.addSubnet('127.0.0.0', 8);
 
 const app = express();
-app.use(createAuthHandler({ reader, cookieName: 'gatebell', loginUrl: null, trustedProxies, observe: () => {} }));
+app.use(forwardAuth({ reader }, { trustedProxies: '127.0.0.0/8, ::1' }));
 app.get('/hello', (request, response) => {
   response.send('hello\n');
 });
