@@ -241,7 +241,7 @@ describe('what is asked for in vain', () => {
       limiter: {
         admit(source) {
           seen.push(source);
-          return seen.filter(one => one === source).length > 1 ? null : { settle: () => undefined };
+          return seen.filter(one => one === source).length > 1 ? null : { release: () => undefined };
         },
       },
     };

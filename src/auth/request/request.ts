@@ -26,7 +26,7 @@ export interface AuthRequest {
   readonly method: string;
   /** Path and query as sent, in ASCII. */
   readonly uri: string;
-  /** The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes. */
+  /** The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes. `charge` is called before that takes much work. */
   readonly route: (routes: readonly Route[], charge?: () => void) => Route | null | undefined;
   /** Looks at the credential; parsed and hashed at most once. */
   readonly credential: () => PresentedCredential;
