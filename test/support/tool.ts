@@ -10,6 +10,7 @@ const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
 const PACKAGES = {
   caddy: 'caddy',
   chromium: 'chromium',
+  curl: 'curl',
   'docker-compose': 'docker-compose',
   gunicorn: 'gunicorn python3-flask',
   haproxy: 'haproxy',
