@@ -169,6 +169,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
                  ${epochMs('c.expires_at')} as expires_at_ms
                from gatebell.credentials c
                where c.token_hash = any (array(select decode(k, 'hex') from unnest($1::text[]) as k))`,
+        keysAsPrinted: true,
         key: row => [text(row, 'hash')],
         value: row => ({
           userId: text(row, 'user_id'),
@@ -184,6 +185,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
         text: `select u.id::text, u.name, u.email, u.display_name, u.groups, u.enabled,
                  (extract(epoch from u.jwt_not_before) * 1000)::double precision as jwt_not_before_ms
                from gatebell.users u where u.id = any ($1::text[]::bigint[])`,
+        keysAsPrinted: true,
         key: row => [text(row, 'id')],
         value: row => ({
           id: text(row, 'id'),
@@ -203,6 +205,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
         text: `select i.issuer, i.subject, i.user_id::text
                from unnest($1::text[], $2::text[]) as k (issuer, subject)
                join gatebell.identities i on i.issuer = k.issuer and i.subject = k.subject`,
+        keysAsPrinted: true,
         key: row => [text(row, 'issuer'), text(row, 'subject')],
         value: row => ({ userId: row['user_id'] === null ? null : text(row, 'user_id') }),
       },
@@ -253,6 +256,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
         text: `select r.app_id::text, json_agg(json_build_object('path_prefix', r.path_prefix, 'access', r.access, 'roles', r.roles,
                    'consistency', r.consistency, 'preflight', r.preflight, 'headers', r.headers) order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
                from gatebell.app_routes r where r.app_id = any ($1::text[]::bigint[]) group by r.app_id`,
+        keysAsPrinted: true,
         key: row => [text(row, 'app_id')],
         value: row => {
           const { value: routes, problem } = attempt(
@@ -280,6 +284,7 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
         text: `select g.user_id::text, g.app_id::text, g.role, ${epochMs('g.expires_at')} as expires_at_ms
                from unnest($1::text[]::bigint[], $2::text[]::bigint[]) as k (user_id, app_id)
                join gatebell.grants g on g.user_id = k.user_id and g.app_id = k.app_id`,
+        keysAsPrinted: true,
         key: row => [text(row, 'user_id'), text(row, 'app_id')],
         value: row => ({ role: share(text(row, 'role')), expiresAtMs: time(row, 'expires_at_ms') }),
       },

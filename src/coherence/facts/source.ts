@@ -18,6 +18,11 @@ export interface FactQuery<V> {
   readonly key: (row: Row) => Key;
   /** The fact that a row states. If it throws, only this key fails. */
   readonly value: (row: Row) => V;
+  /**
+   * Whether every key is asked for as Postgres prints it: 7, never 007. A key without a row then has no fact. Otherwise a row of the same
+   * batch may be its own under another spelling, so the key is asked for once more. Default: whether `text` compares keys as text.
+   */
+  readonly keysAsPrinted?: boolean;
 }
 
 /** What came back, and where and when it was read (P5). */
@@ -97,7 +102,12 @@ export function matchRows<V>(
       stray = new StrayRowError(error instanceof Error ? error.message : 'a row has no key', { cause: error });
     }
   }
-  if (purpose === 'load' && found.size > 0 && found.size < asked.size && !comparesText(query.text)) {
+  if (
+    purpose === 'load' &&
+    found.size > 0 &&
+    found.size < asked.size &&
+    !(query.keysAsPrinted ?? comparesText(query.text))
+  ) {
     stray ??= new StrayRowError('it may be another spelling of a key that has a row');
   }
   return text => {
