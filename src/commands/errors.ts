@@ -57,7 +57,7 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   revoked_jwts_jti_form: 'the id (jti) of a JWT is 1 to 255 printable ASCII characters',
   identities_issuer_form: 'an issuer is 1 to 512 printable ASCII characters without a space',
   identities_subject_form:
-    'a topic is 1 to 255 characters, none of them a control character, without a space at either end',
+    'a subject is 1 to 255 characters, none of them a control character, without a space at either end',
   identities_user_id_fkey: 'there is no user with this id',
   grants_user_id_fkey: 'there is no user with this id',
   grants_app_id_fkey: 'there is no app with this id',
