@@ -159,7 +159,7 @@ describe('bad input gets a clear error', () => {
     {
       words: ['route', 'set', 'notes', '/x', '--access', 'open'],
       code: 2,
-      says: 'Allowed choices are public, authenticated, grant',
+      says: 'Allowed choices are public, authenticated, grant.',
     },
     { words: ['route', 'set', 'none', '/x', '--access', 'public'], code: 1, says: 'there is no app "none"' },
     { words: ['grant', 'nobody', 'notes'], code: 1, says: 'there is no user "nobody"' },

@@ -180,7 +180,7 @@ const COLUMNS: Readonly<Record<string, Column>> = {
   'app_routes.access': {
     insert: `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', $1)`,
     constraint: 'app_routes_access_known',
-    allowed: ['public', 'authenticated', 'granted'],
+    allowed: ['public', 'authenticated', 'grant'],
     refused: ['', 'Public', 'none', 'public '],
   },
   'app_routes.consistency': {

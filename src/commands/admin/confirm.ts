@@ -4,6 +4,9 @@ import { CommandError, UsageError } from '../errors.js';
 import type { CommandContext } from '../context.js';
 
 /** The option of commands that delete. */
+export const YES = ['--yes', 'do not ask'] as const;
+
+/** Its value. */
 export interface ConfirmOption {
   readonly yes?: boolean;
 }
