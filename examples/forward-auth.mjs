@@ -2,23 +2,21 @@
 //
 //   DATABASE_URL=postgres://… PORT=3000 node examples/forward-auth.mjs
 import express from 'express';
-import { createFactReader, createPostgresCoherence } from 'gatebell';
+import { createGatebell } from 'gatebell';
 import { forwardAuth } from 'gatebell/express';
 
-const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });
-const reader = createFactReader(coherence, ({ topic, key, problem }) => console.error(`${topic} ${key}: ${problem}`));
+const gatebell = createGatebell({ connectionString: process.env.DATABASE_URL });
 
 const app = express();
-app.use(forwardAuth({ reader }, { trustedProxies: '127.0.0.0/8, ::1' }));
+app.use(forwardAuth(gatebell, { trustedProxies: '127.0.0.0/8, ::1' }));
 app.get('/hello', (request, response) => {
   response.send('hello\n');
 });
 
-coherence.start();
 const server = app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
   console.log(`listening on port ${server.address().port}`);
 });
 process.on('SIGTERM', () => {
-  server.close(() => void coherence.stop());
+  server.close(() => void gatebell.close());
   server.closeIdleConnections();
 });

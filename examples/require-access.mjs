@@ -4,28 +4,26 @@
 //
 // LOGIN_URL, if set, is where browsers are sent to sign in.
 import express from 'express';
-import { createFactReader, createPostgresCoherence } from 'gatebell';
+import { createGatebell } from 'gatebell';
 import { accessOf, requireAccess } from 'gatebell/express';
 
-const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });
-const reader = createFactReader(coherence, ({ topic, key, problem }) => console.error(`${topic} ${key}: ${problem}`));
+const gatebell = createGatebell({ connectionString: process.env.DATABASE_URL });
 
 const app = express();
 // Before everything that is protected. What stands above it is open to everybody.
 app.get('/health', (request, response) => {
   response.send('ok\n');
 });
-app.use(requireAccess({ reader }, { app: process.env.APP, loginUrl: process.env.LOGIN_URL ?? null }));
+app.use(requireAccess(gatebell, { app: process.env.APP, loginUrl: process.env.LOGIN_URL ?? null }));
 app.get('/{*path}', (request, response) => {
   const { user, role } = accessOf(request);
   response.send(user === null ? 'hello stranger\n' : `hello ${user.name}, your role is ${role ?? 'not asked for'}\n`);
 });
 
-coherence.start();
 const server = app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
   console.log(`listening on port ${server.address().port}`);
 });
 process.on('SIGTERM', () => {
-  server.close(() => void coherence.stop());
+  server.close(() => void gatebell.close());
   server.closeIdleConnections();
 });

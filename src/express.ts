@@ -7,22 +7,27 @@
 import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { Router, type Request, type RequestHandler } from 'express';
-import { AMBIGUOUS_PATH, createDecider, type AuthObservation, type DeciderOptions } from './auth/decider.js';
+import { AMBIGUOUS_PATH, createDecider, type DeciderOptions } from './auth/decider.js';
 import { outcomeOf, refuse, type Decision, type Reason, type Status } from './auth/decide.js';
 import { createAuthHandler, type AuthOptions } from './auth/handler.js';
 import { createLoginPage, type LoginPage, type WantedAddress } from './auth/login.js';
 import { sendRefusal } from './auth/reply.js';
+import { createFactReader } from './auth/mounted-gate.js';
 import { addressNetwork } from './auth/request/client-address.js';
 import { createCredentialReader } from './auth/request/credential.js';
 import { singleHeaders } from './auth/request/headers.js';
 import { parseHost, parseRequest, type AuthRequest } from './auth/request/request.js';
 import { addressProblem, addressRanges } from './config/parsers.js';
+import type { Gatebell } from './postgres/gatebell.js';
 
-/** What decides: the facts, and who hears of what happens. Give the same one to all routers and middlewares of a program. */
-export interface Gatebell extends DeciderOptions {
-  /** Receives every decision and what goes wrong. Must not throw. Default: nobody does. */
-  readonly observe?: (observation: AuthObservation) => void;
-}
+/**
+ * What decides: what `createGatebell` returns, or a reader of the gate's facts with options of its own, such as a verifier of JWTs. Give the
+ * same one to all routers and middlewares of a program.
+ */
+export type DecisionSource = Gatebell | DeciderOptions;
+
+const deciderOptions = (source: DecisionSource): DeciderOptions =>
+  'reader' in source ? source : { reader: createFactReader(source) };
 
 /** Options of {@link forwardAuth}. */
 export interface ForwardAuthOptions extends Partial<
@@ -100,14 +105,14 @@ function blockList(trustedProxies: string | BlockList): BlockList {
  * @throws TypeError if `trustedProxies` is malformed
  * @example
  * const app = express();
- * app.use(forwardAuth({ reader }, { trustedProxies: '127.0.0.1, 10.0.0.0/8' }));
+ * app.use(forwardAuth(gatebell, { trustedProxies: '127.0.0.1, 10.0.0.0/8' }));
  */
-export function forwardAuth(gatebell: Gatebell, options: ForwardAuthOptions): Router {
+export function forwardAuth(gatebell: DecisionSource, options: ForwardAuthOptions): Router {
   const handle = createAuthHandler({
     observe: () => undefined,
     cookieName: COOKIE,
     loginUrl: null,
-    ...gatebell,
+    ...deciderOptions(gatebell),
     ...options,
     trustedProxies: blockList(options.trustedProxies),
   });
@@ -159,17 +164,18 @@ function accessFrom({ app, user, grant, reason }: Decision): Access | null {
  * @throws TypeError if `app` or `origin` is malformed
  * @example
  * const app = express();
- * app.use(requireAccess({ reader }, { app: 'wiki.example.com', loginUrl: 'https://login.example.com/' }));
+ * app.use(requireAccess(gatebell, { app: 'wiki.example.com', loginUrl: 'https://login.example.com/' }));
  * app.get('/hello', (request, response) => {
  *   response.send(`hello ${accessOf(request).user?.name ?? 'stranger'}`);
  * });
  */
-export function requireAccess(gatebell: Gatebell, options: RequireAccessOptions): RequestHandler {
+export function requireAccess(gatebell: DecisionSource, options: RequireAccessOptions): RequestHandler {
   const { cookieName = COOKIE, loginUrl = null } = options;
-  const { observe = () => undefined, jwt = null } = gatebell;
+  const deciding = deciderOptions(gatebell);
+  const { observe = () => undefined, jwt = null } = deciding;
   const { host, origin } = readPlace(options);
   const readCredential = createCredentialReader(cookieName, jwt);
-  const decideRequest = createDecider(gatebell);
+  const decideRequest = createDecider(deciding);
   const page = loginUrl === null ? null : createLoginPage(loginUrl);
   const loginPage: LoginPage | null = page === null ? null : ({ uri }) => page({ ...origin, uri });
 

@@ -1,12 +1,9 @@
 /** Many replicas of Gatebell in one process, each with a listening connection and a pool of its own. */
-import {
-  createCoherence,
-  createDatabase,
-  createSubscriptionOpener,
-  systemClock,
-  systemRandom,
-  type OpenSubscription,
-} from '../../src/index.js';
+import { createCoherence } from '../../src/coherence/coherence.js';
+import type { OpenSubscription } from '../../src/coherence/proof/listener.js';
+import { createSubscriptionOpener } from '../../src/postgres/listen.js';
+import { createDatabase } from '../../src/postgres/pool.js';
+import { systemClock, systemRandom } from '../../src/time/clock.js';
 import { runMembers } from './members.js';
 import { ready, setting } from './peer.js';
 

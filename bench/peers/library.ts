@@ -3,16 +3,10 @@
  * afterwards. It listens, and answers, when it is told to, so that it takes nothing from others while they are measured.
  */
 import { BlockList } from 'node:net';
-import {
-  createAuthHandler,
-  createFactReader,
-  createPostgresCoherence,
-  type AuthHandler,
-  type Facts,
-  type FactTypes,
-  type PostgresCoherence,
-  type Reader,
-} from '../../src/index.js';
+import { createFactReader, type FactTypes } from '../../src/auth/facts.js';
+import { createAuthHandler, type AuthHandler } from '../../src/auth/handler.js';
+import type { Facts, Reader } from '../../src/coherence/facts/reader.js';
+import { createPostgresCoherence, type PostgresCoherence } from '../../src/postgres/coherence.js';
 import { hostNowMs } from '../support/host-clock.js';
 import { createTimeRecord, obey, type Times } from './commands.js';
 import { serve, setting } from './peer.js';

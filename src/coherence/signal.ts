@@ -41,6 +41,11 @@ export type Message =
 const TOPIC = /^[a-z][a-z0-9_]{0,39}$/;
 const WIRE_VERSION = 1;
 
+/** Whether a table can be watched under this name. */
+export function isTopic(text: string): boolean {
+  return TOPIC.test(text);
+}
+
 function malformed(problem: string): Message {
   return { type: 'malformed', problem };
 }
@@ -88,7 +93,7 @@ export function parseMessage(payload: string): Message {
     return malformed('a field has the wrong type');
   }
   if (typeof s === 'string' && r === undefined) {
-    if (!TOPIC.test(s)) {
+    if (!isTopic(s)) {
       return malformed('not a topic');
     }
     if (k === undefined) {

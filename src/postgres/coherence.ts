@@ -5,6 +5,7 @@ import { systemClock, systemRandom } from '../time/clock.js';
 import { createCoherence, type Coherence } from '../coherence/coherence.js';
 import type { OpenSubscription } from '../coherence/proof/listener.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
+import type { ChannelSink } from './channels.js';
 import { createSubscriptionOpener } from './listen.js';
 import { applicationNameOf, defaultReplica, isReplicaName } from './replica-name.js';
 import { createDatabase, type Database, type DatabaseOptions, type StoreObservation } from './pool.js';
@@ -23,6 +24,8 @@ export interface PostgresCoherenceOptions extends Omit<DatabaseOptions, 'observe
   readonly auditIntervalMs?: number;
   /** How it listens; default: on a connection of its own. */
   readonly openSubscription?: OpenSubscription;
+  /** Other channels to listen to on the same connection. Default: there are none. */
+  readonly channels?: ChannelSink;
   /** Connections of the pool that loads leave alone: one is for fences. Default 1, less than `poolMax`. */
   readonly reservedConnections?: number;
   /** Receives everything that happens. Must not throw. */
@@ -81,7 +84,7 @@ export function createPostgresCoherence(options: PostgresCoherenceOptions): Post
     clock: systemClock,
     random: systemRandom,
     observe,
-    openSubscription: options.openSubscription ?? createSubscriptionOpener(database.listenConfig),
+    openSubscription: options.openSubscription ?? createSubscriptionOpener(database.listenConfig, options.channels),
     askServer: database.askServer,
     askFence: database.askFence,
     renewPool: database.renew,

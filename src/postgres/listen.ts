@@ -15,6 +15,7 @@ import pgListen from 'pg-listen';
 import { delay, systemClock, systemRandom } from '../time/clock.js';
 import type { OpenSubscription } from '../coherence/proof/listener.js';
 import { MARK_LENGTH } from '../coherence/proof/server.js';
+import type { ChannelConnection, ChannelSink } from './channels.js';
 
 // Under NodeNext the CommonJS default export is one level down.
 const createSubscriber = pgListen.default;
@@ -35,8 +36,16 @@ function explain(error: unknown): unknown {
 /** Of the message to itself, in milliseconds. */
 const ECHO_TIMEOUT_MS = 2_000;
 
-/** Makes the opener for a connection. `connection` gets a socket of its own each time; its time-outs bound connect and LISTEN. */
-export function createSubscriptionOpener(connection: ClientConfig): OpenSubscription {
+/**
+ * Makes the opener for a connection.
+ *
+ * @param connection gets a socket of its own each time; its time-outs bound connect and LISTEN
+ * @param channels other channels to listen to on the same connection, once it is known to deliver
+ */
+export function createSubscriptionOpener(
+  connection: ClientConfig,
+  channels: ChannelSink | null = null,
+): OpenSubscription {
   return async (channel, events, signal) => {
     const socket = new Socket();
     const mark = `#${systemRandom.nonce().slice(0, MARK_LENGTH - 1)}`;
@@ -60,6 +69,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
     const close = (): void => {
       if (!closed) {
         closed = true;
+        channels?.detach(others);
         signal.removeEventListener('abort', onAbort);
         subscriber.close().catch(() => undefined);
         socket.destroySoon();
@@ -71,6 +81,19 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
         fail(error);
         events.onLost(error);
       }
+    };
+    const others: ChannelConnection = {
+      async listen(name) {
+        try {
+          await subscriber.listenTo(name);
+        } catch (error) {
+          lose(error);
+          throw error;
+        }
+      },
+      unlisten(name) {
+        Promise.resolve(subscriber.unlisten(name)).catch(lose);
+      },
     };
     const onAbort = (): void => {
       close();
@@ -91,13 +114,18 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
       lose(new Error('the listening connection was lost'));
     });
     subscriber.events.on('notification', ({ channel: from, processId, payload }) => {
-      if (!closed && from === channel) {
-        const text = typeof payload === 'string' ? payload : '';
-        if (text === greeting) {
-          identify(processId);
-        }
-        events.onMessage(text);
+      const text = typeof payload === 'string' ? payload : '';
+      if (closed) {
+        return;
       }
+      if (from !== channel) {
+        channels?.deliver(from, text);
+        return;
+      }
+      if (text === greeting) {
+        identify(processId);
+      }
+      events.onMessage(text);
     });
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) {
@@ -129,6 +157,7 @@ export function createSubscriptionOpener(connection: ClientConfig): OpenSubscrip
       const listening = listen();
       listening.catch(() => undefined);
       const processId = await Promise.race([listening, failed]);
+      channels?.attach(others);
       return {
         backend: { processId, mark },
         send(payload) {

@@ -19,9 +19,13 @@ afterEach(() => database.drop());
 
 const example = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
 
-test('own-table: a coherent cache over a table of your own', async () => {
+test('own-table: a cache over a table of your own', async () => {
   const outcome = await run(process.execPath, [example('own-table.mjs')], { DATABASE_URL: database.url });
-  expect(outcome).toEqual({ code: 0, stdout: 'apple costs 120\npear costs null\napple costs 130\n', stderr: '' });
+  expect(outcome).toEqual({
+    code: 0,
+    stdout: 'apple costs 120\nplum, pear and apple cost [ 40, null, 120 ]\napple costs 130\nordered: one apple\n',
+    stderr: '',
+  });
 });
 
 /** Runs an example that serves, until the test has used it; it must end by itself then. */

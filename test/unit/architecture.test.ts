@@ -24,8 +24,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   replica: ['auth', 'coherence', 'config', 'http', 'ops', 'postgres', 'sign-in', 'time'],
   dev: ['auth'],
   commands: ['auth', 'coherence', 'config', 'dev', 'http', 'ops', 'postgres', 'replica', 'sign-in', 'time'],
-  'index.ts': ['auth', 'coherence', 'postgres', 'time'],
-  'express.ts': ['auth', 'config'],
+  'express.ts': ['auth', 'config', 'postgres'],
+  'cache.ts': ['coherence', 'postgres'],
+  'index.ts': ['auth', 'cache.ts', 'coherence', 'postgres'],
   'cli.ts': ['commands', 'config', 'ops'],
 };
 
