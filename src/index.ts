@@ -9,6 +9,7 @@ export { createAuthHandler, createFactReader } from './auth/mounted-gate.js';
 export type { AuthHandlerOptions } from './auth/mounted-gate.js';
 export type { AuthHandler, AuthObservation } from './auth/handler.js';
 export type { DecisionOutcome, Reason } from './auth/decide.js';
+export type { JwksObservation } from './auth/jwt/jwks.js';
 export type { JwtObservation } from './auth/jwt/verifier.js';
 export type { FactRef, Facts, Outcome, Question, Reader } from './coherence/facts/reader.js';
 export type {
@@ -24,6 +25,6 @@ export type {
   UserFact,
   UserNameFact,
 } from './auth/facts.js';
-export type { HeaderTemplate } from './auth/header-template.js';
+export type { HeaderTemplate, TemplateVariable } from './auth/header-template.js';
 export { barrier } from './postgres/barrier.js';
 export type { BarrierOptions } from './postgres/barrier.js';

@@ -19,6 +19,7 @@ export const DOWN_CAUSES = [
   'foreign_reading',
   'foreign_pool',
 ] as const;
+/** One of {@link DOWN_CAUSES}. */
 export type DownCause = (typeof DOWN_CAUSES)[number];
 
 /** Why a fence proved nothing. */

@@ -47,6 +47,7 @@ export type Question<T, Types> = (facts: Facts<Types>) => Outcome<T, Types>;
 /** One cache a topic. */
 export type Caches<Types> = { readonly [S in keyof Types & string]: Cache<Types[S]> };
 
+/** Answers questions from facts. */
 export interface Reader<Types> {
   /**
    * The answer: at once when memory has all facts, else a promise.
