@@ -7,6 +7,7 @@ export type { Gatebell, PassOptions } from './postgres/gatebell.js';
 export type {
   CacheKey,
   CacheOptions,
+  FunctionLoad,
   GatebellObservation,
   GatebellOptions,
   SqlLoad,
@@ -18,6 +19,7 @@ export type { ChannelEvent, ChannelHandler } from './postgres/channels.js';
 export type { ChangeHandler } from './coherence/bus.js';
 export type { Change, FlushCause, Key } from './coherence/signal.js';
 export type { CoherenceObservation, DownCause, FenceFailure, ListenerState } from './coherence/observation.js';
+export type { ReadFunction } from './postgres/reads.js';
 export type { StoreObservation } from './postgres/pool.js';
 export type { BarrierReplica, BarrierResult } from './postgres/barrier.js';
 export { UnavailableError } from './coherence/errors.js';

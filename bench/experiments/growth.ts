@@ -8,7 +8,7 @@ import pg from 'pg';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
 import { factCaches } from '../../src/auth/facts.js';
 import { migrate } from '../../src/postgres/migrate.js';
-import { readingStatement } from '../../src/postgres/pool.js';
+import { readingStatement } from '../../src/postgres/reads.js';
 import { atMost } from '../bar.js';
 import { medianRatio, seriesOf, type Effort, type Experiment, type Findings } from '../experiment.js';
 import { APPS, APPS_AFTER, grantKey, USERS_AFTER } from '../support/grants.js';

@@ -6,6 +6,7 @@ import { isTopic, type Key } from '../coherence/signal.js';
 import type { Row } from '../coherence/facts/source.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import type { StoreObservation } from './pool.js';
+import type { ReadFunction } from './reads.js';
 import { isReplicaName } from './replica-name.js';
 
 /** Something that happened: in the coherence (a connection, a proof, a signal, a load) or in the pool. */
@@ -51,12 +52,33 @@ export interface SqlLoad<V, R extends object = Row> {
   readonly value: (row: R) => V;
 }
 
+/**
+ * How the facts of a topic are read with a function: for query builders such as Drizzle and Kysely, which run on a connection of `pg`.
+ *
+ * What it reads on the connection that it is given is as good as what SQL reads: it runs in a transaction of one snapshot, read only, and which
+ * server answers is asked in the same one. Its conditions: it reads there and nowhere else, ends no transaction, changes no settings of the
+ * connection, remembers nothing from one call to the next, and ends within `timeoutMs`. Nobody can check the first and the fourth: what it
+ * reads elsewhere (a pool or a cache of its own, Prisma's engine) may be stale for as long as nothing changes, and no audit is sure to find it.
+ */
+export interface FunctionLoad<V, R extends object> {
+  /**
+   * Reads the rows of these keys: one for each that exists, in any order. May be called again for the same keys, and for fewer of them.
+   *
+   * @param client a connection of the pool, taken back when the promise settles: do not keep or release it
+   */
+  readonly read: ReadFunction<R>;
+  /** The key that a row belongs to, as Postgres prints it. */
+  readonly key: (row: R) => CacheKey;
+  /** What is cached of a row; anything but null and undefined. If it throws, only this key fails. */
+  readonly value: (row: R) => V;
+}
+
 /** Options of `gatebell.cache`. */
 export interface CacheOptions<V, R extends object = Row> {
   /** The topic that the table is watched under: `gatebell.watch('prices', 'price', …)` in SQL. */
   readonly topic: string;
   /** How its facts are read. */
-  readonly load: SqlLoad<V, R>;
+  readonly load: SqlLoad<V, R> | FunctionLoad<V, R>;
   /** Facts that are kept, 1 to 10,000,000. Default 100,000. */
   readonly entriesMax?: number | undefined;
   /** Absences that are kept: keys without a row, 1 to 10,000,000. Default 10,000. */
@@ -158,11 +180,18 @@ export function checkGatebellOptions(options: GatebellOptions): void {
 export function checkCacheOptions<V, R extends object>({ load, ...options }: CacheOptions<V, R>): void {
   checkAll('cache', options, CACHE_OPTIONS);
   checkTopic(options.topic);
-  check('load', load, [value => typeof value === 'object' && value !== null, 'an object with text, key and value']);
-  check('load.text', load.text, [
+  check('load', load, [
+    value => typeof value === 'object' && value !== null,
+    'an object with text or read, key and value',
+  ]);
+  check('load.text', 'read' in load ? '$1' : load.text, [
     value => typeof value === 'string' && /\$1(?!\d)/.test(value) && !/;\s*$/.test(value),
     'one SELECT with the parameter $1, without a semicolon at its end',
   ]);
+  if ('read' in load) {
+    check('load.read', load.read, FUNCTION);
+    check('load', load, [() => !('text' in load), 'either by text or by read, not both']);
+  }
   check('load.key', load.key, FUNCTION);
   check('load.value', load.value, FUNCTION);
 }

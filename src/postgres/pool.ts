@@ -6,7 +6,8 @@ import pg from 'pg';
 import type { ClientConfig } from 'pg';
 import type { FenceReceipt, AskFence } from '../coherence/proof/listener.js';
 import type { AskServer, ServerReceipt } from '../coherence/proof/server.js';
-import type { FactSource, QueryResult, ReadPart } from '../coherence/facts/source.js';
+import type { FactSource } from '../coherence/facts/source.js';
+import { createReads, type Query, type ReadFunction, type ReadingConnection } from './reads.js';
 
 /** How to reach Postgres. */
 export interface DatabaseOptions {
@@ -40,6 +41,8 @@ export interface Database {
   readonly poolSize: number;
   /** Each connection of the pool is closed before it is used again. */
   readonly renew: () => void;
+  /** From now on facts whose query has this text are read by the function, in a transaction that shows one snapshot and writes nothing. */
+  addFunction(text: string, read: ReadFunction): void;
   query<R extends pg.QueryResultRow>(name: string, text: string, values?: readonly unknown[]): Promise<R[]>;
   close(): Promise<void>;
 }
@@ -73,20 +76,6 @@ function isDataError(error: unknown): boolean {
 }
 /** Terminated by the administrator, or by a crash or shutdown of the server. */
 const ADMINISTRATOR = '57P';
-
-/**
- * Whether a table that this transaction has read was emptied or rewritten after its snapshot was taken: it then looks as it is now, or
- * empty, beside others that look as they were. The catalog is read as of the snapshot, `pg_relation_filenode` as of now.
- * https://www.postgresql.org/docs/current/mvcc-caveats.html
- */
-const REWRITTEN = `
-  select exists (
-    select from pg_locks l left join pg_class c on c.oid = l.relation
-    where l.pid = pg_backend_pid() and l.locktype = 'relation'
-      and (c.oid is null or c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
-  ) as rewritten`;
-/** Readings in one snapshot, when tables are emptied or rewritten under way. */
-const SNAPSHOTS_MAX = 3;
 
 /** The SQLSTATE of an error, if Postgres sent it. */
 export function sqlState(error: unknown): string | null {
@@ -185,55 +174,6 @@ interface FenceRow extends ServerRow {
   watches: FenceReceipt['watches'];
 }
 
-interface ReadingRow extends pg.QueryResultRow {
-  gatebell_origin: string;
-  gatebell_in_recovery: boolean;
-  gatebell_server_time_ms: number;
-  gatebell_found: boolean | null;
-}
-
-/** @param prepared the name that it is prepared under; null: it is not */
-type Query = <R extends pg.QueryResultRow>(
-  name: string,
-  text: string,
-  values?: readonly unknown[],
-  prepared?: string | null,
-) => Promise<R[]>;
-
-/** The statement that reads what a query returns, and which server has answered when. */
-export const readingStatement = (text: string): string =>
-  `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
-     o.server_time_ms as gatebell_server_time_ms, f.*
-   from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`;
-
-/** Reads facts. */
-async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'topic'>): Promise<QueryResult> {
-  const parts = (keys[0] ?? []).map((_, part) => keys.map(key => key[part]));
-  const rows = await run<ReadingRow>(name, readingStatement(text), parts);
-  const [first] = rows;
-  if (first === undefined) {
-    throw new Error('the view gatebell.origin returned no row');
-  }
-  return {
-    origin: first.gatebell_origin,
-    inRecovery: first.gatebell_in_recovery,
-    serverTimeMs: first.gatebell_server_time_ms,
-    rows: rows.filter(row => row.gatebell_found === true),
-  };
-}
-
-/** Reads all parts in one snapshot; null if the snapshot did not hold. */
-async function readSnapshot(run: Query, parts: readonly ReadPart[]): Promise<QueryResult[] | null> {
-  await run('begin', 'begin isolation level repeatable read read only');
-  const readings: QueryResult[] = [];
-  for (const part of parts) {
-    readings.push(await readFacts(run, `load_${part.topic}`, part));
-  }
-  const [row] = await run<{ rewritten: boolean }>('rewritten', REWRITTEN);
-  await run('commit', 'commit');
-  return row?.rewritten === false ? readings : null;
-}
-
 /** Opens nothing yet: connections are made when they are needed. */
 export function createDatabase(options: DatabaseOptions): Database {
   const {
@@ -299,18 +239,19 @@ export function createDatabase(options: DatabaseOptions): Database {
   const query: Query = (name, text, values) => onConnection(run => run(name, text, values));
 
   /** A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time. */
-  const readTwice = async <T>(read: (run: Query) => Promise<T>): Promise<T> => {
+  const readTwice = async <T>(read: (connection: ReadingConnection) => Promise<T>): Promise<T> => {
     const startedMs = performance.now();
     try {
-      return await onConnection(read);
+      return await onConnection((run, client) => read({ run, client }));
     } catch (error) {
       const state = sqlState(error);
       if ((state !== null && !state.startsWith(ADMINISTRATOR)) || performance.now() - startedMs > timeoutMs / 2) {
         throw error;
       }
-      return onConnection(read);
+      return onConnection((run, client) => read({ run, client }));
     }
   };
+  const reads = createReads(readTwice, timeoutMs);
 
   /** One row, and what it says of the server. */
   const askAbout = <R extends ServerRow>(
@@ -339,17 +280,12 @@ export function createDatabase(options: DatabaseOptions): Database {
     renew() {
       generation += 1;
     },
+    addFunction(text, read) {
+      reads.addFunction(text, read);
+    },
     source: {
-      read: (topic, text, keys, purpose) => readTwice(run => readFacts(run, `${purpose}_${topic}`, { text, keys })),
-      async readTogether(parts) {
-        for (let attempt = 0; attempt < SNAPSHOTS_MAX; attempt++) {
-          const readings = await readTwice(run => readSnapshot(run, parts));
-          if (readings !== null) {
-            return readings;
-          }
-        }
-        throw new Error(`tables were emptied or rewritten while they were read together, ${SNAPSHOTS_MAX} times`);
-      },
+      read: (topic, text, keys, purpose) => reads.read(`${purpose}_${topic}`, { topic, text, keys }),
+      readTogether: parts => reads.readTogether(parts),
       isDataError,
     },
     askServer: async ({ processId, mark }) => askAbout<ServerRow>('server', ASK_SERVER, [processId, mark]),

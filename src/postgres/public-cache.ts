@@ -1,11 +1,11 @@
 /**
  * A cache as programs use it: keys may be plain strings, and an answer is a promise. What it serves and when is the coherence's business.
  */
-import type { Coherence } from '../coherence/coherence.js';
 import { UnavailableError } from '../coherence/errors.js';
-import type { FactQuery, Row } from '../coherence/facts/source.js';
+import { textOfFunction, type FactQuery, type Row } from '../coherence/facts/source.js';
 import type { CacheStats } from '../coherence/facts/cache.js';
 import type { Key } from '../coherence/signal.js';
+import type { PostgresCoherence } from './coherence.js';
 import { readKey, type CacheKey, type CacheOptions } from './gatebell-options.js';
 
 /** Facts of one topic. A value is shared by all who ask for it: do not change it. */
@@ -39,11 +39,11 @@ export interface Cache<V> {
 }
 
 /** A query that returns keys in their one form, and values that are there. */
-function queryOf<V, R extends object>({ topic, load }: CacheOptions<V, R>): FactQuery<V> {
+function queryOf<V, R extends object>({ topic, load }: CacheOptions<V, R>, text: string): FactQuery<V> {
   // What the columns are is the caller's to say: the type of a row comes with its text.
   const typed = (row: Row): R => row as R;
   return {
-    text: load.text,
+    text,
     key: row => readKey(load.key(typed(row))),
     value(row) {
       const value = load.value(typed(row));
@@ -61,14 +61,24 @@ function queryOf<V, R extends object>({ topic, load }: CacheOptions<V, R>): Fact
  * @param isClosed whether the connections are closed, so that nothing can be loaded
  */
 export function createPublicCache<V, R extends object>(
-  coherence: Pick<Coherence, 'coherentCache' | 'reader'>,
+  coherence: Pick<PostgresCoherence, 'coherentCache' | 'reader' | 'caches' | 'database'>,
   options: CacheOptions<V, R>,
   isClosed: () => boolean,
 ): Cache<V> {
   const { entriesMax, negativeEntriesMax, maxAgeMs } = options;
+  const { topic, load } = options;
+  let text: string;
+  if ('read' in load) {
+    const { read } = load;
+    text = textOfFunction(topic, coherence.caches.length);
+    // What the columns are is the caller's to say, and nobody looks at them but `key` and `value`.
+    coherence.database.addFunction(text, async (keys, client) => (await read(keys, client)) as readonly Row[]);
+  } else {
+    ({ text } = load);
+  }
   const cache = coherence.coherentCache<V>({
-    topic: options.topic,
-    load: queryOf(options),
+    topic,
+    load: queryOf(options, text),
     ...(entriesMax === undefined ? {} : { entriesMax }),
     ...(negativeEntriesMax === undefined ? {} : { negativeEntriesMax }),
     ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
@@ -77,7 +87,7 @@ export function createPublicCache<V, R extends object>(
 
   const read = async (keys: readonly Key[], strong: boolean): Promise<(V | null)[]> => {
     if (isClosed()) {
-      throw new UnavailableError('stopped', `the cache of ${options.topic} is closed`);
+      throw new UnavailableError('stopped', `the cache of ${topic} is closed`);
     }
     return reader.read(facts => {
       const found: (V | null)[] = [];
@@ -97,7 +107,7 @@ export function createPublicCache<V, R extends object>(
     (await read([readKey(key)], strong))[0] ?? null;
 
   return {
-    topic: options.topic,
+    topic,
     get size() {
       return cache.size;
     },

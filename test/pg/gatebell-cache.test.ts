@@ -1,5 +1,6 @@
 /** The face `gatebell/cache`, on a real Postgres: what programs are promised of caches, signals, channels and closing. */
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import type pg from 'pg';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   createGatebell,
   UnavailableError,
@@ -8,6 +9,7 @@ import {
   type Gatebell,
   type GatebellObservation,
   type GatebellOptions,
+  type Key,
 } from '../../src/cache.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
@@ -309,4 +311,105 @@ test('without a Postgres, get and publish fail closed within the time-out', asyn
   opened.push(gatebell);
   await expect(nameCache(gatebell).get('apple')).rejects.toMatchObject({ code: 'unavailable', reason: 'database' });
   await expect(gatebell.publish('orders', 'x')).rejects.toMatchObject({ code: 'unavailable', reason: 'database' });
+});
+
+describe('a load by a function', () => {
+  interface Named {
+    readonly sku: string;
+    readonly name: string;
+  }
+  type Read = (keys: readonly Key[], client: pg.ClientBase) => Promise<readonly Named[]>;
+
+  const readNames: Read = async (keys, client) =>
+    (await client.query<Named>('select n.sku, n.name from names n where n.sku = any ($1)', [keys.map(([sku]) => sku)]))
+      .rows;
+  const cacheBy = (gatebell: Gatebell, read: Read): Cache<string> =>
+    gatebell.cache({ topic: 'name', load: { read, key: row => row.sku, value: row => row.name } });
+
+  test('is called once for a batch, answers from memory until the row changes, and strong sees each commit', async () => {
+    const { gatebell, becomesLive } = open();
+    const calls: (readonly Key[])[] = [];
+    const names = cacheBy(gatebell, (keys, client) => {
+      calls.push(keys);
+      return readNames(keys, client);
+    });
+    await becomesLive();
+    expect(await names.getMany(['plum', 'pear', 'apple'])).toEqual(['Plum', null, 'Apple']);
+    expect(await names.getMany(['apple', 'pear'])).toEqual(['Apple', null]);
+    // A key without a row may be another spelling of one that has: it is asked for alone.
+    expect(calls).toEqual([[['plum'], ['pear'], ['apple']], [['pear']]]);
+    for (let version = 0; version < 20; version++) {
+      await database.sql(`update names set name = $1 where sku = 'apple'`, [`v${version}`]);
+      expect(await names.strong('apple')).toBe(`v${version}`);
+    }
+  });
+
+  test('reads in one snapshot, read only, whatever is committed meanwhile; and what it read before a change is not kept', async () => {
+    const { gatebell, becomesLive } = open();
+    const seen: string[] = [];
+    let isFirst = true;
+    const names = cacheBy(gatebell, async (keys, client) => {
+      seen.push((await client.query('select name from names')).rows.length.toString());
+      if (isFirst) {
+        isFirst = false;
+        const changed = changeOf(gatebell, 'name');
+        await database.sql(`update names set name = 'Pomme' where sku = 'apple'`);
+        await changed;
+      }
+      return readNames(keys, client);
+    });
+    await becomesLive();
+    expect(await names.get('apple')).toBe('Apple');
+    expect(names.size).toBe(0);
+    expect(await names.get('apple')).toBe('Pomme');
+    expect(seen).toEqual(['2', '2']);
+    const writing = cacheBy(gatebell, async (_, client) => (await client.query('delete from names')).rows as Named[]);
+    await expect(writing.get('pear')).rejects.toMatchObject({ reason: 'database', cause: { code: '25006' } });
+  });
+
+  test('another spelling of a key is refused, for its row would change unheard', async () => {
+    const { gatebell } = open();
+    const names = cacheBy(gatebell, (keys, client) =>
+      readNames(
+        keys.map(([sku]) => [sku!.trim()]),
+        client,
+      ),
+    );
+    const [padded, apple] = await Promise.allSettled([names.get(' apple'), names.get('apple')]);
+    expect(padded).toMatchObject({ status: 'rejected', reason: { reason: 'database' } });
+    expect(apple).toEqual({ status: 'fulfilled', value: 'Apple' });
+  });
+
+  test('a key that Postgres refuses fails alone, though the query builder wraps the error', async () => {
+    const { gatebell } = open();
+    const names = cacheBy(gatebell, async (keys, client) => {
+      try {
+        await client.query('select $1::integer[]', [keys.map(([sku]) => (sku === 'odd' ? 'odd' : '1'))]);
+      } catch (error) {
+        throw new Error('wrapped', { cause: error });
+      }
+      return readNames(keys, client);
+    });
+    const [odd, apple] = await Promise.allSettled([names.get('odd'), names.get('apple')]);
+    expect(odd).toMatchObject({ status: 'rejected', reason: { reason: 'database' } });
+    expect(apple).toEqual({ status: 'fulfilled', value: 'Apple' });
+  });
+
+  test.each<[string, Read, RegExp]>([
+    ['ends the transaction', async (keys, client) => (await client.query('commit'), readNames(keys, client)), /ended/],
+    ['returns no rows', () => Promise.resolve('Apple' as never), /array of rows/],
+    ['never comes back', () => new Promise(() => undefined), /longer than 300 ms/],
+    ['throws', () => Promise.reject(new Error('of the program')), /of the program/],
+  ])('is unavailable where the function %s; others are served on', async (_, read, message) => {
+    const { gatebell } = open({ timeoutMs: 300, poolMax: 2 });
+    const bad = cacheBy(gatebell, read);
+    const good = nameCache(gatebell);
+    for (let round = 0; round < 3; round++) {
+      await expect(bad.get('apple')).rejects.toMatchObject({
+        reason: 'database',
+        cause: { message: expect.stringMatching(message) as unknown },
+      });
+    }
+    expect(await good.get('apple')).toBe('Apple');
+  });
 });

@@ -60,6 +60,12 @@ const comparesText = (text: string): boolean =>
   !/\$\d/.test(text.replaceAll(/\bany\s*\(\s*\$\d+::text\[\]\s*\)/gi, ''));
 
 /**
+ * A text for a load that is not SQL, by which the source knows it. It does not tell how keys are compared, so each of two spellings is asked
+ * for alone; nor how many parts a key has. The quoted parameter says both, see the functions around.
+ */
+export const textOfFunction = (topic: string, number: number): string => `load function ${number} of ${topic}: '$1'`;
+
+/**
  * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would refuse the whole batch.
  * @param query its parameters are counted outside of quoted text
  */

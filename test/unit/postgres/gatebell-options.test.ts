@@ -45,11 +45,13 @@ describe('of a gatebell', () => {
   test.each([
     [{ topic: 'Price', load }, 'topic "Price" is not allowed: it must be a small letter'],
     [{ load }, 'topic undefined is not allowed'],
-    [{ topic: 'price' }, 'load undefined is not allowed: it must be an object with text, key and value'],
+    [{ topic: 'price' }, 'load undefined is not allowed: it must be an object with text or read, key and value'],
     [{ topic: 'price', load: { ...load, text: 'select 1' } }, 'one SELECT with the parameter $1'],
     [{ topic: 'price', load: { ...load, text: `${load.text};` } }, 'without a semicolon at its end'],
     [{ topic: 'price', load: { ...load, key: 'sku' } }, 'load.key "sku" is not allowed: it must be a function'],
     [{ topic: 'price', load: { text: load.text, key: load.key } }, 'load.value undefined is not allowed'],
+    [{ topic: 'price', load: { ...load, read: load.key } }, 'either by text or by read, not both'],
+    [{ topic: 'price', load: { read: 'f', key: load.key, value: load.value } }, 'load.read "f" is not allowed'],
     [{ topic: 'price', load, maxAge: 5 }, 'maxAge is no option of cache: there are topic'],
     [{ topic: 'price', load, entriesMax: 0 }, 'entriesMax 0 is not allowed: it must be a whole number from 1'],
   ])('cache(%j) is refused', (options, message) => {
