@@ -1,9 +1,12 @@
 /**
- * The settings of JWTs: which go together, and what they come to. JWTs are off unless an issuer is named; then whose they are, whom they
- * are for, and what verifies them are all required, because each that is left out lets in tokens that were made for somebody else.
+ * The settings of JWTs: which go together, and what they come to. JWTs are off unless an issuer is named. Then whose
+ * they are, whom they are for, and what verifies them are all required: each that is left out would let in tokens that
+ * were made for somebody else.
  */
 import { JWT_ALGORITHMS, JWT_KEY_FORMS, type JwtAlgorithm, type JwtKey } from '../auth/jwt/key.js';
 import type { Refuse } from './secret.js';
+import type { ValuesOf } from './setting.js';
+import type { JWT_SETTINGS } from './settings/jwt.js';
 
 /** What verifies signatures. */
 export type JwtKeys =
@@ -27,37 +30,9 @@ export interface JwtConfig {
 }
 
 /** The settings one by one, as they were given. */
-export interface JwtValues {
-  readonly jwtIssuer: string | null;
-  readonly jwtAudience: readonly string[] | null;
-  /** Null: those that the keys allow. */
-  readonly jwtAlgorithms: readonly JwtAlgorithm[] | null;
-  readonly jwtJwksUrl: string | null;
-  readonly jwtJwksRefreshSeconds: number;
-  readonly jwtKey: JwtKey | null;
-  readonly jwtClaim: string;
-  readonly jwtLeewaySeconds: number;
-}
+type JwtValues = ValuesOf<typeof JWT_SETTINGS>;
 
 const PUBLIC_ALGORITHMS = JWT_ALGORITHMS.filter(algorithm => algorithm !== 'HS256');
-
-/** Printable ASCII without spaces: issuers are URLs, or names like them. */
-export const parseIssuer = (text: string): string | undefined => (/^[\x21-\x7e]{1,512}$/.test(text) ? text : undefined);
-
-/** `a, b` */
-export function parseAudiences(text: string): readonly string[] | undefined {
-  const audiences = text.split(',').map(item => item.trim());
-  return audiences.every(item => parseIssuer(item) !== undefined) ? audiences : undefined;
-}
-
-/** `RS256,ES256`; HS256 stands alone: its secret is the key of no other. */
-export function parseAlgorithms(text: string): readonly JwtAlgorithm[] | undefined {
-  const found = text.split(',').map(item => JWT_ALGORITHMS.find(algorithm => algorithm === item.trim()));
-  const algorithms = found.filter(algorithm => algorithm !== undefined);
-  return algorithms.length < found.length || (algorithms.includes('HS256') && algorithms.length > 1)
-    ? undefined
-    : algorithms;
-}
 
 /** What verifies signatures; null if it was refused. */
 function readKeys(values: JwtValues, given: ReadonlySet<string>, refuse: Refuse): JwtKeys | null {
@@ -76,7 +51,9 @@ function readKeys(values: JwtValues, given: ReadonlySet<string>, refuse: Refuse)
       refuse({
         name: 'GATEBELL_JWT_ALGORITHMS',
         value: shown,
-        allowed: `${PUBLIC_ALGORITHMS.join(', ')} with GATEBELL_JWT_JWKS_URL: a key set is public, a shared secret is not`,
+        allowed:
+          `${PUBLIC_ALGORITHMS.join(', ')} with GATEBELL_JWT_JWKS_URL: ` +
+          'a key set is public, a shared secret is not',
       });
       return null;
     }
@@ -98,7 +75,8 @@ function readKeys(values: JwtValues, given: ReadonlySet<string>, refuse: Refuse)
     refuse({
       name: 'GATEBELL_JWT_ALGORITHMS',
       value: shown,
-      allowed: `${key.algorithm} with this GATEBELL_JWT_KEY${key.algorithm === 'HS256' ? ', which is a shared secret' : ''}`,
+      allowed:
+        `${key.algorithm} with this GATEBELL_JWT_KEY` + (key.algorithm === 'HS256' ? ', which is a shared secret' : ''),
     });
     return null;
   }

@@ -1,6 +1,7 @@
 /**
- * What libpq's environment variables and URI parameters mean here. Whoever sets one expects it to hold: each is honoured, replaced by what
- * Gatebell needs, or refused by its name. The table in docs/configuration.md is made from this list.
+ * What libpq's environment variables and URI parameters mean here. Whoever sets one expects it to hold: each is
+ * honoured, replaced by what Gatebell needs, or refused by its name. A test compares the table in docs/configuration.md
+ * with this list.
  * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
  */
 import type { ConfigProblem } from './secret.js';
@@ -43,7 +44,8 @@ export const LIBPQ: readonly LibpqParameter[] = [
     'sslmode',
     'PGSSLMODE',
     'honoured',
-    'disable, prefer, require, verify-ca, verify-full or no-verify; all from prefer to verify-full demand TLS and verify the certificate',
+    'disable, prefer, require, verify-ca, verify-full or no-verify; ' +
+      'all from prefer to verify-full demand TLS and verify the certificate',
   ),
   row('sslnegotiation', 'PGSSLNEGOTIATION', 'honoured', ''),
   row('client_encoding', 'PGCLIENTENCODING', 'own', 'UTF8'),
@@ -117,13 +119,16 @@ export function libpqProblems(env: NodeJS.ProcessEnv): ConfigProblem[] {
   return problems;
 }
 
-/** A connection string as Node's URL reads it, and what of it does not hold here; null: it is none. Nothing told holds any of its values. */
+/** A connection string as Node's URL reads it, and what of it does not hold here, without any of its values. */
 export interface ReadUrl {
   readonly url: URL;
   readonly problem: string | null;
 }
 
-/** Reads a connection string. `postgresql://user@/db?host=/run/postgresql`, which libpq takes, has no host where URLs must have one. */
+/**
+ * Reads a connection string; null: it is none. `postgresql://user@/db?host=/run/postgresql`, which libpq takes, has no
+ * host where URLs must have one.
+ */
 export function readPostgresUrl(text: string): ReadUrl | null {
   if (!/^postgres(?:ql)?:\/\//.test(text)) {
     return null;

@@ -1,5 +1,6 @@
 /** How the text of a setting is read; undefined: it is not allowed. */
 import { BlockList, isIP } from 'node:net';
+import { JWT_ALGORITHMS, type JwtAlgorithm } from '../auth/jwt/key.js';
 import { isLoopback } from '../sign-in/settings.js';
 import { readPostgresUrl } from './libpq.js';
 
@@ -80,7 +81,10 @@ function addressRange(item: string): Range | string {
     return `${shown} would trust everybody`;
   }
   if ((value & ((1n << BigInt(bits - length)) - 1n)) !== 0n) {
-    return `${shown} has bits set beyond its prefix: a range begins with its first address, and a single address has no prefix`;
+    return (
+      `${shown} has bits set beyond its prefix: ` +
+      'a range begins with its first address, and a single address has no prefix'
+    );
   }
   return { address, length, family };
 }
@@ -106,3 +110,21 @@ export function addressRanges(text: string): BlockList | undefined {
 /** A secret that travels in a header. */
 export const headerSecret = (text: string): string | undefined =>
   /^[\x21-\x7e]{16,256}$/.test(text) ? text : undefined;
+
+/** Printable ASCII without spaces: issuers are URLs, or names like them. */
+export const parseIssuer = (text: string): string | undefined => (/^[\x21-\x7e]{1,512}$/.test(text) ? text : undefined);
+
+/** `a, b` */
+export function parseAudiences(text: string): readonly string[] | undefined {
+  const audiences = text.split(',').map(item => item.trim());
+  return audiences.every(item => parseIssuer(item) !== undefined) ? audiences : undefined;
+}
+
+/** `RS256,ES256`; HS256 stands alone: its secret is the key of no other. */
+export function parseAlgorithms(text: string): readonly JwtAlgorithm[] | undefined {
+  const found = text.split(',').map(item => JWT_ALGORITHMS.find(algorithm => algorithm === item.trim()));
+  const algorithms = found.filter(algorithm => algorithm !== undefined);
+  return algorithms.length < found.length || (algorithms.includes('HS256') && algorithms.length > 1)
+    ? undefined
+    : algorithms;
+}

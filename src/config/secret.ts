@@ -1,7 +1,7 @@
 /**
- * Secrets among the settings. One comes from its variable, or from the file that `<VARIABLE>_FILE` (or the flag `--…-file`) names, as
- * container platforms hand secrets over. There is no flag for the secret itself: everybody on the machine can read a command line.
- * No problem that is told of here holds any of it.
+ * Secrets among the settings. One comes from its variable, or from the file that `<VARIABLE>_FILE` (or the flag
+ * `--…-file`) names, as container platforms hand secrets over. There is no flag for the secret itself: everybody on
+ * the machine can read a command line. Error messages never contain secrets.
  */
 import { readFileSync } from 'node:fs';
 
@@ -47,8 +47,11 @@ function secretFromFile(name: string, path: string, readText: ReadText, refuse: 
     return refuse({ name, value: path, allowed: `the path of a file that can be read; this one cannot (${code})` });
   }
   if (text === '' || text.length > SECRET_FILE_CHARACTERS_MAX) {
-    const allowed = `the path of a file with 1 to ${SECRET_FILE_CHARACTERS_MAX} characters; this one has ${text.length}`;
-    return refuse({ name, value: path, allowed });
+    return refuse({
+      name,
+      value: path,
+      allowed: `the path of a file with 1 to ${SECRET_FILE_CHARACTERS_MAX} characters; this one has ${text.length}`,
+    });
   }
   return { name, shown: '***', text };
 }

@@ -418,7 +418,7 @@ describe('the OpenID provider', () => {
     const [key, certificate] = [path.join(scratch, 'key.pem'), path.join(scratch, 'ca.pem')];
     await runTool('openssl', [
       ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=localhost'],
-      ...['-addext', 'topicAltName=DNS:localhost', '-keyout', key, '-out', certificate],
+      ...['-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate],
     ]);
     const server = createServer(
       { key: await readFile(key), cert: await readFile(certificate) },

@@ -1,0 +1,52 @@
+/** What settings must agree on, beyond what each allows alone. */
+import { signInProblems, type SignInSettings } from '../sign-in/settings.js';
+import type { ConfigProblem } from './secret.js';
+import { SETTINGS, type Config, type SettingKey } from './settings.js';
+
+/**
+ * Finds settings that do not go together.
+ *
+ * @param refused settings whose own value was refused; sign-in has nothing more to say of them
+ */
+export function disagreements(config: Config, refused: ReadonlySet<SettingKey>): readonly ConfigProblem[] {
+  const { leaseMs, fenceIntervalMs, port, opsPort, oidcIssuer, poolMax } = config;
+  const problems: ConfigProblem[] = [];
+  if (fenceIntervalMs > leaseMs / 2) {
+    problems.push({
+      name: SETTINGS.fenceIntervalMs.variable,
+      value: String(fenceIntervalMs),
+      allowed: `at most half of ${SETTINGS.leaseMs.variable}, which is ${leaseMs}`,
+    });
+  }
+  if (opsPort === port && port !== 0) {
+    problems.push({
+      name: SETTINGS.opsPort.variable,
+      value: String(opsPort),
+      allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
+    });
+  }
+  if (oidcIssuer !== null && poolMax === 2) {
+    problems.push({
+      name: SETTINGS.poolMax.variable,
+      value: String(poolMax),
+      allowed: `at least 3 with ${SETTINGS.oidcIssuer.variable}: one for fences, one for sessions, one for loads`,
+    });
+  }
+  const unlessRefused = <K extends keyof SignInSettings>(key: K): SignInSettings[K] | undefined =>
+    refused.has(key) ? undefined : config[key];
+  return [
+    ...problems,
+    ...signInProblems(
+      {
+        cookie: unlessRefused('cookie'),
+        loginUrl: unlessRefused('loginUrl'),
+        oidcIssuer: unlessRefused('oidcIssuer'),
+        oidcClientId: unlessRefused('oidcClientId'),
+        oidcClientSecret: unlessRefused('oidcClientSecret'),
+        signInHost: unlessRefused('signInHost'),
+        cookieDomain: unlessRefused('cookieDomain'),
+      },
+      key => SETTINGS[key].variable,
+    ),
+  ];
+}
