@@ -1,19 +1,29 @@
 /**
- * Channels of a program's own, on the listening connection that is there anyway. They share the connection and nothing else: what arrives
+ * Channels of a program's own, on the listening connection that is there anyway. They share the connection and
+ * nothing else: what arrives
  * on them never reaches the coherence, and a handler that throws harms only itself.
  *
- * NOTIFY keeps nothing for those who do not listen. So a handler learns when listening begins, the first time and after each
+ * NOTIFY keeps nothing for those who do not listen. So a handler learns when listening begins, the first time and
+ * after each
  * connection that was lost: what was published before may have been missed.
  */
 import type { Observe } from '../coherence/observation.js';
 
-/** `listening`: from now on messages arrive, and any before this may have been missed. `message`: somebody has published. */
+/**
+ * `listening`: from now on messages arrive, and any before this may have been missed. `message`: somebody has
+ * published.
+ */
 export type ChannelEvent = { readonly type: 'listening' } | { readonly type: 'message'; readonly payload: string };
 
-/** Called in the order in which Postgres delivers. Returns nothing: nobody waits for an async handler, so that is a type error. */
+/**
+ * Called in the order in which Postgres delivers. Returns nothing: nobody waits for an async handler, so that is a
+ * type error.
+ */
 export type ChannelHandler = (event: ChannelEvent) => undefined | void;
 
-/** A connection on which channels can be listened to. Both may be called at any time; what fails ends the connection. */
+/**
+ * A connection on which channels can be listened to. Both may be called at any time; what fails ends the connection.
+ */
 export interface ChannelConnection {
   listen(channel: string): Promise<void>;
   unlisten(channel: string): void;

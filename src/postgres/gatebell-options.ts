@@ -1,6 +1,8 @@
 /**
- * The options of `createGatebell` and of its caches: what each means, what is allowed, and what is said about a value that is not.
- * Programs pass them from settings of their own, so a misspelled name or a wrong unit is refused when it is given, not found later.
+ * The options of `createGatebell` and of its caches: what each means, what is allowed, and what is said about a value
+ * that is not.
+ * Programs pass them from settings of their own, so a misspelled name or a wrong unit is refused when it is given,
+ * not found later.
  */
 import { isTopic, type Key } from '../coherence/signal.js';
 import type { Row } from '../coherence/facts/source.js';
@@ -18,7 +20,10 @@ export interface GatebellOptions {
   readonly connectionString?: string | undefined;
   /** A direct connection for LISTEN, where `connectionString` goes through a pooler. Default: `connectionString`. */
   readonly listenConnectionString?: string | undefined;
-  /** Name of this process in `pg_stat_activity` and in barriers: 1 to 48 printable ASCII characters. Default: host name and process id. */
+  /**
+   * Name of this process in `pg_stat_activity` and in barriers: 1 to 48 printable ASCII characters. Default: host
+   * name and process id.
+   */
   readonly replica?: string | undefined;
   /** The channel that the triggers signal on: what `gatebell.channel()` returns in SQL. Default `gatebell`. */
   readonly signalChannel?: string | undefined;
@@ -28,7 +33,10 @@ export interface GatebellOptions {
   readonly timeoutMs?: number | undefined;
   /** How stale an answer may be when Postgres cannot be reached, 100 to 600,000. Default 3,000. */
   readonly leaseMs?: number | undefined;
-  /** From one fence to the next, 20 to 300,000, at most half of the lease. Default 1,000, or a third of a shorter lease. */
+  /**
+   * From one fence to the next, 20 to 300,000, at most half of the lease. Default 1,000, or a third of a shorter
+   * lease.
+   */
   readonly fenceIntervalMs?: number | undefined;
   /** From one audit of cached facts to the next, on average, 100 to 3,600,000; 0: never. Default 10,000. */
   readonly auditIntervalMs?: number | undefined;
@@ -36,13 +44,17 @@ export interface GatebellOptions {
   readonly observe?: ((observation: GatebellObservation) => void) | undefined;
 }
 
-/** A key as programs write it: the text of its one column, or the texts of its columns in the order in which the table is watched. */
+/**
+ * A key as programs write it: the text of its one column, or the texts of its columns in the order in which the table
+ * is watched.
+ */
 export type CacheKey = string | Key;
 
 /** How the facts of a topic are read with SQL. */
 export interface SqlLoad<V, R extends object = Row> {
   /**
-   * One SELECT, without a semicolon at its end. `$1`, `$2`… are arrays of text, one for each column of the key, of equal length. It returns
+   * One SELECT, without a semicolon at its end. `$1`, `$2`… are arrays of text, one for each column of the key, of
+   * equal length. It returns
    * one row for each key that exists.
    */
   readonly text: string;
@@ -53,16 +65,22 @@ export interface SqlLoad<V, R extends object = Row> {
 }
 
 /**
- * How the facts of a topic are read with a function: for query builders such as Drizzle and Kysely, which run on a connection of `pg`.
+ * How the facts of a topic are read with a function: for query builders such as Drizzle and Kysely, which run on a
+ * connection of `pg`.
  *
- * What it reads on the connection that it is given is as good as what SQL reads: it runs in a transaction of one snapshot, read only, and which
- * server answers is asked in the same one. Its conditions: it reads there and nowhere else, ends no transaction, changes no settings of the
- * connection, remembers nothing from one call to the next, and ends within `timeoutMs`. Nobody can check the first and the fourth: what it
- * reads elsewhere (a pool or a cache of its own, Prisma's engine) may be stale for as long as nothing changes, and no audit is sure to find it.
+ * What it reads on the connection that it is given is as good as what SQL reads: it runs in a transaction of one
+ * snapshot, read only, and which
+ * server answers is asked in the same one. Its conditions: it reads there and nowhere else, ends no transaction,
+ * changes no settings of the
+ * connection, remembers nothing from one call to the next, and ends within `timeoutMs`. Nobody can check the first
+ * and the fourth: what it
+ * reads elsewhere (a pool or a cache of its own, Prisma's engine) may be stale for as long as nothing changes, and no
+ * audit is sure to find it.
  */
 export interface FunctionLoad<V, R extends object> {
   /**
-   * Reads the rows of these keys: one for each that exists, in any order. May be called again for the same keys, and for fewer of them.
+   * Reads the rows of these keys: one for each that exists, in any order. May be called again for the same keys, and
+   * for fewer of them.
    *
    * @param client a connection of the pool, taken back when the promise settles: do not keep or release it
    */
@@ -83,7 +101,10 @@ export interface CacheOptions<V, R extends object = Row> {
   readonly entriesMax?: number | undefined;
   /** Absences that are kept: keys without a row, 1 to 10,000,000. Default 10,000. */
   readonly negativeEntriesMax?: number | undefined;
-  /** Age past which a fact is loaded again even if nothing changed, 1 to 2,147,483,647 milliseconds. Default 3,600,000, one hour. */
+  /**
+   * Age past which a fact is loaded again even if nothing changed, 1 to 2,147,483,647 milliseconds. Default
+   * 3,600,000, one hour.
+   */
   readonly maxAgeMs?: number | undefined;
 }
 

@@ -1,9 +1,12 @@
 /**
- * How facts are read on a connection: by one statement, or by several in one snapshot. Either way the answer says which server gave it, from
+ * How facts are read on a connection: by one statement, or by several in one snapshot. Either way the answer says
+ * which server gave it, from
  * the same snapshot as the facts (P4, P5).
  *
- * A function of the program may read, too, with a query builder say. It is given the connection, in a transaction that is read only and
- * sees one snapshot; so what it reads there is as good as what one statement reads. What it reads elsewhere nobody can vouch for.
+ * A function of the program may read, too, with a query builder say. It is given the connection, in a transaction
+ * that is read only and
+ * sees one snapshot; so what it reads there is as good as what one statement reads. What it reads elsewhere nobody
+ * can vouch for.
  */
 import pg from 'pg';
 import type { Key } from '../coherence/signal.js';
@@ -17,8 +20,10 @@ export type ReadFunction<R extends object = Row> = (
 ) => Promise<readonly R[]>;
 
 /**
- * Whether a table that this transaction has read was emptied or rewritten after its snapshot was taken: it then looks as it is now, or
- * empty, beside others that look as they were. The catalog is read as of the snapshot, `pg_relation_filenode` as of now.
+ * Whether a table that this transaction has read was emptied or rewritten after its snapshot was taken: it then looks
+ * as it is now, or
+ * empty, beside others that look as they were. The catalog is read as of the snapshot, `pg_relation_filenode` as of
+ * now.
  * https://www.postgresql.org/docs/current/mvcc-caveats.html
  */
 const REWRITTEN = `
@@ -86,7 +91,10 @@ export interface ReadingConnection {
   readonly client: pg.ClientBase;
 }
 
-/** Gives a connection to read on, and takes it back; if it turns out to be dead, the reading is tried once more on another. */
+/**
+ * Gives a connection to read on, and takes it back; if it turns out to be dead, the reading is tried once more on
+ * another.
+ */
 export type WithConnection = <T>(read: (connection: ReadingConnection) => Promise<T>) => Promise<T>;
 
 export interface Reads {
