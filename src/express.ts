@@ -7,9 +7,9 @@
 import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { Router, type Request, type RequestHandler } from 'express';
-import { AMBIGUOUS_PATH, createDecider, type DeciderOptions } from './auth/decider.js';
+import { AMBIGUOUS_PATH, createDecider, type AuthObservation, type DeciderOptions } from './auth/decider.js';
 import { outcomeOf, refuse, type Decision, type Reason, type Status } from './auth/decide.js';
-import { createAuthHandler, type AuthOptions } from './auth/handler.js';
+import { createAuthHandler } from './auth/handler.js';
 import { createLoginPage, type LoginPage, type WantedAddress } from './auth/login.js';
 import { sendRefusal } from './auth/reply.js';
 import { createFactReader } from './auth/mounted-gate.js';
@@ -18,26 +18,42 @@ import { createCredentialReader } from './auth/request/credential.js';
 import { singleHeaders } from './auth/request/headers.js';
 import { parseHost, parseRequest, type AuthRequest } from './auth/request/request.js';
 import { addressProblem, addressRanges } from './config/parsers.js';
+import type { FactTypes } from './auth/facts.js';
+import type { Reader } from './coherence/facts/reader.js';
 import type { Gatebell } from './postgres/gatebell.js';
 
-/**
- * What decides: what `createGatebell` returns, or a reader of the gate's facts with options of its own, such as a verifier of JWTs. Give the
- * same one to all routers and middlewares of a program.
- */
-export type DecisionSource = Gatebell | DeciderOptions;
+/** A reader of the gate's facts, with what goes with it: for programs that have one of their own. */
+export interface DecisionReader {
+  readonly reader: Reader<FactTypes>;
+  /** Requests that may wait for facts at once; those beyond are answered 503 at once. Default 10,000. */
+  readonly waitingMax?: number;
+  /** Receives every decision and what goes wrong. Must not throw. Default: nobody does. */
+  readonly observe?: (observation: AuthObservation) => void;
+}
+
+/** What decides: what `createGatebell` returns, or a reader. Give the same one to all routers and middlewares of a program. */
+export type DecisionSource = Gatebell | DecisionReader;
 
 const deciderOptions = (source: DecisionSource): DeciderOptions =>
   'reader' in source ? source : { reader: createFactReader(source) };
 
 /** Options of {@link forwardAuth}. */
-export interface ForwardAuthOptions extends Partial<
-  Pick<AuthOptions, 'cookieName' | 'loginUrl' | 'loginPage' | 'proxySecret' | 'unknownAppStatus' | 'stripCredentials'>
-> {
+export interface ForwardAuthOptions {
   /**
    * Who may ask: addresses and ranges of your proxies, such as `10.0.0.0/8, ::1`. Judged by the address of the connection; Express'
    * `trust proxy` does not count here.
    */
   readonly trustedProxies: string | BlockList;
+  /** What the proxies show in `X-Gatebell-Secret`. Default null: nothing. */
+  readonly proxySecret?: string | null;
+  /** Name of the cookie that carries a session. Default `gatebell`. */
+  readonly cookieName?: string;
+  /** Where browsers are sent to sign in; the address to return to goes along in `rd`. Default null: they get 401. */
+  readonly loginUrl?: string | null;
+  /** What an unknown host is answered with, where the proxy can tell it. Default 403. */
+  readonly unknownAppStatus?: 403 | 404;
+  /** Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false. */
+  readonly stripCredentials?: boolean;
 }
 
 /** Options of {@link requireAccess}. */

@@ -8,7 +8,8 @@
 export * from './cache.js';
 export { createAuthHandler, createFactReader } from './auth/mounted-gate.js';
 export type { AuthHandlerOptions } from './auth/mounted-gate.js';
-export type { AuthHandler, AuthObservation } from './auth/handler.js';
+export type { AuthHandler } from './auth/handler.js';
+export type { Asker, AuthObservation } from './auth/decider.js';
 export type { DecisionOutcome, Reason } from './auth/decide.js';
 export type { JwksObservation } from './auth/jwt/jwks.js';
 export type { JwtObservation } from './auth/jwt/verifier.js';

@@ -24,7 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   replica: ['auth', 'coherence', 'config', 'http', 'ops', 'postgres', 'sign-in', 'time'],
   dev: ['auth'],
   commands: ['auth', 'coherence', 'config', 'dev', 'http', 'ops', 'postgres', 'replica', 'sign-in', 'time'],
-  'express.ts': ['auth', 'config', 'postgres'],
+  'express.ts': ['auth', 'coherence', 'config', 'postgres'],
   'cache.ts': ['coherence', 'postgres'],
   'index.ts': ['auth', 'cache.ts', 'coherence', 'postgres'],
   'cli.ts': ['commands', 'config', 'ops'],

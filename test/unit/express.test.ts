@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type Express, type Request } from 'express';
 import { afterEach, describe, expect, expectTypeOf, test } from 'vitest';
-import type { AuthObservation } from '../../src/auth/decider.js';
+import type { AuthObservation, DeciderOptions } from '../../src/auth/decider.js';
 import { createToken } from '../../src/auth/token.js';
 import { UnavailableError } from '../../src/coherence/errors.js';
 import { accessOf, forwardAuth, requireAccess, type Access, type RequireAccessOptions } from '../../src/express.js';
@@ -226,7 +226,7 @@ describe('what is asked for in vain', () => {
     }
     return reasons;
   };
-  const limited = (): Parameters<typeof requireAccess>[0] => {
+  const limited = (): DeciderOptions => {
     const seen: string[] = [];
     const memory = createMemoryReader(createWorld());
     return {
