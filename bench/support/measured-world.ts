@@ -29,7 +29,7 @@ const ROUTES = `
   insert into gatebell.app_routes (app_id, path_prefix, access, roles)
   select a.id, r.path_prefix, r.access, r.roles
   from gatebell.apps a,
-    (values ('/public', 'public', '{}'::text[]), ('/admin', 'grant', '{admin}')) as r (path_prefix, access, roles)`;
+    (values ('/public', 'public', '{}'::text[]), ('/admin', 'authenticated', '{admin}')) as r (path_prefix, access, roles)`;
 /** The first user may use every app; everyone may use the first. */
 const GRANTS = `
   insert into gatebell.grants (user_id, app_id)
