@@ -45,7 +45,7 @@ const gate = useGate();
 describe.each(PROXY_DIALECTS)('allow without identity (CVE-2026-30851) never happens on $name', dialect => {
   test.each(Object.entries(CREDENTIALS))('%s: every 200 carries the full set, once each', async (_, client) => {
     for (const [uri, reason] of [
-      ['/', 'grant'],
+      ['/', 'granted'],
       ['/me', 'authenticated'],
     ] as const) {
       const answer = await gate.ask(dialect, { uri }, client);

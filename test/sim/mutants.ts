@@ -673,8 +673,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'use extends the life of what is cached',
     patches: [
       cache(
-        '      if (entry.value === null) {\n        stats.absentHits',
-        '      Object.assign(entry, { sentMonoMs: now.monoMs });\n      if (entry.value === null) {\n        stats.absentHits',
+        '      if (entry.value === null) {\n        stats.negativeHits',
+        '      Object.assign(entry, { sentMonoMs: now.monoMs });\n      if (entry.value === null) {\n        stats.negativeHits',
       ),
     ],
     profile: 'slips',
@@ -916,7 +916,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'one-room',
-    mistake: 'absences take the room of facts',
+    mistake: 'negative entries evict facts',
     patches: [cache('(value === null ? negativeEntries : entries).set', 'entries.set')],
     profile: 'floods',
     seed: 7,
@@ -925,8 +925,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'absences',
-    mistake: 'any number of negativeEntries is remembered',
-    patches: [cache('createRoom<Held<V>>(absencesMax', 'createRoom<Held<V>>(1e6')],
+    mistake: 'any number of negative entries is remembered',
+    patches: [cache('createSieveMap<Held<V>>(negativeEntriesMax', 'createSieveMap<Held<V>>(1e6')],
     profile: 'floods',
     seed: 2,
     seeds: 20,

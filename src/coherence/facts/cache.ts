@@ -117,7 +117,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
     negativeEntriesMax = NEGATIVE_ENTRIES_MAX,
   } = options;
   const { lease, clock, observe } = deps;
-  /** All that is in the two rooms, for the auditor. */
+  /** Everything that is cached, for the auditor. */
   const randomSet = createRandomSet<Held<V>>();
   const leave = (entry: Held<V> | undefined): number => {
     if (entry === undefined) {
