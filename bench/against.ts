@@ -176,7 +176,9 @@ async function compare(commit: string, lives: number, rounds: number, users: num
   try {
     console.log(`building ${commit} …`);
     const cli = await checkOut(commit, folder);
-    sides.push(await createSide(HERE, CLI, users), await createSide(commit, cli, users));
+    sides.push(await createSide(HERE, CLI, users));
+    // Apart: what fails here must not leave the first one behind.
+    sides.push(await createSide(commit, cli, users));
     for (let life = 0; life < lives; life++) {
       console.log(`life ${life + 1} of ${lives}`);
       await live(life % 2 === 0 ? sides : sides.toReversed(), rounds, series);
