@@ -51,6 +51,27 @@ describe('a burst', () => {
     expect(batches()).toEqual([500, 500, 201]);
   });
 
+  test.each([
+    ['as they are printed, is one query: a key without a row has no fact', true, [4]],
+    ['in spellings that may not be printed, takes a second query, for those without a row', false, [4, 2]],
+  ])('of cold keys, some without a row, asked %s', async (_, keysAsPrinted, expected) => {
+    const cache = bench.cache(
+      'user',
+      {},
+      { ...fakeQuery(), text: 'where id = any ($1::text[]::bigint[])', keysAsPrinted },
+    );
+    bench.source.set('user', ['7'], 'seven');
+    bench.source.set('user', ['8'], 'eight');
+    const settled = await settleAll(cache, [['7'], ['8'], ['9'], ['10']]);
+    expect(settled.map(one => (one.status === 'fulfilled' ? one.value.value : one.reason))).toEqual([
+      'seven',
+      'eight',
+      null,
+      null,
+    ]);
+    expect(batches()).toEqual(expected);
+  });
+
   test('gathers while a batch of its topic is in flight, and leaves as one', async () => {
     bench.source.hold = true;
     void grants.load(['first']);
