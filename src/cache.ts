@@ -1,7 +1,7 @@
 /**
- * The face `gatebell/cache`: caches over tables of your own that are true in every process, for any Node program.
- * Facts are kept in memory,
- * triggers on the tables say what has changed, and what cannot be proven to be true is read from Postgres instead.
+ * The face `gatebell/cache`: caches over tables of your own that are true in every process, for any Node program. Facts
+ * are kept in memory, triggers on the tables say what has changed, and what cannot be proven to be true is read from
+ * Postgres instead.
  */
 export { createGatebell } from './postgres/gatebell.js';
 export type { Gatebell, PassOptions } from './postgres/gatebell.js';

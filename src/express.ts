@@ -1,8 +1,10 @@
 /**
- * Gatebell in an Express application: `forwardAuth` answers proxies, `requireAccess` decides the application's own requests without any
- * proxy. Both decide by the same facts and rules, and with the next request after a change in Postgres.
+ * Gatebell in an Express application: `forwardAuth` answers proxies, `requireAccess` decides the application's own
+ * requests without any proxy. Both decide by the same facts and rules, and with the next request after a change in
+ * Postgres.
  *
- * `requireAccess` believes no header of a proxy: the app is the one that it was given, method and URL are those of the request itself.
+ * `requireAccess` believes no header of a proxy: the app is the one that it was given, method and URL are those of the
+ * request itself.
  */
 import type { BlockList } from 'node:net';
 import { performance } from 'node:perf_hooks';
@@ -31,7 +33,10 @@ export interface DecisionReader {
   readonly observe?: (observation: AuthObservation) => void;
 }
 
-/** What decides: what `createGatebell` returns, or a reader. Give the same one to all routers and middlewares of a program. */
+/**
+ * What decides: what `createGatebell` returns, or a reader. Give the same one to all routers and middlewares of a
+ * program.
+ */
 export type DecisionSource = Gatebell | DecisionReader;
 
 const deciderOptions = (source: DecisionSource): DeciderOptions =>
@@ -40,8 +45,8 @@ const deciderOptions = (source: DecisionSource): DeciderOptions =>
 /** Options of {@link forwardAuth}. */
 export interface ForwardAuthOptions {
   /**
-   * Who may ask: addresses and ranges of your proxies, such as `10.0.0.0/8, ::1`. Judged by the address of the connection; Express'
-   * `trust proxy` does not count here.
+   * Who may ask: addresses and ranges of your proxies, such as `10.0.0.0/8, ::1`. Judged by the address of the
+   * connection; Express' `trust proxy` does not count here.
    */
   readonly trustedProxies: string | BlockList;
   /** What the proxies show in `X-Gatebell-Secret`. Default null: nothing. */
@@ -52,7 +57,9 @@ export interface ForwardAuthOptions {
   readonly loginUrl?: string | null;
   /** What an unknown host is answered with, where the proxy can tell it. Default 403. */
   readonly unknownAppStatus?: 403 | 404;
-  /** Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false. */
+  /**
+   * Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false.
+   */
   readonly stripCredentials?: boolean;
 }
 
@@ -64,7 +71,10 @@ export interface RequireAccessOptions {
   readonly cookieName?: string;
   /** Where browsers are sent to sign in; the address to return to goes along in `rd`. Default null: they get 401. */
   readonly loginUrl?: string | null;
-  /** Scheme, host and port under which browsers reach the application: the address to return to begins with it. Default `https://` and `app`. */
+  /**
+   * Scheme, host and port under which browsers reach the application: the address to return to begins with it. Default
+   * `https://` and `app`.
+   */
   readonly origin?: string;
 }
 
@@ -115,8 +125,9 @@ function blockList(trustedProxies: string | BlockList): BlockList {
 }
 
 /**
- * The auth endpoints as a router: `/auth/forward` (and `/internal/auth`), `/auth/nginx`, `/auth/envoy`, `/auth/haproxy`, below wherever it
- * is mounted. All other paths go on to what you mount after it. Mount it before anything that is slow: a proxy asks for every request.
+ * The auth endpoints as a router: `/auth/forward` (and `/internal/auth`), `/auth/nginx`, `/auth/envoy`,
+ * `/auth/haproxy`, below wherever it is mounted. All other paths go on to what you mount after it. Mount it before
+ * anything that is slow: a proxy asks for every request.
  *
  * @throws TypeError if `trustedProxies` is malformed
  * @example
@@ -169,13 +180,15 @@ function accessFrom({ app, user, grant, reason }: Decision): Access | null {
 }
 
 /**
- * A middleware that lets a request go on only if the rows of an app allow it: the session of the cookie or the bearer token, the rules of its
- * routes for `request.originalUrl`, roles, strong routes. Who it is stands in `request.gatebell` then; see {@link accessOf}.
+ * A middleware that lets a request go on only if the rows of an app allow it: the session of the cookie or the bearer
+ * token, the rules of its routes for `request.originalUrl`, roles, strong routes. Who it is stands in
+ * `request.gatebell` then; see {@link accessOf}.
  *
- * Others are answered as proxies' clients are: 400, 401, 403 or 503 with the reason in `X-Gatebell-Reason`; a browser that opens a page
- * without a valid session is sent to `loginUrl`.
+ * Others are answered as proxies' clients are: 400, 401, 403 or 503 with the reason in `X-Gatebell-Reason`; a browser
+ * that opens a page without a valid session is sent to `loginUrl`.
  *
- * Clients that ask for what does not exist are limited by Express' `request.ip`: behind a proxy, set `trust proxy`, or all share one limit.
+ * Clients that ask for what does not exist are limited by Express' `request.ip`: behind a proxy, set `trust proxy`, or
+ * all share one limit.
  *
  * @throws TypeError if `app` or `origin` is malformed
  * @example

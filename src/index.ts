@@ -2,8 +2,7 @@
  * The face `gatebell`: the gate in a server of your own, its facts, and barriers; and all of `gatebell/cache`.
  *
  * The safety rule first: a fact is served from memory only while it is proven to be true; otherwise it is read from
- * Postgres;
- * if that cannot be done either, you get an {@link UnavailableError}, never an old value.
+ * Postgres; if that cannot be done either, you get an {@link UnavailableError}, never an old value.
  */
 export * from './cache.js';
 export { createAuthHandler, createFactReader } from './auth/mounted-gate.js';

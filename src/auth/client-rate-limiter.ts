@@ -1,10 +1,12 @@
 /**
- * Limits negative lookups per client: questions to Postgres about what does not exist. A flood of made-up tokens and hosts then costs a few
- * queries per second, and real users do not wait for it. Each client has a token bucket of its own, since a limiter that all clients share
- * locks everyone out (CVE-2026-77561). What memory can answer is never limited. Paths that take much work are charged to the same bucket.
+ * Limits negative lookups per client: questions to Postgres about what does not exist. A flood of made-up tokens and
+ * hosts then costs a few queries per second, and real users do not wait for it. Each client has a token bucket of its
+ * own, since a limiter that all clients share locks everyone out (CVE-2026-77561). What memory can answer is never
+ * limited. Paths that take much work are charged to the same bucket.
  *
- * A client with recent misses reserves a token before its lookup and gets it back if the key exists. Otherwise many lookups at once would
- * cost one token. A client without misses pays nothing: an office whose replica has just started is not a flood.
+ * A client with recent misses reserves a token before its lookup and gets it back if the key exists. Otherwise many
+ * lookups at once would cost one token. A client without misses pays nothing: an office whose replica has just started
+ * is not a flood.
  */
 import { performance } from 'node:perf_hooks';
 

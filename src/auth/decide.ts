@@ -72,8 +72,8 @@ export function outcomeOf(reason: Reason): DecisionOutcome {
 }
 
 /**
- * Nothing can be decided before something is done that takes a while: verify this JWT, or bind the subject of a verified one to a user. Then
- * ask again with what came of it.
+ * Nothing can be decided before something is done that takes a while: verify this JWT, or bind the subject of a
+ * verified one to a user. Then ask again with what came of it.
  */
 export type Undecided = { readonly verify: string } | { readonly bind: JwtClaims };
 
@@ -107,7 +107,8 @@ const NO_ROUTES: readonly Route[] = [];
 /**
  * Decides, or returns what is lacking or must be done first.
  *
- * @param charge called before the path takes much more work than an ordinary one; throws if the client has had too much of that
+ * @param charge called before the path takes much more work than an ordinary one; throws if the client has had too much
+ *   of that
  */
 export function decide(
   request: AuthRequest,

@@ -1,7 +1,7 @@
 /**
- * Decides a parsed request, whoever asks: a proxy about somebody else's, or an application about its own. What memory has all facts for is
- * decided in the same turn, without a promise. What has to wait for Postgres is admitted first, so that neither many requests nor one
- * client take a replica away from others.
+ * Decides a parsed request, whoever asks: a proxy about somebody else's, or an application about its own. What memory
+ * has all facts for is decided in the same turn, without a promise. What has to wait for Postgres is admitted first, so
+ * that neither many requests nor one client take a replica away from others.
  */
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/facts/reader.js';
@@ -31,7 +31,9 @@ export type AuthObservation =
   | { readonly event: 'waiting'; readonly requests: number }
   /** A request was not let wait, because too many do. */
   | { readonly event: 'shed' }
-  /** A request was not let ask Postgres, or was not worked on further, because its client has had too much of either. */
+  /**
+   * A request was not let ask Postgres, or was not worked on further, because its client has had too much of either.
+   */
   | { readonly event: 'limited'; readonly dialect: Asker }
   | {
       readonly event: 'bad_request';
@@ -51,7 +53,10 @@ export interface DeciderOptions {
   readonly jwt?: JwtVerifier | null;
   /** Binds subjects of JWTs that are seen for the first time. Default: they mean nobody. */
   readonly bindIdentity?: BindIdentity;
-  /** Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them. Default 10,000. */
+  /**
+   * Requests that may wait for facts at once; those beyond are answered 503 at once if memory cannot answer them.
+   * Default 10,000.
+   */
   readonly waitingMax?: number;
   /** How often a client may look up what does not exist, or ask for much work. Default: a limiter of its own. */
   readonly limiter?: ClientRateLimiter;
@@ -79,8 +84,8 @@ const USER_SOURCE = 'user ';
 const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait, or the client has had too much');
 
 /**
- * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any host will do, but what
- * is allowed there was wanted.
+ * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any
+ * host will do, but what is allowed there was wanted.
  */
 function wasNegativeLookup({ reason, status, app }: Decision): boolean {
   return (

@@ -1,8 +1,9 @@
 /**
  * The facts that the gate decides by, and the one indexed query that loads each kind.
  *
- * A query takes arrays of text, one for each part of the key, and computes a key's text as the triggers do (P2). Nothing
- * in a row may fail the batch: `infinity` has a meaning, and a row that cannot be understood becomes a fact with a `problem` (P6).
+ * A query takes arrays of text, one for each part of the key, and computes a key's text as the triggers do (P2).
+ * Nothing in a row may fail the batch: `infinity` has a meaning, and a row that cannot be understood becomes a fact
+ * with a `problem` (P6).
  */
 import type { CacheOptions } from '../coherence/facts/cache.js';
 import type { Coherence } from '../coherence/coherence.js';
@@ -128,7 +129,10 @@ const REVOKED_NEGATIVE_ENTRIES_MAX = 100_000;
 /** Different texts that are kept to be shared. */
 const SHARED_MAX = 1_000;
 
-/** Gives the same string for the same text, so that a hundred thousand facts keep one of each; for texts of which there are few. */
+/**
+ * Gives the same string for the same text, so that a hundred thousand facts keep one of each; for texts of which there
+ * are few.
+ */
 function createSharing(): (text: string) => string {
   const shared = new Map<string, string>();
   return one => {
@@ -292,7 +296,9 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
   };
 }
 
-/** Makes a cache for each kind of fact, and a reader over all of them. `onBadRow` is told of rows that cannot be used. */
+/**
+ * Makes a cache for each kind of fact, and a reader over all of them. `onBadRow` is told of rows that cannot be used.
+ */
 export function createFactReader(
   coherence: Pick<Coherence, 'coherentCache' | 'reader'>,
   onBadRow: (row: BadRow) => void,

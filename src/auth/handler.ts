@@ -1,6 +1,7 @@
 /**
- * The auth endpoints as one plain `(req, res)` function: it answers its own paths and passes the rest on, so it can be put in
- * front of a framework or mounted in one. When memory has all facts it answers in the same turn, without a promise.
+ * The auth endpoints as one plain `(req, res)` function: it answers its own paths and passes the rest on, so it can be
+ * put in front of a framework or mounted in one. When memory has all facts it answers in the same turn, without a
+ * promise.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList } from 'node:net';
@@ -35,7 +36,9 @@ export interface AuthOptions extends DeciderOptions {
   readonly proxySecret?: string | null;
   /** What an unknown host is answered with, where the proxy can tell it. Default 403. */
   readonly unknownAppStatus?: 403 | 404;
-  /** Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false. */
+  /**
+   * Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false.
+   */
   readonly stripCredentials?: boolean;
   readonly observe: (observation: AuthObservation) => void;
 }

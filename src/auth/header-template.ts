@@ -1,6 +1,6 @@
 /**
- * Header templates: `{"X-Forwarded-User": "{{user.name}}"}` in an app's or a route's `headers`. Compiled when the row is
- * loaded, so that a bad one is found then and harms only its own app. Also how any text becomes a header value.
+ * Header templates: `{"X-Forwarded-User": "{{user.name}}"}` in an app's or a route's `headers`. Compiled when the row
+ * is loaded, so that a bad one is found then and harms only its own app. Also how any text becomes a header value.
  */
 
 /** What templates may name. */
@@ -98,8 +98,8 @@ export function renderHeader(template: HeaderTemplate, values: TemplateValues): 
 const NEEDS_ENCODING = /[^\x20-\x7e]|%|^ | $/;
 
 /**
- * Text as a header value: what is not printable ASCII is percent-encoded UTF-8, and so is `%`, so that two different texts
- * never give the same value, and a value never carries CR or LF.
+ * Text as a header value: what is not printable ASCII is percent-encoded UTF-8, and so is `%`, so that two different
+ * texts never give the same value, and a value never carries CR or LF.
  *
  * @example encodeHeaderValue('Zoë') // 'Zo%C3%AB'
  */

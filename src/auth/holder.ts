@@ -21,8 +21,9 @@ export function hasExpired(expiresAtMs: number | null, serverTimeMs: number): bo
 }
 
 /**
- * Who holds tokens that came together, in cookies of one name; undefined if a fact is lacking. Any host of the domain can have set one of
- * them. So those that do not count are ignored, and if those that count are of two users, it is nobody's.
+ * Who holds tokens that came together, in cookies of one name; undefined if a fact is lacking. Any host of the domain
+ * can have set one of them. So those that do not count are ignored, and if those that count are of two users, it is
+ * nobody's.
  *
  * @param appId the app that is asked for; null: it is not known which
  */
@@ -83,7 +84,10 @@ export function holderOfJwt(claims: JwtClaims, get: GetFact, serverTimeMs: numbe
   return identity.userId === null ? { refused: 'bad_credential' } : { userId: identity.userId };
 }
 
-/** Whether a JWT is young enough for its user. One that does not say when it was issued counts as issued before everything. */
+/**
+ * Whether a JWT is young enough for its user. One that does not say when it was issued counts as issued before
+ * everything.
+ */
 export function isIssuedInTime({ issuedAtMs }: JwtClaims, { jwtNotBeforeMs }: UserFact): boolean {
   return jwtNotBeforeMs === null || (issuedAtMs !== null && issuedAtMs >= jwtNotBeforeMs);
 }

@@ -1,4 +1,7 @@
-/** Subjects of JWTs are bound to users when they are seen first, by a function of the schema, for whoever has role gatebell_sign_in. */
+/**
+ * Subjects of JWTs are bound to users when they are seen first, by a function of the schema, for whoever has role
+ * gatebell_sign_in.
+ */
 import type { WriteListened } from '../postgres/listened-writes.js';
 import { sqlState } from '../postgres/pool.js';
 
@@ -13,8 +16,8 @@ export interface UnboundSubject {
 }
 
 /**
- * Binds the subject to the user whom it names, if nothing speaks against that. Resolves with the id of the user whom the subject means from
- * now on; null: it means nobody.
+ * Binds the subject to the user whom it names, if nothing speaks against that. Resolves with the id of the user whom
+ * the subject means from now on; null: it means nobody.
  * @throws UnavailableError when that cannot be done now
  */
 export type BindIdentity = (subject: UnboundSubject) => Promise<string | null>;

@@ -1,6 +1,6 @@
 /**
- * Where browsers are sent to sign in. The address to return to goes along in `rd`; its host is that of a registered app, never what the
- * request claims (CVE-2020-5233).
+ * Where browsers are sent to sign in. The address to return to goes along in `rd`; its host is that of a registered
+ * app, never what the request claims (CVE-2020-5233).
  */
 
 /** The address that a browser wanted, of a registered app. */

@@ -1,7 +1,6 @@
 /**
  * The gate as programs mount it in a server of their own: on a gatebell, with options that have defaults and are
- * checked. Facts are
- * cached once for each gatebell, however many handlers and readers stand on it.
+ * checked. Facts are cached once for each gatebell, however many handlers and readers stand on it.
  */
 import { BlockList, isIP } from 'node:net';
 import type { Reader } from '../coherence/facts/reader.js';
@@ -25,8 +24,7 @@ export interface AuthHandlerOptions {
   /** What an unknown host is answered with, where the proxy can tell it. Default 403. */
   readonly unknownAppStatus?: 403 | 404;
   /**
-   * Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default
-   * false.
+   * Whether a 200 carries `Cookie` and `Authorization` without the credential, for the proxy to pass on. Default false.
    */
   readonly stripCredentials?: boolean;
   /** Requests that may wait for facts at once; those beyond are answered 503 at once. Default 10,000. */
@@ -61,10 +59,9 @@ interface SharedFacts {
 const shared = new WeakMap<Gatebell, SharedFacts>();
 
 /**
- * The facts of the gate, for questions of your own: users, apps, routes and grants by their keys. A question is a
- * pure, synchronous function
- * that names what it lacks, until it lacks nothing. It is answered at once when memory has all facts, else as a
- * promise.
+ * The facts of the gate, for questions of your own: users, apps, routes and grants by their keys. A question is a pure,
+ * synchronous function that names what it lacks, until it lacks nothing. It is answered at once when memory has all
+ * facts, else as a promise.
  *
  * @param onBadRow receives rows that cannot be used. Must not throw
  * @throws TypeError if the gatebell is not one
@@ -95,8 +92,8 @@ export function createFactReader(gatebell: Gatebell, onBadRow?: (row: BadRow) =>
 
 /**
  * The auth endpoints for any server that calls `(request, response)`: `/auth/forward` (and `/internal/auth`),
- * `/auth/nginx`,
- * `/auth/envoy/*`, `/auth/haproxy`. All other paths go to `next`, or are answered 404 without one. It never throws.
+ * `/auth/nginx`, `/auth/envoy/*`, `/auth/haproxy`. All other paths go to `next`, or are answered 404 without one. It
+ * never throws.
  *
  * @throws TypeError if the gatebell is not one, or `trustedProxies` is malformed
  * @example

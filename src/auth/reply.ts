@@ -1,6 +1,7 @@
 /**
  * The decision as an HTTP answer. Every 200 carries the full set of identity headers, empty where there is nothing to
- * tell, so that a proxy that copies them also removes what the client made up (CVE-2026-30851). A denial never tells who was asked about.
+ * tell, so that a proxy that copies them also removes what the client made up (CVE-2026-30851). A denial never tells
+ * who was asked about.
  */
 import type { ServerResponse } from 'node:http';
 import { GateResponse, CachedHead } from '../http/response.js';
@@ -34,7 +35,9 @@ function loginLocation(
   return app === null ? null : loginPage({ proto, host: app.host.startsWith('*.') ? host : app.host, port, uri });
 }
 
-/** Headers of a 200: those of the identity, of the templates, the reason, and the client's own for the proxy to pass on. */
+/**
+ * Headers of a 200: those of the identity, of the templates, the reason, and the client's own for the proxy to pass on.
+ */
 function allowHeaders({ app, route, user, grant, reason }: Decision, rest: CredentialHeaders | null): string[] {
   const groups = user?.groups.join(',') ?? '';
   const headers = [
@@ -101,8 +104,8 @@ function isSame(one: Decision, other: Decision): boolean {
 const HEADS_MAX = 5_000;
 
 /**
- * Heads are remembered with one of the facts that they were made from, for as long as that is there (a fact in memory never changes) and
- * they are used now and then: when the younger generation is full, the older goes.
+ * Heads are remembered with one of the facts that they were made from, for as long as that is there (a fact in memory
+ * never changes) and they are used now and then: when the younger generation is full, the older goes.
  */
 function createHeads(): (decision: Decision) => CachedHead {
   let young = new WeakMap<object, Rendered>();

@@ -1,4 +1,7 @@
-/** Secrets that others show to us, compared in a time that tells nothing of them: neither how much is right, nor how long they are. */
+/**
+ * Secrets that others show to us, compared in a time that tells nothing of them: neither how much is right, nor how
+ * long they are.
+ */
 import { hash, timingSafeEqual } from 'node:crypto';
 
 const digest = (text: string): Buffer => hash('sha256', text, 'buffer');

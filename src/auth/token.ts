@@ -1,6 +1,7 @@
 /**
- * Tokens: `gb_`, 43 base62 characters that carry 256 random bits, and 6 that carry a CRC-32 of all before, so that a mistyped or made-up
- * one is refused without a query. Only the SHA-256 of the whole is stored: a random secret needs no slow hash.
+ * Tokens: `gb_`, 43 base62 characters that carry 256 random bits, and 6 that carry a CRC-32 of all before, so that a
+ * mistyped or made-up one is refused without a query. Only the SHA-256 of the whole is stored: a random secret needs no
+ * slow hash.
  */
 import { hash, randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';

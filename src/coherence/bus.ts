@@ -2,8 +2,8 @@
  * The signal bus: synchronous, in process. Whoever emits a signal returns after every handler has run, so a cache has
  * forgotten before the next notification is looked at.
  *
- * Caches subscribe apart and go first. A handler that throws harms only itself: a cache's is flushed (P17), any other is
- * skipped; both are observed.
+ * Caches subscribe apart and go first. A handler that throws harms only itself: a cache's is flushed (P17), any other
+ * is skipped; both are observed.
  */
 import type { Observe } from './observation.js';
 import type { Change, Signal } from './signal.js';
@@ -22,8 +22,8 @@ export type ChangeHandler = (change: Change) => undefined | void;
 
 export interface SignalBus {
   /**
-   * Calls the handler whenever facts of the topic may have changed, after the caches forgot; a flush is a change of all keys
-   * of every topic. Returns the function that unsubscribes it.
+   * Calls the handler whenever facts of the topic may have changed, after the caches forgot; a flush is a change of all
+   * keys of every topic. Returns the function that unsubscribes it.
    */
   on(topic: string, handler: ChangeHandler): () => void;
   subscribeCache(cache: CacheSubscriber): void;

@@ -1,6 +1,6 @@
 /**
- * Puts the parts together: one lease, one bus, one listener, one loader, one set of slots, and a cache for each topic. This is what a
- * program holds; it knows nothing of what the facts are about.
+ * Puts the parts together: one lease, one bus, one listener, one loader, one set of slots, and a cache for each topic.
+ * This is what a program holds; it knows nothing of what the facts are about.
  */
 import { createSourceCheck } from './facts/source-check.js';
 import { createAuditor, type AuditTotals } from './facts/audit.js';
@@ -51,8 +51,8 @@ export interface CoherenceOptions {
 /** A coherent cache as other programs use it. */
 export interface CoherentCache<V> extends Cache<V> {
   /**
-   * The fact, or null if the row does not exist; from memory when it is proven to be true, else from Postgres. With `strong` it
-   * is what every commit acknowledged before this call has left.
+   * The fact, or null if the row does not exist; from memory when it is proven to be true, else from Postgres. With
+   * `strong` it is what every commit acknowledged before this call has left.
    * @throws UnavailableError (as a rejection) when neither can be had
    */
   get(key: Key, options?: { readonly strong?: boolean }): Promise<V | null>;
@@ -64,11 +64,20 @@ export interface Coherence {
   readonly problem: string | null;
   /** Topics that are not served because their triggers are not in place, with what is wrong. */
   readonly watchProblems: ReadonlyMap<string, string>;
-  /** The server, the database and the schema that are listened to and read, as in `gatebell.origin`; null while that is not known. */
+  /**
+   * The server, the database and the schema that are listened to and read, as in `gatebell.origin`; null while that is
+   * not known.
+   */
   readonly origin: string | null;
-  /** Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from memory. */
+  /**
+   * Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from
+   * memory.
+   */
   readonly stalenessBoundMs: number | null;
-  /** The server that is listened to, as the view `gatebell.origin` names it: changes are sent there. Null while that is not proven. */
+  /**
+   * The server that is listened to, as the view `gatebell.origin` names it: changes are sent there. Null while that is
+   * not proven.
+   */
   readonly listenedServer: string | null;
   readonly caches: readonly Cache<unknown>[];
   /** What audits have found so far, a cache each. */
@@ -77,7 +86,10 @@ export interface Coherence {
   coherentCache<V>(options: CacheOptions<V>): CoherentCache<V>;
   /** Makes a reader over several caches, for questions that need more than one fact. */
   reader<Types>(caches: Caches<Types>): Reader<Types>;
-  /** Calls the handler whenever facts of the topic may have changed, after the caches forgot. Returns what unsubscribes it. */
+  /**
+   * Calls the handler whenever facts of the topic may have changed, after the caches forgot. Returns what unsubscribes
+   * it.
+   */
   on(topic: string, handler: ChangeHandler): () => void;
   /** Starts listening; returns at once. Idempotent. */
   start(): void;

@@ -3,7 +3,10 @@
 /** Why the truth cannot be told. */
 export type UnavailableCause = 'database' | 'foreign_reading' | 'queue_full' | 'rounds_exhausted' | 'stopped';
 
-/** Thrown when a fact could not be had: fail closed, answer 503, try again later. `cause` is the underlying error, if any. */
+/**
+ * Thrown when a fact could not be had: fail closed, answer 503, try again later. `cause` is the underlying error, if
+ * any.
+ */
 export class UnavailableError extends Error {
   readonly code = 'unavailable';
   readonly reason: UnavailableCause;

@@ -1,7 +1,7 @@
 /**
- * What travels on the channel, and what travels on the bus. The parser is total: it returns a value for every
- * payload, because anyone with a connection can NOTIFY, and a payload that we do not understand may be a change that
- * we missed (P27).
+ * What travels on the channel, and what travels on the bus. The parser is total: it returns a value for every payload,
+ * because anyone with a connection can NOTIFY, and a payload that we do not understand may be a change that we missed
+ * (P27).
  */
 
 import type { FenceMessage } from './proof/fences.js';
@@ -116,9 +116,9 @@ export function parseMessage(payload: string): Message {
 }
 
 /**
- * One text for one key, different for different keys whatever their parts contain. A key of one part is that part, so that most look-ups
- * make no new string; any other is a NUL, which no text in Postgres has, and each part after its length.
- * (Joining with a separator confuses keys: CVE-2021-32701 and its like.)
+ * One text for one key, different for different keys whatever their parts contain. A key of one part is that part, so
+ * that most look-ups make no new string; any other is a NUL, which no text in Postgres has, and each part after its
+ * length. (Joining with a separator confuses keys: CVE-2021-32701 and its like.)
  */
 export function keyText(key: Key): string {
   if (key.length === 1 && key[0]!.charCodeAt(0) !== 0) {

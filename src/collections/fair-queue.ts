@@ -1,6 +1,7 @@
 /**
- * A bounded queue with two lanes: one for what was lately seen to exist, and one for what was not. The second lane gets a quarter of the
- * capacity, and of each batch if both lanes have items. So a flood of made-up hosts or tokens cannot starve the keys of real users (P18).
+ * A bounded queue with two lanes: one for what was lately seen to exist, and one for what was not. The second lane gets
+ * a quarter of the capacity, and of each batch if both lanes have items. So a flood of made-up hosts or tokens cannot
+ * starve the keys of real users (P18).
  */
 
 export interface FairQueue<T> {

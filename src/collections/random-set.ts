@@ -1,6 +1,6 @@
 /**
- * A set from which members are drawn at random. A draw costs as much as the number of members drawn, however many there are. Each member
- * stores its own index, so adding and removing cost one move.
+ * A set from which members are drawn at random. A draw costs as much as the number of members drawn, however many there
+ * are. Each member stores its own index, so adding and removing cost one move.
  */
 import type { Random } from '../time/clock.js';
 

@@ -1,8 +1,9 @@
 /**
  * A bounded map. When it is full, it evicts an entry that was not used lately.
  *
- * The algorithm is SIEVE (Zhang et al., NSDI 2024). Entries stand in the order in which they came. A hand moves over them in circles. It
- * spares each entry that was used since its last visit, and evicts the first that was not. A hit only sets a flag.
+ * The algorithm is SIEVE (Zhang et al., NSDI 2024). Entries stand in the order in which they came. A hand moves over
+ * them in circles. It spares each entry that was used since its last visit, and evicts the first that was not. A hit
+ * only sets a flag.
  */
 
 /** An entry of a map, found by its text. Callers set `used`; the map alone writes the rest. */
@@ -31,7 +32,8 @@ export interface SieveMap<E extends SieveNode<E>> {
  * @param onLeft called with each entry that was evicted or replaced
  */
 export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: (entry: E) => void): SieveMap<E> {
-  // Their order is kept in the entries: a map's iterator that waits in its place keeps alive all that has left the map since.
+  // Their order is kept in the entries: a map's iterator that waits in its place keeps alive all that has left the map
+  // since.
   const entries = new Map<string, E>();
   let oldest: E | null = null;
   let newest: E | null = null;

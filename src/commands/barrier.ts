@@ -11,7 +11,10 @@ export function openCommandBarrier(context: CommandContext): Promise<Barrier> {
   return openBarrier({ connectionString: listenUrl ?? databaseUrl ?? undefined, leaseMs });
 }
 
-/** Says what came of it: a line for each replica, and `denied on 3 of 3 replicas in 4 ms`. @param done what is true there now */
+/**
+ * Says what came of it: a line for each replica, and `denied on 3 of 3 replicas in 4 ms`.
+ * @param done what is true there now
+ */
 export function describeBarrier({ replicas, ms, waitedForLease }: BarrierResult, done: string): string[] {
   const width = Math.max(...replicas.map(({ replica }) => replica.length), 0);
   const lines = replicas.map(({ replica, processId, ms: applied }) => {

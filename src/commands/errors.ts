@@ -1,12 +1,15 @@
-/** Errors as the command shows them: what was wrong, with what value, what is allowed; and the exit code that goes with it. */
+/**
+ * Errors as the command shows them: what was wrong, with what value, what is allowed; and the exit code that goes with
+ * it.
+ */
 import pg from 'pg';
 import { ConfigError } from '../config/config.js';
 import { errorText } from '../ops/log.js';
 
 /**
- * What a script can tell by the exit code. Usage: what was typed is not allowed, whoever refuses it, the command or a CHECK constraint;
- * it will never be done. Failed: it is allowed, and cannot be done as things are: there is no such user, there is one already, Postgres
- * cannot be reached, not all is well.
+ * What a script can tell by the exit code. Usage: what was typed is not allowed, whoever refuses it, the command or a
+ * CHECK constraint; it will never be done. Failed: it is allowed, and cannot be done as things are: there is no such
+ * user, there is one already, Postgres cannot be reached, not all is well.
  */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 

@@ -20,7 +20,10 @@ function createWarnings({ json }: CommandContext): {
   };
 }
 
-/** Applies everything that is not applied yet, repairs what is not as it should be, and moves the signals to the configured channel. */
+/**
+ * Applies everything that is not applied yet, repairs what is not as it should be, and moves the signals to the
+ * configured channel.
+ */
 export async function migrateUp(context: CommandContext): Promise<void> {
   const { warnings, warn } = createWarnings(context);
   await withDirectClient(context, async client => {

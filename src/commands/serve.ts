@@ -10,8 +10,8 @@ import { runWorker } from '../replica/workers/worker.js';
 import { requireDatabase, withClient, type CommandContext } from './context.js';
 
 /**
- * Refuses a schema that does not fit, now rather than request by request. A database that does not answer is no reason not to
- * start: the replica says 503 until it does.
+ * Refuses a schema that does not fit, now rather than request by request. A database that does not answer is no reason
+ * not to start: the replica says 503 until it does.
  */
 async function checkSchema(context: CommandContext): Promise<void> {
   try {

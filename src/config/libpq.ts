@@ -1,8 +1,7 @@
 /**
  * What libpq's environment variables and URI parameters mean here. Whoever sets one expects it to hold: each is
  * honoured, replaced by what Gatebell needs, or refused by its name. A test compares the table in docs/configuration.md
- * with this list.
- * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+ * with this list. https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
  */
 import type { ConfigProblem } from './secret.js';
 

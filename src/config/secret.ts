@@ -1,7 +1,7 @@
 /**
  * Secrets among the settings. One comes from its variable, or from the file that `<VARIABLE>_FILE` (or the flag
- * `--…-file`) names, as container platforms hand secrets over. There is no flag for the secret itself: everybody on
- * the machine can read a command line. Error messages never contain secrets.
+ * `--…-file`) names, as container platforms hand secrets over. There is no flag for the secret itself: everybody on the
+ * machine can read a command line. Error messages never contain secrets.
  */
 import { readFileSync } from 'node:fs';
 

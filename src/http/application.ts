@@ -1,8 +1,8 @@
 /**
- * Express applications on our own servers. Express gives every request and response the prototypes of its application. That multiplies
- * the shapes of objects in the process, and then Node's own functions are slower for all its requests, those included that Express
- * never sees. Here the prototypes of the application are those that our requests and responses have from the beginning: they carry
- * Express' methods, and to set them changes nothing.
+ * Express applications on our own servers. Express gives every request and response the prototypes of its application.
+ * That multiplies the shapes of objects in the process, and then Node's own functions are slower for all its requests,
+ * those included that Express never sees. Here the prototypes of the application are those that our requests and
+ * responses have from the beginning: they carry Express' methods, and to set them changes nothing.
  *
  * A path is matched as it was sent: another spelling of it is another path.
  */
@@ -17,13 +17,19 @@ export interface ApplicationOptions {
   readonly routers: readonly RequestHandler[];
   /** Answers what no router has answered. */
   readonly notFound: (message: IncomingMessage, response: ServerResponse) => void;
-  /** Answers a request whose handler has thrown, rejected or passed an error on, after it may have sent a part of an answer. */
+  /**
+   * Answers a request whose handler has thrown, rejected or passed an error on, after it may have sent a part of an
+   * answer.
+   */
   readonly failed: (error: unknown, message: IncomingMessage, response: ServerResponse) => void;
 }
 
 const ROUTING = { caseSensitive: true, strict: true } as const;
 
-/** An application without what Express does unasked: no header with its name, no entity tags, no parsing of queries, no trust in proxies. */
+/**
+ * An application without what Express does unasked: no header with its name, no entity tags, no parsing of queries, no
+ * trust in proxies.
+ */
 function createBareApplication(): Express {
   const application = express();
   application.disable('x-powered-by');
@@ -46,7 +52,10 @@ export function sentPath({ url = '/' }: Pick<IncomingMessage, 'url'>): string {
   return query === -1 ? url : url.slice(0, query);
 }
 
-/** Creates a router that matches paths as they were sent. Express alone takes `http://any/livez` and `/livez#x` for `/livez`. */
+/**
+ * Creates a router that matches paths as they were sent. Express alone takes `http://any/livez` and `/livez#x` for
+ * `/livez`.
+ */
 export function createRouter(): Router {
   const router = express.Router(ROUTING);
   router.use((request, _, next) => {
@@ -55,7 +64,10 @@ export function createRouter(): Router {
   return router;
 }
 
-/** Creates an application, as the listener of a server. What goes wrong in a handler is answered; it costs neither the connection nor the process. */
+/**
+ * Creates an application, as the listener of a server. What goes wrong in a handler is answered; it costs neither the
+ * connection nor the process.
+ */
 export function createApplication({ routers, notFound, failed }: ApplicationOptions): RequestListener {
   const application = Object.assign(createBareApplication(), {
     request: GateRequest.prototype,

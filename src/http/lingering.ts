@@ -1,7 +1,8 @@
 /**
- * How a connection of our servers ends. A socket that is closed while received bytes are unread sends a reset, and a reset destroys an
- * answer that the peer has not read yet. A proxy counts that as a failure of the replica. So every last answer is written completely, then
- * our side is closed, and what still arrives is read and dropped for a limited time and up to a limited amount.
+ * How a connection of our servers ends. A socket that is closed while received bytes are unread sends a reset, and a
+ * reset destroys an answer that the peer has not read yet. A proxy counts that as a failure of the replica. So every
+ * last answer is written completely, then our side is closed, and what still arrives is read and dropped for a limited
+ * time and up to a limited amount.
  */
 import { STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -62,7 +63,10 @@ function dropInput(socket: GateSocket, { lingerBytes }: LingerLimits): void {
   socket.resume();
 }
 
-/** Closes our side when everything is written, and the whole connection when the peer has closed its own side or the limits are reached. */
+/**
+ * Closes our side when everything is written, and the whole connection when the peer has closed its own side or the
+ * limits are reached.
+ */
 export function linger(socket: GateSocket, limits: LingerLimits): void {
   if (socket.destroyed || socket.isLingering === true) {
     return;
@@ -103,7 +107,8 @@ function refuse(socket: GateSocket, status: number, limits: LingerLimits, more =
   if (socket.isLingering === true) {
     return;
   }
-  // The request whose body is bad or never ends has had its answer: another one would be taken for that of the next request.
+  // The request whose body is bad or never ends has had its answer: another one would be taken for that of the next
+  // request.
   const { latest } = socket;
   if (latest === undefined || latest.complete) {
     answer(socket, status, more);

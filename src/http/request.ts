@@ -1,6 +1,7 @@
 /**
- * Requests whose headers are parsed only for who asks. Node parses all of them into an object just to look for `host` and `expect`, which
- * costs a twentieth of a whole request, while the gate reads `rawHeaders`. Here Node is told that much alone.
+ * Requests whose headers are parsed only for who asks. Node parses all of them into an object just to look for `host`
+ * and `expect`, which costs a twentieth of a whole request, while the gate reads `rawHeaders`. Here Node is told that
+ * much alone.
  */
 import { IncomingMessage, type IncomingHttpHeaders } from 'node:http';
 

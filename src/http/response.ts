@@ -1,10 +1,10 @@
 /**
- * Answers whose status line and headers are composed once. Node composes their text anew for every answer, and checks each name and value
- * again, which costs a tenth of a whole request. Here the text that Node composed for one answer is kept, and given back to Node for the
- * next that is the same, with the date of today.
+ * Answers whose status line and headers are composed once. Node composes their text anew for every answer, and checks
+ * each name and value again, which costs a tenth of a whole request. Here the text that Node composed for one answer is
+ * kept, and given back to Node for the next that is the same, with the date of today.
  *
- * Node keeps that text in `_header` until it is sent with the first write. That it may be set is not documented; a test compares the bytes
- * that are sent. Where there is no such text, nothing is kept, and Node composes every answer.
+ * Node keeps that text in `_header` until it is sent with the first write. That it may be set is not documented; a test
+ * compares the bytes that are sent. Where there is no such text, nothing is kept, and Node composes every answer.
  */
 import { ServerResponse, type IncomingMessage } from 'node:http';
 

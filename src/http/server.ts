@@ -16,18 +16,27 @@ import { GateResponse } from './response.js';
 
 /** What is still open after this long is cut off. */
 const CLOSE_MS = 5_000;
-/** While a server closes: a connection without a response under way is cut after this long, and this is how often that is looked at. */
+/**
+ * While a server closes: a connection without a response under way is cut after this long, and this is how often that
+ * is looked at.
+ */
 const SILENT_MS = 500;
 const SWEEP_MS = 50;
-/** Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who closes one that is about to be used. */
+/**
+ * Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who closes one that is about to be
+ * used.
+ */
 const KEEP_ALIVE_MS = 75_000;
 /**
- * Largest header section, in bytes. The files of deploy/ accept 32 kB, and their question to the gate repeats the request's URL: what a proxy
- * accepts, the gate must accept too, or the proxy has to make something of an answer that it does not expect.
+ * Largest header section, in bytes. The files of deploy/ accept 32 kB, and their question to the gate repeats the
+ * request's URL: what a proxy accepts, the gate must accept too, or the proxy has to make something of an answer that
+ * it does not expect.
  */
 export const HEADERS_BYTES_MAX = 65_536;
 const HEADERS_MS = 15_000;
-/** How often half-sent requests are looked at; Node's default of 30 s would let them live longer than the limits say. */
+/**
+ * How often half-sent requests are looked at; Node's default of 30 s would let them live longer than the limits say.
+ */
 const CHECK_MS = 5_000;
 const REQUEST_MS = 30_000;
 const LINGER_MS = 2_000;
@@ -72,7 +81,8 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
     this.keepAliveTimeout = KEEP_ALIVE_MS;
     this.headersTimeout = limits.headersMs;
     this.requestTimeout = limits.requestMs;
-    // A peer that has sent its request and closed its side still gets the answer. Not documented; without it Node ends the connection.
+    // A peer that has sent its request and closed its side still gets the answer. Not documented; without it Node ends
+    // the connection.
     Object.assign(this, { httpAllowHalfOpen: true });
     const handle = (request: GateRequest, response: GateResponse): void => {
       request.isArriving = false;
@@ -86,7 +96,8 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
     this.on('request', handle);
     // Without this, Node answers 417 to what a client expects of the app, and nginx makes 500 of that.
     this.on('checkExpectation', handle);
-    // The answer needs no body, so none is asked for. Where one is announced, nobody can know whether it comes: the connection ends.
+    // The answer needs no body, so none is asked for. Where one is announced, nobody can know whether it comes: the
+    // connection ends.
     this.on('checkContinue', (request: GateRequest, response: GateResponse) => {
       const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
       response.shouldKeepAlive &&= length === '0' && encoding === undefined;
@@ -106,14 +117,18 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
     this.on('connection', (socket: GateSocket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
-      // What Node calls after the last answer on a connection. Its own would reset the connection where something is unread.
+      // What Node calls after the last answer on a connection. Its own would reset the connection where something is
+      // unread.
       socket.destroySoon = () => {
         linger(socket, limits);
       };
     });
   }
 
-  /** From now on every answer is the last on its connection, those under way too; idle connections end at once. New ones are accepted. */
+  /**
+   * From now on every answer is the last on its connection, those under way too; idle connections end at once. New ones
+   * are accepted.
+   */
   drain(): void {
     this.#isDraining = true;
     for (const { _httpMessage: response } of this.#sockets) {
@@ -142,8 +157,8 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
 }
 
 /**
- * A server that gives every request it can read a complete answer, whatever comes with it. Its connections live longer than proxies keep
- * them, and its half-sent requests do not.
+ * A server that gives every request it can read a complete answer, whatever comes with it. Its connections live longer
+ * than proxies keep them, and its half-sent requests do not.
  */
 export function createHttpServer(listener: RequestListener, options: HttpServerOptions = {}): GateServer {
   return new GateServer(listener, options);

@@ -1,6 +1,7 @@
 /**
- * Turns observations into log lines, and nothing else does. What happens on every request is `debug`; what repeats under a
- * fault is said once a second. No line holds a secret: tokens are never observed, connection strings never printed.
+ * Turns observations into log lines, and nothing else does. What happens on every request is `debug`; what repeats
+ * under a fault is said once a second. No line holds a secret: tokens are never observed, connection strings never
+ * printed.
  */
 import { REFUSAL_PAGES } from '../sign-in/refusal.js';
 import type { Observation } from './observation.js';

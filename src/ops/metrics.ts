@@ -1,6 +1,6 @@
 /**
- * Turns observations into series for Prometheus, and nothing else does. What is counted on every look-up is kept as plain
- * numbers where it happens and collected at the scrape. Labels are bounded: never a user, a path or a host.
+ * Turns observations into series for Prometheus, and nothing else does. What is counted on every look-up is kept as
+ * plain numbers where it happens and collected at the scrape. Labels are bounded: never a user, a path or a host.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Coherence } from '../coherence/coherence.js';

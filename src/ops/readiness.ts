@@ -1,7 +1,7 @@
 /**
- * Whether a replica can decide, which is what a proxy has to know. With a proven lease it can, from memory. Without one it reads Postgres for
- * every decision: then it asks for one fact on the same way as decisions do. So a fault that hits LISTEN alone, on all replicas at once, takes
- * none of them away.
+ * Whether a replica can decide, which is what a proxy has to know. With a proven lease it can, from memory. Without one
+ * it reads Postgres for every decision: then it asks for one fact on the same way as decisions do. So a fault that hits
+ * LISTEN alone, on all replicas at once, takes none of them away.
  */
 import { UnavailableError } from '../coherence/errors.js';
 import type { ListenerState } from '../coherence/observation.js';

@@ -1,6 +1,6 @@
 /**
- * The ops listener, on a port of its own, for people, probes and Prometheus: `/livez` says that the process answers, `/readyz` that it
- * can decide. Nothing here tells a user, a token or a connection string.
+ * The ops listener, on a port of its own, for people, probes and Prometheus: `/livez` says that the process answers,
+ * `/readyz` that it can decide. Nothing here tells a user, a token or a connection string.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { RequestHandler, Router } from 'express';

@@ -18,7 +18,9 @@ export interface GateStatus {
   readonly problem: string | null;
   /** Topics whose triggers are not in place, and what is wrong. */
   readonly watchProblems: Readonly<Record<string, string>>;
-  /** Server, database and schema that are listened to and read, as in `gatebell.origin`; null while that is not known. */
+  /**
+   * Server, database and schema that are listened to and read, as in `gatebell.origin`; null while that is not known.
+   */
   readonly origin: string | null;
   readonly stalenessBoundMs: number | null;
   readonly pool: { readonly size: number; readonly max: number };
@@ -45,7 +47,10 @@ const STATES: readonly ListenerState[] = ['down', 'connecting', 'listening', 'un
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
-/** Several processes as one: the worst state, the origin if all have the same, the greatest staleness, the sum of what is counted. */
+/**
+ * Several processes as one: the worst state, the origin if all have the same, the greatest staleness, the sum of what
+ * is counted.
+ */
 export function joinStatus(all: readonly GateStatus[]): GateStatus {
   const worst = STATES.find(state => all.some(one => one.state === state)) ?? 'down';
   const bounds = all.map(one => one.stalenessBoundMs);

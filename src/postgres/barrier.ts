@@ -1,15 +1,16 @@
 /**
  * A barrier: returns when every replica has applied all that was committed before it was passed (P20).
  *
- * It is a message on the channel that the triggers use, behind all of those commits. A replica that hears it has applied them; it sends
- * a fence of its own, which also sees triggers that were switched off, waits for the requests that were under way, and then
- * answers over its listening connection. So an answer names a backend, and backends are what is counted: names of replicas may repeat.
+ * It is a message on the channel that the triggers use, behind all of those commits. A replica that hears it has
+ * applied them; it sends a fence of its own, which also sees triggers that were switched off, waits for the requests
+ * that were under way, and then answers over its listening connection. So an answer names a backend, and backends are
+ * what is counted: names of replicas may repeat.
  *
- * Whoever does not answer is waited for until the longest lease has run out: by then it serves nothing that is older (G1), and no
- * request that is under way there is decided by what it read before. So is a
- * replica that has connections here and does not listen, and so is everybody if Postgres was started less than a lease ago: a
- * replica may not have noticed yet that its connection is gone. What no server can see: a replica *all* of whose connections were
- * ended a moment ago without its noticing. After a failover, wait one lease.
+ * Whoever does not answer is waited for until the longest lease has run out: by then it serves nothing that is older
+ * (G1), and no request that is under way there is decided by what it read before. So is a replica that has connections
+ * here and does not listen, and so is everybody if Postgres was started less than a lease ago: a replica may not have
+ * noticed yet that its connection is gone. What no server can see: a replica *all* of whose connections were ended a
+ * moment ago without its noticing. After a failover, wait one lease.
  */
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
@@ -48,8 +49,8 @@ export interface BarrierResult {
 /** A connection that is ready to pass barriers. */
 export interface Barrier {
   /**
-   * Resolves when every replica has applied everything that was committed before this call.
-   * Rejects when Postgres cannot be asked; then nothing is known.
+   * Resolves when every replica has applied everything that was committed before this call. Rejects when Postgres
+   * cannot be asked; then nothing is known.
    */
   pass(): Promise<BarrierResult>;
   close(): Promise<void>;

@@ -1,11 +1,9 @@
 /**
- * Channels of a program's own, on the listening connection that is there anyway. They share the connection and
- * nothing else: what arrives
- * on them never reaches the coherence, and a handler that throws harms only itself.
+ * Channels of a program's own, on the listening connection that is there anyway. They share the connection and nothing
+ * else: what arrives on them never reaches the coherence, and a handler that throws harms only itself.
  *
- * NOTIFY keeps nothing for those who do not listen. So a handler learns when listening begins, the first time and
- * after each
- * connection that was lost: what was published before may have been missed.
+ * NOTIFY keeps nothing for those who do not listen. So a handler learns when listening begins, the first time and after
+ * each connection that was lost: what was published before may have been missed.
  */
 import type { Observe } from '../coherence/observation.js';
 
@@ -16,8 +14,8 @@ import type { Observe } from '../coherence/observation.js';
 export type ChannelEvent = { readonly type: 'listening' } | { readonly type: 'message'; readonly payload: string };
 
 /**
- * Called in the order in which Postgres delivers. Returns nothing: nobody waits for an async handler, so that is a
- * type error.
+ * Called in the order in which Postgres delivers. Returns nothing: nobody waits for an async handler, so that is a type
+ * error.
  */
 export type ChannelHandler = (event: ChannelEvent) => undefined | void;
 

@@ -42,7 +42,8 @@ const FENCE_INTERVAL_MS = 1_000;
 const ignore = (): void => undefined;
 
 /**
- * Creates a coherence over tables that are watched with `gatebell.watch(…)`. It connects when it is started, or first read from.
+ * Creates a coherence over tables that are watched with `gatebell.watch(…)`. It connects when it is started, or first
+ * read from.
  *
  * @example
  * const coherence = createPostgresCoherence({ connectionString: process.env.DATABASE_URL });

@@ -1,8 +1,7 @@
 /**
  * The options of `createGatebell` and of its caches: what each means, what is allowed, and what is said about a value
- * that is not.
- * Programs pass them from settings of their own, so a misspelled name or a wrong unit is refused when it is given,
- * not found later.
+ * that is not. Programs pass them from settings of their own, so a misspelled name or a wrong unit is refused when it
+ * is given, not found later.
  */
 import { isTopic, type Key } from '../coherence/signal.js';
 import type { Row } from '../coherence/facts/source.js';
@@ -21,8 +20,8 @@ export interface GatebellOptions {
   /** A direct connection for LISTEN, where `connectionString` goes through a pooler. Default: `connectionString`. */
   readonly listenConnectionString?: string | undefined;
   /**
-   * Name of this process in `pg_stat_activity` and in barriers: 1 to 48 printable ASCII characters. Default: host
-   * name and process id.
+   * Name of this process in `pg_stat_activity` and in barriers: 1 to 48 printable ASCII characters. Default: host name
+   * and process id.
    */
   readonly replica?: string | undefined;
   /** The channel that the triggers signal on: what `gatebell.channel()` returns in SQL. Default `gatebell`. */
@@ -34,8 +33,7 @@ export interface GatebellOptions {
   /** How stale an answer may be when Postgres cannot be reached, 100 to 600,000. Default 3,000. */
   readonly leaseMs?: number | undefined;
   /**
-   * From one fence to the next, 20 to 300,000, at most half of the lease. Default 1,000, or a third of a shorter
-   * lease.
+   * From one fence to the next, 20 to 300,000, at most half of the lease. Default 1,000, or a third of a shorter lease.
    */
   readonly fenceIntervalMs?: number | undefined;
   /** From one audit of cached facts to the next, on average, 100 to 3,600,000; 0: never. Default 10,000. */
@@ -54,8 +52,7 @@ export type CacheKey = string | Key;
 export interface SqlLoad<V, R extends object = Row> {
   /**
    * One SELECT, without a semicolon at its end. `$1`, `$2`… are arrays of text, one for each column of the key, of
-   * equal length. It returns
-   * one row for each key that exists.
+   * equal length. It returns one row for each key that exists.
    */
   readonly text: string;
   /** The key that a row belongs to, as Postgres prints it: `row.id` of an integer must be cast to text in SQL. */
@@ -69,13 +66,10 @@ export interface SqlLoad<V, R extends object = Row> {
  * connection of `pg`.
  *
  * What it reads on the connection that it is given is as good as what SQL reads: it runs in a transaction of one
- * snapshot, read only, and which
- * server answers is asked in the same one. Its conditions: it reads there and nowhere else, ends no transaction,
- * changes no settings of the
- * connection, remembers nothing from one call to the next, and ends within `timeoutMs`. Nobody can check the first
- * and the fourth: what it
- * reads elsewhere (a pool or a cache of its own, Prisma's engine) may be stale for as long as nothing changes, and no
- * audit is sure to find it.
+ * snapshot, read only, and which server answers is asked in the same one. Its conditions: it reads there and nowhere
+ * else, ends no transaction, changes no settings of the connection, remembers nothing from one call to the next, and
+ * ends within `timeoutMs`. Nobody can check the first and the fourth: what it reads elsewhere (a pool or a cache of its
+ * own, Prisma's engine) may be stale for as long as nothing changes, and no audit is sure to find it.
  */
 export interface FunctionLoad<V, R extends object> {
   /**
@@ -102,8 +96,8 @@ export interface CacheOptions<V, R extends object = Row> {
   /** Absences that are kept: keys without a row, 1 to 10,000,000. Default 10,000. */
   readonly negativeEntriesMax?: number | undefined;
   /**
-   * Age past which a fact is loaded again even if nothing changed, 1 to 2,147,483,647 milliseconds. Default
-   * 3,600,000, one hour.
+   * Age past which a fact is loaded again even if nothing changed, 1 to 2,147,483,647 milliseconds. Default 3,600,000,
+   * one hour.
    */
   readonly maxAgeMs?: number | undefined;
 }

@@ -1,8 +1,7 @@
 /**
- * What a program holds: coherent caches, the signals of topics and channels of its own, all on one listening
- * connection and one small pool.
- * It is the coherence on a real Postgres with checked options and nothing of its insides; the promises are the
- * coherence's.
+ * What a program holds: coherent caches, the signals of topics and channels of its own, all on one listening connection
+ * and one small pool. It is the coherence on a real Postgres with checked options and nothing of its insides; the
+ * promises are the coherence's.
  */
 import { createPublicCache, type Cache } from './public-cache.js';
 import type { ChangeHandler } from '../coherence/bus.js';
@@ -35,8 +34,8 @@ export interface Gatebell extends AsyncDisposable {
   /** Why caches are not served from memory now, for an operator; null while `live`. */
   readonly problem: string | null;
   /**
-   * Topics that are not served from memory because their triggers are not in place, with what is wrong. Empty when
-   * all is well.
+   * Topics that are not served from memory because their triggers are not in place, with what is wrong. Empty when all
+   * is well.
    */
   readonly watchProblems: ReadonlyMap<string, string>;
   /**
@@ -45,27 +44,26 @@ export interface Gatebell extends AsyncDisposable {
    */
   readonly stalenessBoundMs: number | null;
   /**
-   * Makes a cache of a topic. The table must be watched: `select gatebell.watch('prices', 'price', '{sku}',
-   * '{cents}')` in SQL, once; until
-   * it is, every answer is read from Postgres. A cache lives as long as its gatebell, so make it once.
+   * Makes a cache of a topic. The table must be watched: `select gatebell.watch('prices', 'price', '{sku}', '{cents}')`
+   * in SQL, once; until it is, every answer is read from Postgres. A cache lives as long as its gatebell, so make it
+   * once.
    *
    * @throws TypeError if an option is not allowed
    */
   cache<V, R extends object = Row>(options: CacheOptions<V, R>): Cache<V>;
   /**
-   * Calls the handler when facts of the topic may have changed: after the commit, and after the caches of this
-   * process have forgotten them.
-   * `keys` is null when any of them may have. A handler that throws is reported to `observe`, and harms nobody else.
+   * Calls the handler when facts of the topic may have changed: after the commit, and after the caches of this process
+   * have forgotten them. `keys` is null when any of them may have. A handler that throws is reported to `observe`, and
+   * harms nobody else.
    *
    * @returns what unsubscribes it
    * @throws TypeError if the topic is not one
    */
   on(topic: string, handler: ChangeHandler): () => void;
   /**
-   * Listens to a channel of your own on the same connection. The handler is called with `listening` when it begins,
-   * at first and after
-   * each lost connection, and with each `message`. Keep it quick: it runs on the connection that keeps the caches
-   * true.
+   * Listens to a channel of your own on the same connection. The handler is called with `listening` when it begins, at
+   * first and after each lost connection, and with each `message`. Keep it quick: it runs on the connection that keeps
+   * the caches true.
    *
    * @returns what unsubscribes it
    * @throws TypeError if the name is none, or that of the triggers' channel
@@ -109,8 +107,7 @@ export function coherenceOf(gatebell: Gatebell): PostgresCoherence {
 
 /**
  * Creates one and begins to connect in the background. Nothing has to be waited for: until it is `live`, answers are
- * read from Postgres.
- * The schema must be there: `gatebell migrate up`.
+ * read from Postgres. The schema must be there: `gatebell migrate up`.
  *
  * @throws TypeError if an option is not allowed, with what is
  * @example

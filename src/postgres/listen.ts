@@ -1,13 +1,14 @@
 /**
- * `pg-listen`, wrapped as disposable: one subscriber for one connection, never used again after anything happened to
- * it (P30).
+ * `pg-listen`, wrapped as disposable: one subscriber for one connection, never used again after anything happened to it
+ * (P30).
  *
- * Left to itself it reconnects in the background after a failed first connect, can come back connected but deaf, leaves a
- * ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects
+ * Left to itself it reconnects in the background after a failed first connect, can come back connected but deaf, leaves
+ * a ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects
  * (`retryLimit: 1`), no paranoid check, no parsing or quoting of its own; we make the socket, watch it, and destroy it.
  *
- * It does not tell which backend serves it. A message that it sends to itself does: the notification names its sender. The backend
- * bears a random mark in its `application_name` besides, by which others can tell it from a later one of the same process id.
+ * It does not tell which backend serves it. A message that it sends to itself does: the notification names its sender.
+ * The backend bears a random mark in its `application_name` besides, by which others can tell it from a later one of
+ * the same process id.
  */
 import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';

@@ -1,7 +1,8 @@
 /**
- * The one way in which a replica writes. What it writes goes to the server that it listens to, and nowhere else: after a failover the pool
- * may still lead to the old primary, which takes a change that no replica will ever see. The statement itself makes sure of the server
- * (`gatebell.require_server`), since the pool may have changed its mind since anybody looked (P29).
+ * The one way in which a replica writes. What it writes goes to the server that it listens to, and nowhere else: after
+ * a failover the pool may still lead to the old primary, which takes a change that no replica will ever see. The
+ * statement itself makes sure of the server (`gatebell.require_server`), since the pool may have changed its mind since
+ * anybody looked (P29).
  */
 import type pg from 'pg';
 import { UnavailableError } from '../coherence/errors.js';

@@ -1,6 +1,6 @@
 /**
- * Applies the plain SQL files in `migrations/`. All of a run is one transaction, which also holds the lock that several runs at once wait
- * for: nothing stays behind on the connection, so a pooler in transaction mode may be in between.
+ * Applies the plain SQL files in `migrations/`. All of a run is one transaction, which also holds the lock that several
+ * runs at once wait for: nothing stays behind on the connection, so a pooler in transaction mode may be in between.
  *
  * How far the schema is says the schema itself, `gatebell.schema_version()`, whatever tool has applied the files.
  */
@@ -211,8 +211,8 @@ async function underLock<T>(client: pg.ClientBase, options: MigrationOptions, wo
 }
 
 /**
- * Migrates all the way up, or `count` steps down (default 1). Safe when several do it at once. Up, it also repairs what is not as the
- * migrations leave it, in any case: privileges above all.
+ * Migrates all the way up, or `count` steps down (default 1). Safe when several do it at once. Up, it also repairs what
+ * is not as the migrations leave it, in any case: privileges above all.
  *
  * @throws SchemaError when the database is newer than this program, or a lock was not to be had
  */
@@ -245,7 +245,8 @@ export async function migrate(client: pg.ClientBase, direction: 'up' | 'down', c
 }
 
 /**
- * Puts what the migrations leave in place again, where a restore or somebody's hand has changed it: privileges, signals, the fence key.
+ * Puts what the migrations leave in place again, where a restore or somebody's hand has changed it: privileges,
+ * signals, the fence key.
  *
  * @returns what was done
  * @throws SchemaError unless the schema is current

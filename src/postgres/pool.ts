@@ -41,7 +41,10 @@ export interface Database {
   readonly poolSize: number;
   /** Each connection of the pool is closed before it is used again. */
   readonly renew: () => void;
-  /** From now on facts whose query has this text are read by the function, in a transaction that shows one snapshot and writes nothing. */
+  /**
+   * From now on facts whose query has this text are read by the function, in a transaction that shows one snapshot and
+   * writes nothing.
+   */
   addFunction(text: string, read: ReadFunction): void;
   query<R extends pg.QueryResultRow>(name: string, text: string, values?: readonly unknown[]): Promise<R[]>;
   close(): Promise<void>;
@@ -51,14 +54,15 @@ const POOL_MAX = 4;
 const TIMEOUT_MS = 2_000;
 const KEEPALIVE_MS = 5_000;
 /**
- * Classes of Postgres' error codes that say something of the values asked for: data exception, integrity constraint violation (of a domain),
- * PL/pgSQL error (raised by a function that the load calls). https://www.postgresql.org/docs/current/errcodes-appendix.html
+ * Classes of Postgres' error codes that say something of the values asked for: data exception, integrity constraint
+ * violation (of a domain), PL/pgSQL error (raised by a function that the load calls).
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const DATA_ERRORS = ['22', '23', 'P0'];
 /**
- * Classes that say it either of the query or of a value: a name that is not there, a syntax that is wrong, what is not supported. Values are
- * read so by `::regclass` and its like, `::tsquery`, `::jsonpath`, `::ltree`. Of the query itself Postgres says
- * the place, and no context.
+ * Classes that say it either of the query or of a value: a name that is not there, a syntax that is wrong, what is not
+ * supported. Values are read so by `::regclass` and its like, `::tsquery`, `::jsonpath`, `::ltree`. Of the query itself
+ * Postgres says the place, and no context.
  */
 const TEXT_ERRORS = ['42', '3F', '0A'];
 /** "Insufficient privilege" and "infinite recursion" of views and policies: of the query, without a place. */
@@ -151,8 +155,8 @@ const FENCE = `
   from gatebell.origin o, gatebell.fence($3) f`;
 
 /**
- * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then no
- * transaction-mode pooler is in between, for which a prepared statement is on another connection the next time.
+ * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then
+ * no transaction-mode pooler is in between, for which a prepared statement is on another connection the next time.
  */
 const PREPARED_FENCE = 'gatebell_fence';
 
@@ -238,7 +242,9 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   const query: Query = (name, text, values) => onConnection(run => run(name, text, values));
 
-  /** A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time. */
+  /**
+   * A read on a connection that turns out to be dead is tried once more on another: once, and only while there is time.
+   */
   const readTwice = async <T>(read: (connection: ReadingConnection) => Promise<T>): Promise<T> => {
     const startedMs = performance.now();
     try {

@@ -17,26 +17,23 @@ export interface Cache<V> {
   /** Running totals since the cache was made. */
   readonly stats: Readonly<CacheStats>;
   /**
-   * The fact, or null if there is no such row: from memory while it is proven to be true, else from Postgres.
-   * Normally a change is seen
-   * milliseconds after its commit; never later than `leaseMs` after it.
+   * The fact, or null if there is no such row: from memory while it is proven to be true, else from Postgres. Normally
+   * a change is seen milliseconds after its commit; never later than `leaseMs` after it.
    *
    * @throws UnavailableError (as a rejection) when it can be had from neither; TypeError if the key is not one
    */
   get(key: CacheKey): Promise<V | null>;
   /**
    * The same for many keys, in their order. What memory lacks is loaded together, 500 keys in one query. Each fact is
-   * as true as one from
-   * `get`; they need not all be of the same moment. Up to 5,000 keys never seen before can wait at once: ask for more
-   * in portions.
+   * as true as one from `get`; they need not all be of the same moment. Up to 5,000 keys never seen before can wait at
+   * once: ask for more in portions.
    *
    * @throws UnavailableError (as a rejection) when any can be had from neither; TypeError if a key is not one
    */
   getMany(keys: readonly CacheKey[]): Promise<(V | null)[]>;
   /**
    * The fact as every commit acknowledged before this call has left it, whoever committed. Costs a round trip to
-   * Postgres,
-   * shared by all who ask at the same time.
+   * Postgres, shared by all who ask at the same time.
    *
    * @throws UnavailableError (as a rejection) when that cannot be told; TypeError if the key is not one
    */

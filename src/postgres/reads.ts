@@ -1,12 +1,10 @@
 /**
- * How facts are read on a connection: by one statement, or by several in one snapshot. Either way the answer says
- * which server gave it, from
- * the same snapshot as the facts (P4, P5).
+ * How facts are read on a connection: by one statement, or by several in one snapshot. Either way the answer says which
+ * server gave it, from the same snapshot as the facts (P4, P5).
  *
- * A function of the program may read, too, with a query builder say. It is given the connection, in a transaction
- * that is read only and
- * sees one snapshot; so what it reads there is as good as what one statement reads. What it reads elsewhere nobody
- * can vouch for.
+ * A function of the program may read, too, with a query builder say. It is given the connection, in a transaction that
+ * is read only and sees one snapshot; so what it reads there is as good as what one statement reads. What it reads
+ * elsewhere nobody can vouch for.
  */
 import pg from 'pg';
 import type { Key } from '../coherence/signal.js';
@@ -21,10 +19,8 @@ export type ReadFunction<R extends object = Row> = (
 
 /**
  * Whether a table that this transaction has read was emptied or rewritten after its snapshot was taken: it then looks
- * as it is now, or
- * empty, beside others that look as they were. The catalog is read as of the snapshot, `pg_relation_filenode` as of
- * now.
- * https://www.postgresql.org/docs/current/mvcc-caveats.html
+ * as it is now, or empty, beside others that look as they were. The catalog is read as of the snapshot,
+ * `pg_relation_filenode` as of now. https://www.postgresql.org/docs/current/mvcc-caveats.html
  */
 const REWRITTEN = `
   select now()::text as began, exists (

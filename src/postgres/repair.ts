@@ -1,6 +1,6 @@
 /**
- * What a restore, or somebody's hand, may have taken from the schema, and how it is put in place again: the privileges, the key of the
- * fences, the rows of `gatebell.watches`, the triggers. Nothing is changed where nothing is wrong.
+ * What a restore, or somebody's hand, may have taken from the schema, and how it is put in place again: the privileges,
+ * the key of the fences, the rows of `gatebell.watches`, the triggers. Nothing is changed where nothing is wrong.
  */
 import type pg from 'pg';
 
@@ -15,7 +15,10 @@ export interface WatchCall {
 
 const WATCH = /^select gatebell\.watch\('([^']*)', '([^']*)', '([^']*)'(?:, '([^']*)')?\);$/gm;
 
-/** The calls of `gatebell.watch()` in the texts of the migrations, oldest first; the last of each table and topic counts. */
+/**
+ * The calls of `gatebell.watch()` in the texts of the migrations, oldest first; the last of each table and topic
+ * counts.
+ */
 export function parseWatches(migrations: readonly string[]): WatchCall[] {
   const calls = new Map<string, WatchCall>();
   for (const text of migrations) {
@@ -42,7 +45,10 @@ const BROKEN = `
   where w.problem is not null
   order by 1, 2`;
 
-/** The calls of `gatebell.watch()` that are needed: of tables whose watch is broken, and of own tables that are not watched. */
+/**
+ * The calls of `gatebell.watch()` that are needed: of tables whose watch is broken, and of own tables that are not
+ * watched.
+ */
 export async function missingWatches(
   query: <R extends pg.QueryResultRow>(text: string) => Promise<R[]>,
   own: readonly WatchCall[],
@@ -118,7 +124,9 @@ interface UnrepairableRow extends WatchCall {
   readonly [column: string]: unknown;
 }
 
-/** Statements that put the watched tables right, each as it can be run; where people must decide, a comment says what. */
+/**
+ * Statements that put the watched tables right, each as it can be run; where people must decide, a comment says what.
+ */
 export async function watchRemedies(
   query: <R extends pg.QueryResultRow>(text: string) => Promise<R[]>,
   own: readonly WatchCall[],

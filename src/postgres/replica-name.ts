@@ -19,7 +19,9 @@ export function defaultReplica(): string {
   return `${host.slice(0, 40)}-${process.pid}`.slice(0, 48);
 }
 
-/** What a replica's connections are called: the listening one with its mark behind it, those of its pool with `/pool`. */
+/**
+ * What a replica's connections are called: the listening one with its mark behind it, those of its pool with `/pool`.
+ */
 export function applicationNameOf(replica: string): string {
   return PREFIX + replica;
 }

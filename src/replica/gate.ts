@@ -1,6 +1,6 @@
 /**
- * What one process does to decide requests: a coherence, and the auth port. A replica is one of these and an ops port (`replica.ts`), or
- * several in processes of their own (`workers/`).
+ * What one process does to decide requests: a coherence, and the auth port. A replica is one of these and an ops port
+ * (`replica.ts`), or several in processes of their own (`workers/`).
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,12 +51,16 @@ export interface GateGroup {
 }
 
 /**
- * While draining, new connections are still accepted, and each answer ends its connection. That lasts until nobody has connected for a while,
- * or for as long as is configured. (A connection that still waits to be accepted when a port is closed is reset.)
+ * While draining, new connections are still accepted, and each answer ends its connection. That lasts until nobody has
+ * connected for a while, or for as long as is configured. (A connection that still waits to be accepted when a port is
+ * closed is reset.)
  */
 const QUIET_MS = 500;
 
-/** Asked by proxies whose health checks reach no other port than the one they use. It tells the same as `/readyz` of the ops port. */
+/**
+ * Asked by proxies whose health checks reach no other port than the one they use. It tells the same as `/readyz` of the
+ * ops port.
+ */
 const READINESS_PATH = '/readyz';
 /** No app has this host: whether a fact can be had does not depend on which rows there are. */
 const PROBE_HOST = 'readyz.invalid';

@@ -1,6 +1,7 @@
 /**
- * Who may ask the pages of sign-in, and how much at once: they ask Postgres and the provider for anybody who comes. What was asked for in vain is
- * charged to its source as it is where decisions are made, and no source can take all places.
+ * Who may ask the pages of sign-in, and how much at once: they ask Postgres and the provider for anybody who comes.
+ * What was asked for in vain is charged to its source as it is where decisions are made, and no source can take all
+ * places.
  */
 import type { BlockList } from 'node:net';
 import { clientNetwork } from '../auth/request/client-address.js';

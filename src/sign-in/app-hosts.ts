@@ -6,7 +6,10 @@ import type { FactTypes } from '../auth/facts.js';
 /** The id of the app of a canonical host, if it is enabled; else null. Rejects when the facts cannot be had. */
 export type FindApp = (host: string) => Promise<string | null>;
 
-/** Creates the look-up, over the same facts as decisions, and as they choose: exact before wildcard, the longest of those. */
+/**
+ * Creates the look-up, over the same facts as decisions, and as they choose: exact before wildcard, the longest of
+ * those.
+ */
 export function createAppHosts(reader: Reader<FactTypes>): FindApp {
   return async host => {
     const candidates = [host, ...(parseHost(host)?.wildcards ?? [])];

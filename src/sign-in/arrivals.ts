@@ -1,7 +1,8 @@
 /**
- * Notices a browser that goes round in circles. Whoever has signed in, or was signed in already, is sent to an address of an app. When the
- * browser is back at the login page moments later, the app did not get the session: the browser does not keep the cookie, or another host
- * of the domain has set one of the same name. A cookie of a few seconds tells.
+ * Notices a browser that goes round in circles. Whoever has signed in, or was signed in already, is sent to an address
+ * of an app. When the browser is back at the login page moments later, the app did not get the session: the browser
+ * does not keep the cookie, or another host of the domain has set one of the same name. A cookie of a few seconds
+ * tells.
  */
 import { hash } from 'node:crypto';
 import { cookieValues } from '../auth/request/cookies.js';
@@ -14,7 +15,10 @@ export interface Arrivals {
   readonly isWithoutSession: boolean;
 }
 
-/** How long it is remembered: longer than a page takes to come back, and not so long that it hinders who has signed out since. */
+/**
+ * How long it is remembered: longer than a page takes to come back, and not so long that it hinders who has signed out
+ * since.
+ */
 export const ARRIVAL_SECONDS = 20;
 const DIGEST_CHARACTERS = 11;
 const FORM = /^([A-Za-z0-9_-]{11})\.([A-Za-z0-9_-]{11})\.([1-9])$/;

@@ -1,6 +1,6 @@
 /**
- * The cookies of sign-in: the session's, which the gate reads on every request, and one for each sign-in under way. No script sees them,
- * and other sites' requests carry them only when they lead a person here.
+ * The cookies of sign-in: the session's, which the gate reads on every request, and one for each sign-in under way. No
+ * script sees them, and other sites' requests carry them only when they lead a person here.
  */
 
 import type { SentCookie } from '../auth/request/cookies.js';
@@ -28,14 +28,20 @@ export function removeCookie(name: string, scope: Scope): string {
 /** Characters of the state that tell cookies of flows apart. */
 const STATE_CHARACTERS = 16;
 
-/** What the names of flow cookies begin with. With `__Host-` no other host of the domain can have set it; browsers take it over https alone. */
+/**
+ * What the names of flow cookies begin with. With `__Host-` no other host of the domain can have set it; browsers take
+ * it over https alone.
+ */
 export const flowCookiePrefix = (secure: boolean): string => `${secure ? '__Host-' : ''}gatebell_flow_`;
 
 /** Name of the cookie that holds the flow with this state. */
 export const flowCookieName = (state: string, secure: boolean): string =>
   flowCookiePrefix(secure) + state.slice(0, STATE_CHARACTERS);
 
-/** Sign-ins that one browser may have under way besides a new one, and characters of their cookies: proxies take headers of 8 KB at most. */
+/**
+ * Sign-ins that one browser may have under way besides a new one, and characters of their cookies: proxies take headers
+ * of 8 KB at most.
+ */
 const FLOWS_MAX = 4;
 const FLOWS_CHARACTERS_MAX = 3_000;
 

@@ -1,10 +1,10 @@
 /**
- * Sign-in for browsers: `/_gatebell/login`, `/_gatebell/callback` and `/_gatebell/logout`, which the proxy hands on from each app's host, or
- * from one sign-in host. What comes of it is a session in the cookie that the gate reads.
+ * Sign-in for browsers: `/_gatebell/login`, `/_gatebell/callback` and `/_gatebell/logout`, which the proxy hands on
+ * from each app's host, or from one sign-in host. What comes of it is a session in the cookie that the gate reads.
  *
- * login: looks at `rd`, seals the flow into a cookie, and sends the browser to the provider. callback: opens the flow, redeems the code,
- * begins a session and sends the browser to where it wanted to go, which is looked at once more. Both send a browser that is signed in
- * already to where it wanted to go. logout: a button, and what it does.
+ * login: looks at `rd`, seals the flow into a cookie, and sends the browser to the provider. callback: opens the flow,
+ * redeems the code, begins a session and sends the browser to where it wanted to go, which is looked at once more. Both
+ * send a browser that is signed in already to where it wanted to go. logout: a button, and what it does.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
@@ -64,7 +64,10 @@ const SECRET_BYTES = 32;
 const STATE = /^([A-Za-z0-9_-]{43})(?:\.([A-Za-z0-9_.-]{1,1000}))?$/;
 /** Longer ones do not go along in the state: providers limit it. */
 const STATE_ADDRESS_CHARACTERS_MAX = 500;
-/** Times that a browser is sent to one address before it is told that it goes round in circles; several tabs may be opened at once. */
+/**
+ * Times that a browser is sent to one address before it is told that it goes round in circles; several tabs may be
+ * opened at once.
+ */
 const ARRIVALS_MAX = 6;
 /** Names that browsers take over https alone. */
 const SECURE_NAME = /^__(?:Host|Secure|Http|Host-Http)-/i;
@@ -72,7 +75,10 @@ const SECURE_NAME = /^__(?:Host|Secure|Http|Host-Http)-/i;
 const REDEMPTIONS_MAX = 5;
 /** Flows of which that is known; they live for some minutes. */
 const FLOWS_KNOWN_MAX = 1_000;
-/** Sessions of one browser that are ended at once: that of the host, that of the domain, and one that somebody else has put there. */
+/**
+ * Sessions of one browser that are ended at once: that of the host, that of the domain, and one that somebody else has
+ * put there.
+ */
 const SESSIONS_MAX = 4;
 /** Cookies of one flow that are opened: its own, and some that other hosts of the domain have set under that name. */
 const FLOW_COOKIES_MAX = 4;
@@ -99,7 +105,10 @@ interface SignInRequest {
 /** What answers each method. */
 type Endpoint = Readonly<Record<string, (request: SignInRequest) => Promise<Answer>>>;
 
-/** Where browsers are sent to sign in: this host, or the one for all. An app that the cookie would not reach has no login page. */
+/**
+ * Where browsers are sent to sign in: this host, or the one for all. An app that the cookie would not reach has no
+ * login page.
+ */
 export function createSignInPage(central: SignInOptions['central']): LoginPage {
   return wanted => {
     if (central !== null && !isUnder(wanted.host, central.cookieDomain)) {
@@ -297,7 +306,10 @@ export function createSignInEndpoints(options: SignInOptions): RequestListener {
     return opened.find(flow => flow?.state === state && flow.redirectUri === redirectUri) ?? null;
   };
 
-  /** A browser that has no flow of this state: it came back twice, or others took the place. If it is signed in, all is well. */
+  /**
+   * A browser that has no flow of this state: it came back twice, or others took the place. If it is signed in, all is
+   * well.
+   */
   const withoutFlow = async (request: SignInRequest, sealed: string | null): Promise<Answer> => {
     const { place, cookies } = request;
     const text =
@@ -339,7 +351,8 @@ export function createSignInEndpoints(options: SignInOptions): RequestListener {
     const { place, cookies, query } = request;
     const returnTo = flow.returnTo === null ? null : await requireReturnAddress(flow.returnTo, place);
     const identity = await provider.redeem(query, { ...flow, state: sent });
-    // A cookie of one host is for its app alone. What the browser had before ends: a token that somebody else has put there is of no use.
+    // A cookie of one host is for its app alone. What the browser had before ends: a token that somebody else has put
+    // there is of no use.
     const appId = central === null ? await findApp(place.host) : null;
     const session = await sessions.begin(identity, appId, sessionTokens(cookies));
     if ('problem' in session) {

@@ -1,7 +1,7 @@
 /**
- * One sign-in under way: what must be the same when the browser comes back from the provider. It travels with the browser, sealed, in a
- * cookie of its own; so any replica finishes what another has begun, nothing is kept here, and an answer of the provider that was meant
- * for another browser is of no use (login CSRF).
+ * One sign-in under way: what must be the same when the browser comes back from the provider. It travels with the
+ * browser, sealed, in a cookie of its own; so any replica finishes what another has begun, nothing is kept here, and an
+ * answer of the provider that was meant for another browser is of no use (login CSRF).
  */
 import { hkdfSync } from 'node:crypto';
 import { EncryptJWT, errors, jwtDecrypt, type JWTPayload } from 'jose';

@@ -1,6 +1,6 @@
 /**
- * The few pages of sign-in: plain HTML without scripts, which may be neither framed nor kept. Nothing that a request has brought is on
- * them but the address of an app, once it has been looked at.
+ * The few pages of sign-in: plain HTML without scripts, which may be neither framed nor kept. Nothing that a request
+ * has brought is on them but the address of an app, once it has been looked at.
  */
 import { hash } from 'node:crypto';
 
@@ -49,7 +49,8 @@ export function pageAnswer({ status, title, says, button, link, headers = [] }: 
     button === undefined ? '' : `\n<form method="post"><button type="submit">${escapeHtml(button)}</button></form>`;
   const formAction = button === undefined ? "'none'" : "'self'";
   const href = link === undefined ? '' : escapeHtml(link.url);
-  // Not a redirect: browsers hold the redirects that answer a form against its page's form-action, also those of other servers behind it.
+  // Not a redirect: browsers hold the redirects that answer a form against its page's form-action, also those of other
+  // servers behind it.
   const refresh = link?.follow === 'at once' ? `\n<meta http-equiv="refresh" content="0; url=${href}">` : '';
   const anchor = link === undefined ? '' : `\n<p><a href="${href}">${escapeHtml(link.text)}</a></p>`;
   return {

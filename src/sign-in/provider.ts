@@ -1,6 +1,7 @@
 /**
- * The OpenID Connect provider, as sign-in needs it. Its metadata is read in the background, again and again until it is there, and
- * every hour from then on: no request waits for it. Everything that it answers is bounded in time and size, and no error of its tells a secret.
+ * The OpenID Connect provider, as sign-in needs it. Its metadata is read in the background, again and again until it is
+ * there, and every hour from then on: no request waits for it. Everything that it answers is bounded in time and size,
+ * and no error of its tells a secret.
  */
 import {
   allowInsecureRequests,
@@ -184,7 +185,8 @@ export function createProvider(options: ProviderOptions): Provider {
     discovery(server, clientId, undefined, clientAuth(clientSecret), {
       [customFetch]: fetchBounded,
       timeout: REQUEST_SECONDS,
-      // The ID token comes over TLS, which would do; its signature is checked nevertheless. Without TLS, on this machine alone, it must be.
+      // The ID token comes over TLS, which would do; its signature is checked nevertheless. Without TLS, on this
+      // machine alone, it must be.
       execute: [enableNonRepudiationChecks, ...(server.protocol === 'http:' ? [allowInsecureRequests] : [])],
     });
 

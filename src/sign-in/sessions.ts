@@ -1,6 +1,6 @@
 /**
- * Sessions in Postgres. A session is a row of `gatebell.credentials`, so revoking it is one statement, by anybody. Replicas write none
- * themselves: two functions of the schema do, for whoever has role gatebell_sign_in.
+ * Sessions in Postgres. A session is a row of `gatebell.credentials`, so revoking it is one statement, by anybody.
+ * Replicas write none themselves: two functions of the schema do, for whoever has role gatebell_sign_in.
  */
 import { createToken, hashToken } from '../auth/token.js';
 import type { WriteListened } from '../postgres/listened-writes.js';
@@ -22,7 +22,10 @@ export interface Session {
   readonly userId: string;
 }
 
-/** Sessions begin and end. Both reject with UnavailableError, and change nothing, when the server that is listened to cannot be written to. */
+/**
+ * Sessions begin and end. Both reject with UnavailableError, and change nothing, when the server that is listened to
+ * cannot be written to.
+ */
 export interface Sessions {
   /**
    * Begins a session of the user whom the identity means, or says why there is none.

@@ -31,7 +31,10 @@ export function canonicalHost(text: string): string | undefined {
   return HOST.test(text) ? text : undefined;
 }
 
-/** Whether everybody can have a name under this domain, such as com, co.uk or github.io; a suffix that nobody gives out (lan) is none. */
+/**
+ * Whether everybody can have a name under this domain, such as com, co.uk or github.io; a suffix that nobody gives out
+ * (lan) is none.
+ */
 export function isPublicSuffix(domain: string): boolean {
   const { publicSuffix, isIcann, isPrivate } = parse(domain, { allowPrivateDomains: true });
   return publicSuffix === domain && (isIcann === true || isPrivate === true);

@@ -14,8 +14,8 @@ export interface Instant {
 }
 
 /**
- * Whether less than `ms` milliseconds have passed by both clocks. A clock that was set back does not say so: it cannot tell how much has
- * passed.
+ * Whether less than `ms` milliseconds have passed by both clocks. A clock that was set back does not say so: it cannot
+ * tell how much has passed.
  */
 export function isYoungerThan(ms: number, since: Instant, now: Instant): boolean {
   const [monoMs, wallMs] = [now.monoMs - since.monoMs, now.wallMs - since.wallMs];

@@ -1,10 +1,10 @@
 /**
- * Envoy's ext_authz over HTTP: the subrequest has the original method and `Host`, and the original path and query after a prefix
- * (`path_prefix: /auth/envoy`); the scheme is in `X-Forwarded-Proto`, which Envoy sets itself. Nothing else of `X-Forwarded-*`, and
- * nothing of `X-Original-*`, says what is asked for.
+ * Envoy's ext_authz over HTTP: the subrequest has the original method and `Host`, and the original path and query after
+ * a prefix (`path_prefix: /auth/envoy`); the scheme is in `X-Forwarded-Proto`, which Envoy sets itself. Nothing else of
+ * `X-Forwarded-*`, and nothing of `X-Original-*`, says what is asked for.
  *
- * Exactly 200 allows. A status of 5xx is an error to Envoy, and with `failure_mode_allow` lets the request through: so none is sent, not
- * even for what cannot be decided.
+ * Exactly 200 allows. A status of 5xx is an error to Envoy, and with `failure_mode_allow` lets the request through: so
+ * none is sent, not even for what cannot be decided.
  * https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/filters/http/ext_authz/v3/ext_authz.proto
  */
 import type { Dialect } from '../reply.js';

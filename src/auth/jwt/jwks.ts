@@ -1,9 +1,9 @@
 /**
  * The public keys of an issuer, from a URL (RFC 7517): fetched in the background, never while a request waits.
  *
- * The set is fetched at start, then at intervals, so that a key that was taken back stops to count within one. A token with a key id that
- * is not in the set asks for a fetch before its time, but nobody can cause more than one in {@link COOLDOWN_MS}. When a fetch fails, the last
- * good set stays: an issuer that is down must not lock everybody out.
+ * The set is fetched at start, then at intervals, so that a key that was taken back stops to count within one. A token
+ * with a key id that is not in the set asks for a fetch before its time, but nobody can cause more than one in
+ * {@link COOLDOWN_MS}. When a fetch fails, the last good set stays: an issuer that is down must not lock everybody out.
  */
 import { createLocalJWKSet, type JWK, type JWTVerifyGetKey } from 'jose';
 import type { Clock, Random } from '../../time/clock.js';

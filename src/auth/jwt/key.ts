@@ -1,6 +1,7 @@
 /**
- * The one key of an issuer that publishes no key set: a public key as PEM or JWK, or a shared secret for HS256. A key belongs to one
- * algorithm and is never tried with another: a public key that is taken for a shared secret lets anybody sign (CVE-2015-9235).
+ * The one key of an issuer that publishes no key set: a public key as PEM or JWK, or a shared secret for HS256. A key
+ * belongs to one algorithm and is never tried with another: a public key that is taken for a shared secret lets anybody
+ * sign (CVE-2015-9235).
  */
 import { createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 

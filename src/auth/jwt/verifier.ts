@@ -1,11 +1,11 @@
 /**
- * JSON Web Tokens of one issuer (RFC 7519, with the counsel of RFC 8725). A token is verified once, then remembered by what it says; no
- * request after that costs a signature. What may change is asked anew for each decision, from facts: expiry by Postgres' clock, the user,
- * revocation (`decide.ts`).
+ * JSON Web Tokens of one issuer (RFC 7519, with the counsel of RFC 8725). A token is verified once, then remembered by
+ * what it says; no request after that costs a signature. What may change is asked anew for each decision, from facts:
+ * expiry by Postgres' clock, the user, revocation (`decide.ts`).
  *
- * The verdict of a token holds as long as the keys that could have signed it: when one of those leaves the key set, the token is verified
- * again. Forgeries have a room of their own, so that a flood of them cannot push genuine tokens out; how many may be under
- * verification at once is bounded.
+ * The verdict of a token holds as long as the keys that could have signed it: when one of those leaves the key set, the
+ * token is verified again. Forgeries have a room of their own, so that a flood of them cannot push genuine tokens out;
+ * how many may be under verification at once is bounded.
  */
 import { hash } from 'node:crypto';
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions } from 'jose';
@@ -166,7 +166,8 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
     // A key that was unknown may be known now.
     bad.clear();
     if (left.any) {
-      // Whichever key has verified a token, it was one of those with the id that it names; without an id it may have been any.
+      // Whichever key has verified a token, it was one of those with the id that it names; without an id it may have
+      // been any.
       for (const guest of held) {
         if (guest.keyId === null || left.ids.has(guest.keyId)) {
           good.delete(guest.text);
@@ -206,7 +207,8 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
     if (
       name === null ||
       subject === null ||
-      // Of an email address it is believed only that the issuer has made sure of it: people can say of themselves what they like.
+      // Of an email address it is believed only that the issuer has made sure of it: people can say of themselves what
+      // they like.
       (claim === 'email' && payload['email_verified'] !== true) ||
       expiresAtMs === null ||
       expiresAtMs === undefined ||

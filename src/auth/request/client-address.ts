@@ -1,6 +1,6 @@
 /**
- * Whose request it is, as the proxy tells: for limits, never for rights. Proxies append the address that they see to `X-Forwarded-For`, so
- * what stands to the left of it is what a client claims.
+ * Whose request it is, as the proxy tells: for limits, never for rights. Proxies append the address that they see to
+ * `X-Forwarded-For`, so what stands to the left of it is what a client claims.
  */
 import { BlockList, isIP, SocketAddress } from 'node:net';
 import type { SingleHeaders } from './headers.js';
@@ -66,7 +66,8 @@ export function clientNetwork(
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
     return trustedProxies.check(address, family) || LOOPBACK.check(address, family);
   };
-  // From the right, past the proxies that we know, Traefik's second hop for one. What stands further left a client may have made up.
+  // From the right, past the proxies that we know, Traefik's second hop for one. What stands further left a client may
+  // have made up.
   let end = told.length;
   for (let hops = 0; hops < HOPS_MAX; hops += 1) {
     const comma = end === 0 ? -1 : told.lastIndexOf(',', end - 1);

@@ -1,6 +1,6 @@
 /**
- * The one reader of the `Cookie` header (RFC 6265, 4.2 and 5.4). Everything here that looks at cookies uses it, so that no two parts can
- * read one header differently: not the credential, not what an app is given instead, not sign-in.
+ * The one reader of the `Cookie` header (RFC 6265, 4.2 and 5.4). Everything here that looks at cookies uses it, so that
+ * no two parts can read one header differently: not the credential, not what an app is given instead, not sign-in.
  */
 
 /** One cookie as a browser sends it. */
@@ -16,7 +16,10 @@ const TAB = 0x09;
 
 const isBlank = (code: number): boolean => code === SPACE || code === TAB;
 
-/** Removes spaces and tabs alone from both ends: `trim()` removes characters too that a browser takes for a part of the name. */
+/**
+ * Removes spaces and tabs alone from both ends: `trim()` removes characters too that a browser takes for a part of the
+ * name.
+ */
 function trimBlanks(text: string): string {
   let from = 0;
   let to = text.length;
@@ -48,8 +51,9 @@ export function readCookies(header: string | undefined): readonly SentCookie[] {
 }
 
 /**
- * Calls `found` for each pair that has the name, or is the name without `=`: with where the pair begins and ends, and with where its value
- * begins, -1 if it has none. All other pairs are passed over in one search, so that thousands of them cost what a long header costs.
+ * Calls `found` for each pair that has the name, or is the name without `=`: with where the pair begins and ends, and
+ * with where its value begins, -1 if it has none. All other pairs are passed over in one search, so that thousands of
+ * them cost what a long header costs.
  */
 function findPairs(header: string, name: string, found: (from: number, to: number, valueAt: number) => void): void {
   for (let at = header.indexOf(name); at !== -1;) {
@@ -85,7 +89,10 @@ export function cookieValues(header: string | undefined, name: string): readonly
   return values;
 }
 
-/** The header without the cookies of this name; all others are as they were. Some apps take a pair without `=` for a name. */
+/**
+ * The header without the cookies of this name; all others are as they were. Some apps take a pair without `=` for a
+ * name.
+ */
 export function withoutCookies(header: string | undefined, name: string): string {
   const kept: string[] = [];
   let keptTo = 0;

@@ -1,5 +1,6 @@
 /**
- * What the client presents: a token or a JWT in the Authorization header, or a token in the session cookie. A public route never looks at it.
+ * What the client presents: a token or a JWT in the Authorization header, or a token in the session cookie. A public
+ * route never looks at it.
  */
 import { cookieValues, withoutCookies } from './cookies.js';
 import type { SingleHeaders } from './headers.js';
@@ -22,9 +23,15 @@ const BEARER_OF_JWT = 'Bearer ey';
 const BEARER = /^bearer +(\S+) *$/i;
 /** Tokens whose checksum and hash are remembered: computing them takes longer than all the rest of a decision. */
 const TOKENS_MAX = 1_000;
-/** Different tokens in cookies of our name that are looked up: that of the host, and a few that other hosts of the domain have set. */
+/**
+ * Different tokens in cookies of our name that are looked up: that of the host, and a few that other hosts of the
+ * domain have set.
+ */
 const COOKIES_MAX = 4;
-/** Words of an Authorization header that may be a token or a JWT. Tried at the head of a word alone, it takes linear time. */
+/**
+ * Words of an Authorization header that may be a token or a JWT. Tried at the head of a word alone, it takes linear
+ * time.
+ */
 const CLAIMED = /(?<![^\s,;="])(?:gb_[^\s,;="]*|ey[\w-]*\.[^\s,;="]*)/g;
 /** JWTs in one Authorization header that are looked at. */
 const JWTS_MAX = 4;
@@ -38,8 +45,8 @@ export interface CredentialHeaders {
 }
 
 /**
- * Whether a credential of ours is in the header, in whatever place: a header that is malformed is no credential, but what is in it is one.
- * A header with more JWTs than anybody needs is taken for ours: each would have to be decoded.
+ * Whether a credential of ours is in the header, in whatever place: a header that is malformed is no credential, but
+ * what is in it is one. A header with more JWTs than anybody needs is taken for ours: each would have to be decoded.
  */
 function holdsOurs(authorization: string, jwt: Pick<JwtVerifier, 'present'> | null): boolean {
   let looked = 0;
@@ -68,7 +75,8 @@ export function withoutCredential(
 }
 
 /**
- * Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a while.
+ * Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a
+ * while.
  *
  * @param jwt null: JWTs are somebody else's bearers
  */

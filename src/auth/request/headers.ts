@@ -1,9 +1,13 @@
 /**
- * The headers that the gate looks at, each at most once. Node would join some that came twice with a comma and drop others; here what came
- * twice is known, because its repetition would let two parties read two different requests (CVE-2021-32777).
+ * The headers that the gate looks at, each at most once. Node would join some that came twice with a comma and drop
+ * others; here what came twice is known, because its repetition would let two parties read two different requests
+ * (CVE-2021-32777).
  */
 
-/** All headers that are ever looked at. Underscores are not hyphens (CVE-2026-39858), but where a header only makes us more careful. */
+/**
+ * All headers that are ever looked at. Underscores are not hyphens (CVE-2026-39858), but where a header only makes us
+ * more careful.
+ */
 const NAMES = [
   'accept',
   'access-control-request-method',
@@ -45,10 +49,16 @@ export interface SingleHeaders {
 }
 
 const PLACES = new Map<string, number>(NAMES.map((name, place) => [name, place]));
-/** All names under which some app takes another method for that of the request, as apps that follow CGI may read them, too. */
+/**
+ * All names under which some app takes another method for that of the request, as apps that follow CGI may read them,
+ * too.
+ */
 const METHOD_OVERRIDE =
   /^(?:x[^a-z0-9](?:http[^a-z0-9]|tunneled[^a-z0-9])?method(?:[^a-z0-9]override)?|request[^a-z0-9]method)$/;
-/** Places by name as proxies spell it, -1 for all other headers: proxies spell in few ways, and looking one up is cheaper than lowering it. */
+/**
+ * Places by name as proxies spell it, -1 for all other headers: proxies spell in few ways, and looking one up is
+ * cheaper than lowering it.
+ */
 const SPELLED = new Map<string, number>();
 const SPELLED_MAX = 1_000;
 

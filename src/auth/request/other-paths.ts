@@ -1,14 +1,17 @@
 /**
- * Paths that a request means besides its own: where WebDAV copies or moves to (RFC 4918, 10.3), what object stores copy from, and what lies
- * below a collection that is deleted. Whoever may ask for the one path must be allowed the other as well. What stands in a body cannot be
- * seen here.
+ * Paths that a request means besides its own: where WebDAV copies or moves to (RFC 4918, 10.3), what object stores copy
+ * from, and what lies below a collection that is deleted. Whoever may ask for the one path must be allowed the other as
+ * well. What stands in a body cannot be seen here.
  */
 import type { HeaderName, SingleHeaders } from './headers.js';
 import { parseHost } from '../../http/host.js';
 
 const HEADERS: readonly HeaderName[] = ['destination', 'x-copy-from', 'x-amz-copy-source'];
 const URL_FORM = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/([^/?#]*)([^?#]*)/;
-/** WebDAV's methods that are done to all that lies below as well, unless `Depth` says otherwise (RFC 4918, 9.1 and 9.10.3). */
+/**
+ * WebDAV's methods that are done to all that lies below as well, unless `Depth` says otherwise (RFC 4918, 9.1 and
+ * 9.10.3).
+ */
 const DEEP_METHODS: ReadonlySet<string> = new Set(['PROPFIND', 'LOCK']);
 /** As long as a request's own may be. */
 const CHARACTERS_MAX = 8_192;
@@ -17,7 +20,10 @@ const NONE: { readonly paths: readonly string[] } = { paths: [] };
 /** Of the bytes 0x80 to 0xFF. */
 const ESCAPES = Array.from({ length: 0x80 }, (_, at) => `%${(at + 0x80).toString(16).toUpperCase()}`);
 
-/** Whether the method alone says that what lies below the path is meant, too. Of a collection, no server deletes less than all of it. */
+/**
+ * Whether the method alone says that what lies below the path is meant, too. Of a collection, no server deletes less
+ * than all of it.
+ */
 export function reachesBelow(headers: SingleHeaders, method: string): boolean {
   if (method === 'DELETE') {
     return true;

@@ -1,16 +1,17 @@
 /**
  * All ways in which an upstream may read a path.
  *
- * A gate that reads a path in one way and an upstream that reads it in another is a bypass (GHSA-p224-6x5r-fjpm, CVE-2025-66490). The
- * *readings* of a path are: raw, decoded (also all but the slash), dot segments resolved, double slashes merged or taken for the head of a
- * host, backslashes taken for slashes, matrix parameters and sessions of ASP.NET dropped, trailing dots and spaces of segments dropped,
- * look-alike characters folded, each any number of times and in any order.
+ * A gate that reads a path in one way and an upstream that reads it in another is a bypass (GHSA-p224-6x5r-fjpm,
+ * CVE-2025-66490). The *readings* of a path are: raw, decoded (also all but the slash), dot segments resolved, double
+ * slashes merged or taken for the head of a host, backslashes taken for slashes, matrix parameters and sessions of
+ * ASP.NET dropped, trailing dots and spaces of segments dropped, look-alike characters folded, each any number of times
+ * and in any order.
  *
- * Of a path with a script in it, an upstream may also read only what follows the script: PHP runs `/index.php/admin` as `/admin`. Such
- * readings are told apart, since their rule is not the only one that counts (see `path.ts`).
+ * Of a path with a script in it, an upstream may also read only what follows the script: PHP runs `/index.php/admin` as
+ * `/admin`. Such readings are told apart, since their rule is not the only one that counts (see `path.ts`).
  *
- * The work is bounded: one pass over each reading says which of the interpretations can change it, and a path with too many readings, or
- * too long ones, is refused.
+ * The work is bounded: one pass over each reading says which of the interpretations can change it, and a path with too
+ * many readings, or too long ones, is refused.
  */
 import { isUtf8 } from 'node:buffer';
 
@@ -29,11 +30,14 @@ const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
 const READINGS_MAX = 48;
 const CHARACTERS_MAX = 20_480;
 /**
- * Passes over characters, for all paths of a request: a long path of few readings needs as many as a short one of many. So much takes the
- * longest path with an escape in it: four passes over what was sent, two over what that is read as.
+ * Passes over characters, for all paths of a request: a long path of few readings needs as many as a short one of many.
+ * So much takes the longest path with an escape in it: four passes over what was sent, two over what that is read as.
  */
 const WORK_MAX = 49_152;
-/** Of these, what every request has: enough for a path of a thousand characters with escapes in it. The rest is charged to the client. */
+/**
+ * Of these, what every request has: enough for a path of a thousand characters with escapes in it. The rest is charged
+ * to the client.
+ */
 const WORK_FREE = 8_192;
 /** Passes over a reading besides those of its interpretations. */
 const WORK_OF_EACH = 2;
@@ -149,7 +153,10 @@ function foldCharacter(character: string): string | null {
   return /[\x00-\x7f]/.test(folded) ? folded : null;
 }
 
-/** A byte for each code point: looked at never, is read as itself alone, is in `FOLDED`. Folding takes longer than all the rest. */
+/**
+ * A byte for each code point: looked at never, is read as itself alone, is in `FOLDED`. Folding takes longer than all
+ * the rest.
+ */
 const KNOWN = new Uint8Array(0x11_00_00);
 const AS_ITSELF = 1;
 const OTHERWISE = 2;
@@ -194,7 +201,10 @@ function cutAt(path: string, at: number): string {
   return at === -1 ? path : path.slice(0, at);
 }
 
-/** What a reading must have in it for an interpretation to change it, and the interpretation, which takes time linear in its length. */
+/**
+ * What a reading must have in it for an interpretation to change it, and the interpretation, which takes time linear in
+ * its length.
+ */
 const INTERPRETATIONS: readonly (readonly [needs: number, read: (path: string) => string])[] = [
   [PERCENT, path => decode(path, false)],
   [PERCENT, path => decode(path, true)],
@@ -265,7 +275,8 @@ class Found {
 
   /** Tries each interpretation on each reading, until none is new; false if there are too many, or one is no text. */
   close(): boolean {
-    // The loop also meets the readings that it adds, and those that it has met before, whose interpretations are all there.
+    // The loop also meets the readings that it adds, and those that it has met before, whose interpretations are all
+    // there.
     for (const reading of this.readings) {
       const features = featuresOf(reading);
       if (
@@ -290,13 +301,17 @@ export function hasScript(path: string): boolean {
   return path.search(SCRIPT) !== -1;
 }
 
-/** Nearly all paths are told here to have no script, at little cost: no dot before a slash, and no folder of scripts. */
+/**
+ * Nearly all paths are told here to have no script, at little cost: no dot before a slash, and no folder of scripts.
+ */
 function mayHaveScript(path: string): boolean {
   const dot = path.indexOf('.');
   return (dot !== -1 && dot < path.lastIndexOf('/')) || /-bin\//i.test(path);
 }
 
-/** Adds what follows each script in a reading, alone and in the script's folder; false if there are too many scripts. */
+/**
+ * Adds what follows each script in a reading, alone and in the script's folder; false if there are too many scripts.
+ */
 function addScripted(reading: string, found: Found): boolean {
   if (!mayHaveScript(reading)) {
     return true;
@@ -315,8 +330,8 @@ function addScripted(reading: string, found: Found): boolean {
 }
 
 /**
- * All readings of a raw path, or null if it is refused outright: broken escapes, control characters or bytes that are not UTF-8 in any
- * reading, or too many readings.
+ * All readings of a raw path, or null if it is refused outright: broken escapes, control characters or bytes that are
+ * not UTF-8 in any reading, or too many readings.
  *
  * @param path the path as it was sent, without its query; it begins with a slash
  * @param effort the work that may be done; default: all that a request may have, charged to nobody

@@ -1,12 +1,13 @@
 /**
  * Which rule a path falls under, whatever the upstream makes of it.
  *
- * The rule must be the same for every reading of the path (see `path-readings.ts`), and in either case of its letters; else the path is
- * ambiguous and refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
+ * The rule must be the same for every reading of the path (see `path-readings.ts`), and in either case of its letters;
+ * else the path is ambiguous and refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
  *
- * Extensions and scripts are too ordinary to be refused. Some upstreams take `/admin.json` for `/admin` (Rails, Connect), or run
- * `/index.php/admin` as `/admin`; to others `/share.zip` is a file beside `/share`. There the rule of the path as it is written and the rule
- * of the other reading must both be met. A rule that names the extension itself speaks for it alone.
+ * Extensions and scripts are too ordinary to be refused. Some upstreams take `/admin.json` for `/admin` (Rails,
+ * Connect), or run `/index.php/admin` as `/admin`; to others `/share.zip` is a file beside `/share`. There the rule of
+ * the path as it is written and the rule of the other reading must both be met. A rule that names the extension itself
+ * speaks for it alone.
  *
  * Readings are made only for apps whose rules depend on the path.
  */
@@ -70,8 +71,8 @@ function liesUnder(path: string, prefix: string): boolean {
 }
 
 /**
- * Whether the path lies under the prefix but for the extensions of segments: `/a.x/b` and `/a/b.y/c` under `/a/b`, and `/a/b` under
- * `/a/b.html`, which some upstreams look for.
+ * Whether the path lies under the prefix but for the extensions of segments: `/a.x/b` and `/a/b.y/c` under `/a/b`, and
+ * `/a/b` under `/a/b.html`, which some upstreams look for.
  *
  * @returns where the last segment that differs does so; -1: the path does not lie under it, or does so as it is
  */
@@ -135,8 +136,8 @@ function combine(rule: Route, other: Route): Route | 'none' {
 }
 
 /**
- * The rule that is met where both are: the higher access, roles that both allow, strong if one is, preflights if both let them pass; the
- * headers of the first. Undefined if nobody can meet both. The same two give the same rule.
+ * The rule that is met where both are: the higher access, roles that both allow, strong if one is, preflights if both
+ * let them pass; the headers of the first. Undefined if nobody can meet both. The same two give the same rule.
  */
 export function bothRules(one: Route | null, other: Route | null): Route | null | undefined {
   const [rule, second] = [one ?? UNRULED, other ?? UNRULED];
@@ -184,7 +185,10 @@ class Met {
   }
 }
 
-/** Adds the rules of the reading without extensions, but for those whose place `named` speaks for: where it names the extension itself. */
+/**
+ * Adds the rules of the reading without extensions, but for those whose place `named` speaks for: where it names the
+ * extension itself.
+ */
 function addExtensions(met: Met, { prefixes, hasDots }: Rules, lower: string, named: Route | null): void {
   if (!hasDots && !lower.includes('.')) {
     return;

@@ -1,6 +1,7 @@
 /**
- * Whether a browser asks if a script of another origin may ask (https://fetch.spec.whatwg.org/#cors-preflight-fetch). Such a request never
- * carries a credential, a body or another method under its own: what does is sent by somebody else, and an app may do what it says.
+ * Whether a browser asks if a script of another origin may ask (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
+ * Such a request never carries a credential, a body or another method under its own: what does is sent by somebody
+ * else, and an app may do what it says.
  */
 import type { HeaderName, SingleHeaders } from './headers.js';
 

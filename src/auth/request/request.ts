@@ -1,6 +1,6 @@
 /**
- * The request that a proxy asks about, as a value: parsed strictly, or refused with the reason. What the parts look like is
- * here; where each proxy puts them is in one file a dialect, and no endpoint tries several.
+ * The request that a proxy asks about, as a value: parsed strictly, or refused with the reason. What the parts look
+ * like is here; where each proxy puts them is in one file a dialect, and no endpoint tries several.
  */
 import type { IncomingMessage } from 'node:http';
 import type { PresentedCredential, ReadCredential } from './credential.js';
@@ -26,13 +26,18 @@ export interface AuthRequest {
   readonly method: string;
   /** Path and query as sent, in ASCII. */
   readonly uri: string;
-  /** The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes. `charge` is called before that takes much work. */
+  /**
+   * The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes.
+   * `charge` is called before that takes much work.
+   */
   readonly route: (routes: readonly Route[], charge?: () => void) => Route | null | undefined;
   /** Looks at the credential; parsed and hashed at most once. */
   readonly credential: () => PresentedCredential;
   /** Whether a person waits in front of a browser, who can be sent to the login page. */
   readonly isNavigation: () => boolean;
-  /** Whether a browser asks if a script of another origin may ask. https://fetch.spec.whatwg.org/#cors-preflight-fetch */
+  /**
+   * Whether a browser asks if a script of another origin may ask. https://fetch.spec.whatwg.org/#cors-preflight-fetch
+   */
   readonly isPreflight: () => boolean;
 }
 

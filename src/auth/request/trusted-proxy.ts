@@ -1,7 +1,7 @@
 /**
- * Which peers are proxies of ours, whose forwarding headers are believed. Judged by the connection's address, once a connection, and by the
- * secret that they share with us where addresses say nothing, such as in a network that others use, too. Every endpoint of the auth port
- * asks here, before it reads anything else.
+ * Which peers are proxies of ours, whose forwarding headers are believed. Judged by the connection's address, once a
+ * connection, and by the secret that they share with us where addresses say nothing, such as in a network that others
+ * use, too. Every endpoint of the auth port asks here, before it reads anything else.
  */
 import type { IncomingMessage } from 'node:http';
 import type { BlockList, Socket } from 'node:net';

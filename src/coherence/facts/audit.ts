@@ -1,19 +1,20 @@
 /**
- * The auditor: now and then it reads some cached facts again, compares, and says so when one is stale. Nothing here keeps the
- * promises; it is how a replica would notice that something else does not.
+ * The auditor: now and then it reads some cached facts again, compares, and says so when one is stale. Nothing here
+ * keeps the promises; it is how a replica would notice that something else does not.
  *
  * A difference alone says nothing: the fact may have changed a moment ago, and its signal may still be under way. It is
- * *confirmed* when the very same entry is still cached, in the same epoch, after a fence that was sent after the reading had been
- * answered has come back. For what the reading saw was committed, hence in the queue of notifications, before that fence was;
- * so each invalidation that is due has been applied when the fence comes back; and the entry was stored, from an older
- * snapshot of the same server, before the reading was sent. Whoever changed the row did not signal: a trigger that nobody watches, a
- * query that reads more than the watched columns, a value that was changed in memory, or a flaw in here.
+ * *confirmed* when the very same entry is still cached, in the same epoch, after a fence that was sent after the
+ * reading had been answered has come back. For what the reading saw was committed, hence in the queue of notifications,
+ * before that fence was; so each invalidation that is due has been applied when the fence comes back; and the entry was
+ * stored, from an older snapshot of the same server, before the reading was sent. Whoever changed the row did not
+ * signal: a trigger that nobody watches, a query that reads more than the watched columns, a value that was changed in
+ * memory, or a flaw in here.
  *
  * Then signals were evidently missed, and nobody knows how many: all facts of the topic are forgotten (P31).
  *
- * A reading of another server, of a standby, or one that may not be believed (P5) counts for nothing; so does one of a topic whose
- * triggers are not known to be in place, because nothing of it is served. An audit goes through a slot that no load
- * wants, is one query of at most 100 keys, and is never two at once. Values are compared as plain data.
+ * A reading of another server, of a standby, or one that may not be believed (P5) counts for nothing; so does one of a
+ * topic whose triggers are not known to be in place, because nothing of it is served. An audit goes through a slot that
+ * no load wants, is one query of at most 100 keys, and is never two at once. Values are compared as plain data.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { SignalBus } from '../bus.js';

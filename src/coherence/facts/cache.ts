@@ -2,15 +2,16 @@
  * A coherent cache: facts of one topic, true or not served.
  *
  * The generation guard. At most one load is under way for a key: its *flight*. An invalidation deletes the entry and
- * forgets the flight, so that a result which was read before the change is never stored (G2), and whoever asks
- * after it starts a new load. The guard is the identity of the flight, not the presence of the key (P14). It starts when
- * the batch is sent; a key that still waits in an unsent batch keeps its place.
+ * forgets the flight, so that a result which was read before the change is never stored (G2), and whoever asks after it
+ * starts a new load. The guard is the identity of the flight, not the presence of the key (P14). It starts when the
+ * batch is sent; a key that still waits in an unsent batch keeps its place.
  *
- * What is stored was loaded in the epoch that still runs (P8), from the server that the listener listens to (P5),
- * while the triggers were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An
- * entry's age counts from its load; use extends nothing (P32).
+ * What is stored was loaded in the epoch that still runs (P8), from the server that the listener listens to (P5), while
+ * the triggers were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An entry's age
+ * counts from its load; use extends nothing (P32).
  *
- * Facts that exist and facts that do not have a room each, so that a flood of made-up keys cannot evict real ones (P18).
+ * Facts that exist and facts that do not have a room each, so that a flood of made-up keys cannot evict real ones
+ * (P18).
  */
 import type { SignalBus } from '../bus.js';
 import type { Clock, Instant, Random } from '../../time/clock.js';
@@ -74,8 +75,8 @@ export interface Cache<V> {
   /** The fact, if it may be served at this instant. */
   lookup(key: Key, now: Instant): Entry<V> | undefined;
   /**
-   * Loads the fact, or joins a load of it. Whether the result may decide a request is for the caller to judge: it is evidence
-   * only if its batch was sent after the request arrived (P15).
+   * Loads the fact, or joins a load of it. Whether the result may decide a request is for the caller to judge: it is
+   * evidence only if its batch was sent after the request arrived (P15).
    * @throws UnavailableError (also as a rejection); TypeError, if the key has too few or too many parts
    */
   load(key: Key): Promise<Loaded<V>>;

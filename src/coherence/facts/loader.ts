@@ -1,6 +1,7 @@
 /**
  * Loads facts in batches: a missing key joins the pending batch of its topic, and a batch leaves when one of the few
- * slots is free. Under a burst the slots are busy, the batches fill, and hundreds of misses become a handful of queries.
+ * slots is free. Under a burst the slots are busy, the batches fill, and hundreds of misses become a handful of
+ * queries.
  *
  * Each topic has at most one batch in flight, and each queue has a bound; beyond it the miss is refused (P33).
  */

@@ -1,18 +1,18 @@
 /**
  * Answers a question from facts: asks, loads what is lacking, asks again from the start.
  *
- * A question is a pure, synchronous function of facts. It is answered from the cache if it can be, else from the cache as
- * it is after the loads plus the request's own *evidence*: facts from batches that were sent after the request arrived, which may
- * decide it whether or not they could be stored (P15). Rounds are bounded.
+ * A question is a pure, synchronous function of facts. It is answered from the cache if it can be, else from the cache
+ * as it is after the loads plus the request's own *evidence*: facts from batches that were sent after the request
+ * arrived, which may decide it whether or not they could be stored (P15). Rounds are bounded.
  *
  * No invalidation takes evidence away, so it has a bound of its own: after a lease it is read again. Until then a
- * barrier waits for the reads that may hold it (P26). So whoever has waited for a barrier, or for the lease, knows
- * that no answer rests on what was before.
+ * barrier waits for the reads that may hold it (P26). So whoever has waited for a barrier, or for the lease, knows that
+ * no answer rests on what was before.
  *
- * A strong answer sees every commit acknowledged before the request arrived: all its facts were loaded before a fence that
- * was sent after the request arrived, and are still in the cache after the fence came back; so they were all
- * true at one moment (P19). If no fence can be had, all its facts are read from Postgres in one snapshot. (To read them one by
- * one and then again does not do: what is the same both times may have been another in between.)
+ * A strong answer sees every commit acknowledged before the request arrived: all its facts were loaded before a fence
+ * that was sent after the request arrived, and are still in the cache after the fence came back; so they were all true
+ * at one moment (P19). If no fence can be had, all its facts are read from Postgres in one snapshot. (To read them one
+ * by one and then again does not do: what is the same both times may have been another in between.)
  */
 import type { Cache } from './cache.js';
 import { isYoungerThan, delay, type Clock, type Instant, type Sequence } from '../../time/clock.js';
@@ -138,7 +138,10 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   const pass = (cached: boolean, evidence: Evidence<Types> | null): Pass<Types> =>
     new Pass(caches, serverClock, clock.now(), cached, evidence);
 
-  /** Forgets the evidence if any of it is too old. Returns what is to be read again, unless memory has it: all at once, or some would always be too old. */
+  /**
+   * Forgets the evidence if any of it is too old. Returns what is to be read again, unless memory has it: all at once,
+   * or some would always be too old.
+   */
   const dropOutdated = (evidence: Evidence<Types>): readonly FactRef<Types>[] => {
     const now = clock.now();
     const held = [...evidence.values()];
@@ -215,8 +218,8 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   }
 
   /**
-   * Answers from one snapshot of Postgres. Which facts the question needs may depend on facts; so it is read again, with what was
-   * found to be lacking, until nothing is.
+   * Answers from one snapshot of Postgres. Which facts the question needs may depend on facts; so it is read again,
+   * with what was found to be lacking, until nothing is.
    */
   async function answerFromSnapshot<T>(question: Question<T, Types>, before: Evidence<Types>): Promise<T> {
     const wanted = new Map<string, { readonly ref: FactRef<Types>; readonly fact: Wanted }>();

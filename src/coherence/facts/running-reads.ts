@@ -1,6 +1,6 @@
 /**
- * Reads that wait for Postgres. Such a read may hold facts that were read before a change, and decide with them after the change was
- * heard of. So a barrier waits for the reads that began before it (P26).
+ * Reads that wait for Postgres. Such a read may hold facts that were read before a change, and decide with them after
+ * the change was heard of. So a barrier waits for the reads that began before it (P26).
  */
 
 export interface RunningReads {

@@ -1,6 +1,7 @@
 /**
- * The slots: how many readings of Postgres may be under way at once, and whose turn is next. Each *lane* has at most one reading under
- * way; a lane that has something to read gets a slot when one is free, in turn, so that a busy lane cannot hold them all.
+ * The slots: how many readings of Postgres may be under way at once, and whose turn is next. Each *lane* has at most
+ * one reading under way; a lane that has something to read gets a slot when one is free, in turn, so that a busy lane
+ * cannot hold them all.
  *
  * No timers: what is asked for in one turn leaves in the next, if a slot is free.
  */
@@ -8,13 +9,13 @@ import type { Clock } from '../../time/clock.js';
 
 export interface Slots {
   /**
-   * Adds a lane. `depart` is called when the lane has a slot: it sends what waits, and returns a promise that settles when the slot is free
-   * again; null if nothing waits. Returns what tells that something waits.
+   * Adds a lane. `depart` is called when the lane has a slot: it sends what waits, and returns a promise that settles
+   * when the slot is free again; null if nothing waits. Returns what tells that something waits.
    */
   lane(depart: () => Promise<unknown> | null): () => void;
   /**
-   * Runs the task, as soon as it can, in a slot that no lane misses: while another slot is free, or nothing is under way. Null
-   * if the signal was aborted before that.
+   * Runs the task, as soon as it can, in a slot that no lane misses: while another slot is free, or nothing is under
+   * way. Null if the signal was aborted before that.
    */
   inSpareSlot<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T | null>;
 }

@@ -1,6 +1,7 @@
 /**
- * Reads facts of several topics as they all are at one moment: what a strong answer needs when no fence can be had. Nothing of it
- * is cached. Questions that come while a snapshot is being read share the next one, which is not begun yet (P4, P19).
+ * Reads facts of several topics as they all are at one moment: what a strong answer needs when no fence can be had.
+ * Nothing of it is cached. Questions that come while a snapshot is being read share the next one, which is not begun
+ * yet (P4, P19).
  *
  * The queue of questions has the bounds of the queues of loads, and the same two halves (P18).
  */

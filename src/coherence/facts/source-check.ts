@@ -19,10 +19,16 @@ export interface SourceCheck {
   begin(): (reading: Pick<QueryResult, 'origin' | 'inRecovery'>) => Promise<boolean>;
 }
 
-/** What was read waits so long, in milliseconds, to learn which server is listened to: a round trip, when nothing is wrong. */
+/**
+ * What was read waits so long, in milliseconds, to learn which server is listened to: a round trip, when nothing is
+ * wrong.
+ */
 const ORIGIN_WAIT_MS = 1_000;
 
-/** @param onForeignReading called when another server than the one that is listened to has answered, another schema, or a standby */
+/**
+ * @param onForeignReading called when another server than the one that is listened to has answered, another schema, or
+ *   a standby
+ */
 export function createSourceCheck(deps: {
   readonly lease: Freshness;
   readonly clock: Clock;

@@ -9,8 +9,8 @@ export type Row = Readonly<Record<string, unknown>>;
 /**
  * How facts of one topic are read.
  *
- * `text` is one SELECT, without a semicolon at its end; `$1`, `$2`… are arrays of text, one for each part of the key, of equal
- * length. It returns one row for each fact that exists. One statement is one snapshot (P4).
+ * `text` is one SELECT, without a semicolon at its end; `$1`, `$2`… are arrays of text, one for each part of the key,
+ * of equal length. It returns one row for each fact that exists. One statement is one snapshot (P4).
  */
 export interface FactQuery<V> {
   readonly text: string;
@@ -19,8 +19,9 @@ export interface FactQuery<V> {
   /** The fact that a row states. If it throws, only this key fails. */
   readonly value: (row: Row) => V;
   /**
-   * Whether every key is asked for as Postgres prints it: 7, never 007. A key without a row then has no fact. Otherwise a row of the same
-   * batch may be its own under another spelling, so the key is asked for once more. Default: whether `text` compares keys as text.
+   * Whether every key is asked for as Postgres prints it: 7, never 007. A key without a row then has no fact. Otherwise
+   * a row of the same batch may be its own under another spelling, so the key is asked for once more. Default: whether
+   * `text` compares keys as text.
    */
   readonly keysAsPrinted?: boolean;
 }
@@ -52,21 +53,28 @@ export interface FactSource {
   isDataError(error: unknown): boolean;
 }
 
-/** A key has no row, but a row of the same batch may be its own under another spelling. Asked for alone, the key has a sure answer. */
+/**
+ * A key has no row, but a row of the same batch may be its own under another spelling. Asked for alone, the key has a
+ * sure answer.
+ */
 export class StrayRowError extends Error {}
 
-/** Where keys are compared as text, two spellings are two keys; `any ($1::text[]::integer[])` takes 7 and 007 for one. */
+/**
+ * Where keys are compared as text, two spellings are two keys; `any ($1::text[]::integer[])` takes 7 and 007 for one.
+ */
 const comparesText = (text: string): boolean =>
   !/\$\d/.test(text.replaceAll(/\bany\s*\(\s*\$\d+::text\[\]\s*\)/gi, ''));
 
 /**
- * A text for a load that is not SQL, by which the source knows it. It does not tell how keys are compared, so each of two spellings is asked
- * for alone; nor how many parts a key has. The quoted parameter says both, see the functions around.
+ * A text for a load that is not SQL, by which the source knows it. It does not tell how keys are compared, so each of
+ * two spellings is asked for alone; nor how many parts a key has. The quoted parameter says both, see the functions
+ * around.
  */
 export const textOfFunction = (topic: string, number: number): string => `load function ${number} of ${topic}: '$1'`;
 
 /**
- * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would refuse the whole batch.
+ * Why a key cannot be asked for with this query, or null: it must have one part for each parameter. Postgres would
+ * refuse the whole batch.
  * @param query its parameters are counted outside of quoted text
  */
 export function keyProblem(topic: string, query: Pick<FactQuery<unknown>, 'text'>, key: Key): TypeError | null {
@@ -80,8 +88,9 @@ export function keyProblem(topic: string, query: Pick<FactQuery<unknown>, 'text'
 }
 
 /**
- * Matches the rows of a result with the keys that were asked for. Returns a function from a key's text to its fact, null if the key has no
- * row. (An audit asks for keys that were loaded before, so no two of them are spellings of one key.)
+ * Matches the rows of a result with the keys that were asked for. Returns a function from a key's text to its fact,
+ * null if the key has no row. (An audit asks for keys that were loaded before, so no two of them are spellings of one
+ * key.)
  *
  * @throws StrayRowError from that function, if a row of the result may belong to the key under another spelling
  */

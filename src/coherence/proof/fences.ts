@@ -1,22 +1,24 @@
 /**
- * Fences heard on one connection. A fence is a message that `gatebell.fence` sends through the channel of the triggers; it carries the id
- * of its transaction. Whoever asks Postgres is told a *bound*: the first id past all that had completed when the question was
- * answered (`pg_snapshot_xmax`). A fence with the bound or a greater id had not completed by then.
+ * Fences heard on one connection. A fence is a message that `gatebell.fence` sends through the channel of the triggers;
+ * it carries the id of its transaction. Whoever asks Postgres is told a *bound*: the first id past all that had
+ * completed when the question was answered (`pg_snapshot_xmax`). A fence with the bound or a greater id had not
+ * completed by then.
  *
  * Postgres queues what a transaction notifies under a lock that the transaction holds until it has completed, so the
- * queue is in the order of completion. What was acknowledged before the question had completed, and stands in the
- * queue before that fence: whoever hears the fence has heard it all (P9). It does not matter who had it sent: one
- * fence proves every replica that had asked before.
+ * queue is in the order of completion. What was acknowledged before the question had completed, and stands in the queue
+ * before that fence: whoever hears the fence has heard it all (P9). It does not matter who had it sent: one fence
+ * proves every replica that had asked before.
  *
- * The ids of transactions never go back while a server runs, whatever is restored or set back in the database. Across a crash or a
- * failover they can; therefore each answer also says whether the backend that serves the listening connection runs on the server that
- * answers (`server.ts`).
+ * The ids of transactions never go back while a server runs, whatever is restored or set back in the database. Across a
+ * crash or a failover they can; therefore each answer also says whether the backend that serves the listening
+ * connection runs on the server that answers (`server.ts`).
  *
- * The *number* of a fence proves nothing. It comes from a sequence, where others see it at once, so that not all send a fence
- * at the same time.
+ * The *number* of a fence proves nothing. It comes from a sequence, where others see it at once, so that not all send a
+ * fence at the same time.
  *
- * Anybody with a connection can NOTIFY, and an id made up in advance would prove what was not heard: so fences are signed
- * (HMAC-SHA256, RFC 2104) with a key that only replicas can read. One that is sent again proves nothing, its id is old.
+ * Anybody with a connection can NOTIFY, and an id made up in advance would prove what was not heard: so fences are
+ * signed (HMAC-SHA256, RFC 2104) with a key that only replicas can read. One that is sent again proves nothing, its id
+ * is old.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
@@ -38,8 +40,8 @@ export interface HeardFences {
   /** A fence came. Returns whether it is one, and newer than all before. */
   hear(fence: FenceMessage): boolean;
   /**
-   * Where fences are sent from, and the key that they are signed with, in hexadecimal. Those that came before this was known are looked
-   * at now; those of elsewhere count as not heard.
+   * Where fences are sent from, and the key that they are signed with, in hexadecimal. Those that came before this was
+   * known are looked at now; those of elsewhere count as not heard.
    */
   learn(sender: { readonly origin: string; readonly key: string }): void;
   /** Whether a fence of this origin was heard with the bound or a greater id. */

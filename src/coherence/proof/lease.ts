@@ -2,10 +2,10 @@
  * The lease: whether what is cached may be served now. It owns the epoch, the proof, and the clock of the server; the
  * listener writes it, the caches read it.
  *
- * An *epoch* begins when LISTEN is acknowledged and ends when the connection is given up; between them there is none (P8).
- * A *proof* is both clocks as of just before the newest echoed fence was sent: every commit acknowledged before that
- * moment has been applied here. Cached facts may be served while both elapsed times are within the lease, compared at
- * each decision (P10): a timer would be late exactly when it matters, after a pause.
+ * An *epoch* begins when LISTEN is acknowledged and ends when the connection is given up; between them there is none
+ * (P8). A *proof* is both clocks as of just before the newest echoed fence was sent: every commit acknowledged before
+ * that moment has been applied here. Cached facts may be served while both elapsed times are within the lease, compared
+ * at each decision (P10): a timer would be late exactly when it matters, after a pause.
  *
  * What this cannot see: a hypervisor that stops the machine and hides the pause from both clocks.
  */
@@ -18,15 +18,15 @@ export interface Freshness {
   /** The server and the schema that the listener listens to, once it is known that the pool reads from there. */
   readonly origin: string | null;
   /**
-   * Not null while it is to be found out which server is listened to: from when an epoch, or the first attempt to
-   * begin one, has begun. The pool may lead to an old primary. Aborted when it is known, or the epoch has ended.
-   * Nothing read is to be believed before (P24).
+   * Not null while it is to be found out which server is listened to: from when an epoch, or the first attempt to begin
+   * one, has begun. The pool may lead to an old primary. Aborted when it is known, or the epoch has ended. Nothing read
+   * is to be believed before (P24).
    */
   readonly originPending: AbortSignal | null;
   /**
-   * Whether readings may not be believed, not even for one request: the pool was found to read from another server than the
-   * one that is listened to, or fences once came back and none did on the newest connection, so it may (P5). Until it is known that
-   * both see the same server.
+   * Whether readings may not be believed, not even for one request: the pool was found to read from another server than
+   * the one that is listened to, or fences once came back and none did on the newest connection, so it may (P5). Until
+   * it is known that both see the same server.
    */
   readonly suspectsPool: boolean;
   /** Whether facts of this topic may be stored now: the epoch runs and its triggers are known to be in place. */
@@ -35,7 +35,10 @@ export interface Freshness {
   serves(topic: string, now: Instant): boolean;
   /** Whether the proof is within the lease at this instant. */
   isFresh(now: Instant): boolean;
-  /** The server that changes may be sent to: the one that is listened to, and the pool read from it when a fence came back last; else null. */
+  /**
+   * The server that changes may be sent to: the one that is listened to, and the pool read from it when a fence came
+   * back last; else null.
+   */
   provenOrigin(now: Instant): string | null;
 }
 
@@ -43,13 +46,17 @@ export interface Lease extends Freshness {
   readonly leaseMs: number;
   /** Whether any epoch was ever proven. */
   readonly everProven: boolean;
-  /** Upper bound, in milliseconds, of how far what is served now may lie behind Postgres; null when nothing is served. */
+  /**
+   * Upper bound, in milliseconds, of how far what is served now may lie behind Postgres; null when nothing is served.
+   */
   stalenessBoundMs(): number | null;
   /** The first attempt to listen begins: its outcome is waited for. */
   expectEpoch(): void;
   beginEpoch(): number;
   endEpoch(): void;
-  /** Notes that the pool reads from another server; if that is not certain, it counts once a fence has ever come back. */
+  /**
+   * Notes that the pool reads from another server; if that is not certain, it counts once a fence has ever come back.
+   */
   suspectPool(isCertain: boolean): void;
   /** Notes where this epoch listens, and the pool reads from. */
   setServer(origin: string): void;
@@ -148,11 +155,14 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
 
 /**
  * Postgres' clock as known here. Every answer of the server carries its time; it is counted from when the question was
- * *sent*, on whichever of our clocks ran further, so the estimate is never behind: what has expired there has expired here (P7).
+ * *sent*, on whichever of our clocks ran further, so the estimate is never behind: what has expired there has expired
+ * here (P7).
  */
 export interface ServerClock {
   observe(sent: Instant, serverTimeMs: number): void;
-  /** Milliseconds since 1970 by Postgres' clock, at most one round trip ahead; -Infinity before the first observation. */
+  /**
+   * Milliseconds since 1970 by Postgres' clock, at most one round trip ahead; -Infinity before the first observation.
+   */
   nowMs(now: Instant): number;
 }
 

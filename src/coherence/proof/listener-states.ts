@@ -1,6 +1,7 @@
 /**
- * The listener's states, and what each event makes of each state. The table is total: a new state or a new event does not compile until
- * every cell of it is filled in. `docs/protocol.md` shows the same table, and a test compares the two.
+ * The listener's states, and what each event makes of each state. The table is total: a new state or a new event does
+ * not compile until every cell of it is filled in. `docs/protocol.md` shows the same table, and a test compares the
+ * two.
  */
 import type { ListenerState } from '../observation.js';
 

@@ -59,8 +59,8 @@ export interface SubscriptionEvents {
 }
 
 /**
- * Opens a brand-new connection and LISTENs; resolves when Postgres has acknowledged it. Rejects when it cannot, or within
- * bounded time, or when the signal is aborted; then nothing is left behind.
+ * Opens a brand-new connection and LISTENs; resolves when Postgres has acknowledged it. Rejects when it cannot, or
+ * within bounded time, or when the signal is aborted; then nothing is left behind.
  */
 export type OpenSubscription = (
   channel: string,
@@ -71,7 +71,9 @@ export type OpenSubscription = (
 /** What the statement that asked for a fence has read in the same breath. */
 export interface FenceReceipt extends ServerReceipt {
   readonly serverTimeMs: number;
-  /** First transaction id past all that had completed by then. A fence that was sent on the way has it or a greater one. */
+  /**
+   * First transaction id past all that had completed by then. A fence that was sent on the way has it or a greater one.
+   */
   readonly bound: number;
   /** Number of the newest fence as of then. */
   readonly newest: number;
@@ -87,9 +89,9 @@ export interface FenceReceipt extends ServerReceipt {
 }
 
 /**
- * Asks from the pool for the bound, and has a fence sent, unless there is one with a greater number than `unlessAfter` already; null: in any
- * case. Looks for the backend on the way. Reads the open writers of the tables whose fingerprints are not among `trusted` (default: of
- * all). Rejects when it cannot, within bounded time.
+ * Asks from the pool for the bound, and has a fence sent, unless there is one with a greater number than `unlessAfter`
+ * already; null: in any case. Looks for the backend on the way. Reads the open writers of the tables whose fingerprints
+ * are not among `trusted` (default: of all). Rejects when it cannot, within bounded time.
  *
  * @param isProven whether a fence has come back in this epoch: then no transaction-mode pooler is in between
  */
@@ -148,7 +150,9 @@ export interface Listener {
   reset(cause: DownCause): void;
 }
 
-/** The two clocks may drift apart by this much while a fence is in flight; more is a step, and the fence proves nothing. */
+/**
+ * The two clocks may drift apart by this much while a fence is in flight; more is a step, and the fence proves nothing.
+ */
 const CLOCK_JUMP_MS = 100;
 /** Interval and age of a fence may take this share of the lease; more leaves no room for one that is lost. */
 const SLOW_SHARE = 0.75;
@@ -156,7 +160,10 @@ const SLOW_SHARE = 0.75;
 const FENCE_RETRY_MS = 100;
 /** Turns of the event loop that waiting input gets before a fence is judged overdue, while messages keep coming. */
 const POLL_TURNS_MAX = 100;
-/** No fence is sent unless it is this share of the interval since the last one was heard; else whoever asks waits for somebody else's. */
+/**
+ * No fence is sent unless it is this share of the interval since the last one was heard; else whoever asks waits for
+ * somebody else's.
+ */
 const GAP_SHARE = 0.5;
 /** Whoever waits asks again a gap after the last one and up to this share of one later, so that not all do at once. */
 const GAP_JITTER = 0.5;
@@ -362,9 +369,9 @@ export function createListener(deps: ListenerDeps): Listener {
   };
 
   /**
-   * All that was committed before the barrier has been applied by now, except what was not signalled: the fence that is sent
-   * after it has seen the triggers, too (P11). What reads that run now have read may be older: they are waited for, but no longer than for
-   * the lease, after which they read again what they have read before.
+   * All that was committed before the barrier has been applied by now, except what was not signalled: the fence that is
+   * sent after it has seen the triggers, too (P11). What reads that run now have read may be older: they are waited
+   * for, but no longer than for the lease, after which they read again what they have read before.
    */
   const answerBarrier = async (receiver: Attempt, id: string): Promise<void> => {
     const { barriers } = receiver;

@@ -1,10 +1,10 @@
 /**
  * Which server answers, and whether it is the one that is listened to (P5).
  *
- * A listening connection is served by one process of one server, from LISTEN to its end. So what finds this process alive in the
- * same database runs on the very server whose notifications are heard: not on another, and not on the same one after a crash. Every
- * question for a fence looks for it. Without that, ids of transactions that a crash or a failover has set back could be compared with
- * those of before, on a connection whose other end is long gone (P22).
+ * A listening connection is served by one process of one server, from LISTEN to its end. So what finds this process
+ * alive in the same database runs on the very server whose notifications are heard: not on another, and not on the same
+ * one after a crash. Every question for a fence looks for it. Without that, ids of transactions that a crash or a
+ * failover has set back could be compared with those of before, on a connection whose other end is long gone (P22).
  *
  * The process is known by its id and by a random mark in its `application_name`, which every role may see.
  */
@@ -29,11 +29,13 @@ export interface ServerReceipt {
   readonly origin: string;
   readonly inRecovery: boolean;
   /**
-   * Whether the backend that was asked for is on this server, in this database. `unsure`: a process of its id is there, and its mark is
-   * not, because a pooler has taken it away, or because it is another process.
+   * Whether the backend that was asked for is on this server, in this database. `unsure`: a process of its id is there,
+   * and its mark is not, because a pooler has taken it away, or because it is another process.
    */
   readonly listener: 'seen' | 'unsure' | 'absent';
-  /** Whether the statement came through a pooler: the process that ran it is not the one that the connection began with. */
+  /**
+   * Whether the statement came through a pooler: the process that ran it is not the one that the connection began with.
+   */
   readonly isPooled: boolean;
 }
 

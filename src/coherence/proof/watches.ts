@@ -1,12 +1,14 @@
 /**
- * What each proven fence says about the triggers: a topic whose triggers are in place is trusted, every other is not served (P11).
+ * What each proven fence says about the triggers: a topic whose triggers are in place is trusted, every other is not
+ * served (P11).
  *
  * A topic whose triggers were touched since the last fence, or were not in place then, may have changed unheard: it
  * starts from nothing. So do the loads that are under way: they may be older than the triggers.
  *
- * It may also change unheard once more: a transaction may have written while the triggers were others, and commit later. So
- * a topic whose fingerprint is new here, as each is when an epoch begins, is trusted when all those transactions have ended that had
- * begun to write when it was first seen (P25). Later ones do not matter, for they saw the triggers as they are now.
+ * It may also change unheard once more: a transaction may have written while the triggers were others, and commit
+ * later. So a topic whose fingerprint is new here, as each is when an epoch begins, is trusted when all those
+ * transactions have ended that had begun to write when it was first seen (P25). Later ones do not matter, for they saw
+ * the triggers as they are now.
  */
 import type { SignalBus } from '../bus.js';
 import type { Lease } from './lease.js';
@@ -19,7 +21,10 @@ export interface WatchState {
   readonly problem: string | null;
   /** Changes whenever a trigger was touched. */
   readonly fingerprint: string;
-  /** Transactions that may have written to the table and have not ended; null: not known at that moment. Empty where it was not asked. */
+  /**
+   * Transactions that may have written to the table and have not ended; null: not known at that moment. Empty where it
+   * was not asked.
+   */
   readonly writers: readonly string[] | null;
 }
 
@@ -52,7 +57,9 @@ interface Standing {
   readonly left: ReadonlySet<string> | null;
 }
 
-/** Most writers end within milliseconds: the first fences after a wait has begun come fast, each after twice the time. */
+/**
+ * Most writers end within milliseconds: the first fences after a wait has begun come fast, each after twice the time.
+ */
 const FIRST_AGAIN_MS = 25;
 /** So many proven fences find a topic waiting before it is observed: every start beside busy writers would be. */
 const QUIET_FENCES = 4;

@@ -1,5 +1,6 @@
 /**
- * `gatebell doctor`: looks at everything that a replica rests on, with the replica's own connection strings and role, and says what is wrong and what to do.
+ * `gatebell doctor`: looks at everything that a replica rests on, with the replica's own connection strings and role,
+ * and says what is wrong and what to do.
  */
 import { NEVER } from '../../coherence/proof/listener.js';
 import { NOBODY } from '../../coherence/proof/server.js';
@@ -25,8 +26,8 @@ const OLDEST_VERSION = 150_000;
 const QUEUE_USAGE_MAX = 0.5;
 
 /**
- * Minor versions before which LISTEN can fail with "could not access status of transaction", when what is in the queue is older
- * than what vacuum has kept. https://www.postgresql.org/docs/release/
+ * Minor versions before which LISTEN can fail with "could not access status of transaction", when what is in the queue
+ * is older than what vacuum has kept. https://www.postgresql.org/docs/release/
  */
 const LISTEN_MENDED: Readonly<Record<number, number>> = { 18: 2, 17: 8, 16: 12, 15: 16 };
 

@@ -77,7 +77,10 @@ export async function checkSignInRights({ config }: CommandContext, database: Da
       };
 }
 
-/** Compares all rights on the schema with those that are declared. @param allowedRoles roles of yours that have rights on purpose */
+/**
+ * Compares all rights on the schema with those that are declared.
+ * @param allowedRoles roles of yours that have rights on purpose
+ */
 export async function checkPrivileges(database: Database, allowedRoles: readonly string[]): Promise<Check> {
   const rows = await database.query<{
     role: string | null;

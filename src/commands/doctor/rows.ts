@@ -1,6 +1,6 @@
 /**
- * Rows that the gate cannot use, and so denies its app for. They are judged by the code of the gate itself: loaded by its queries,
- * understood by its parsers, and asked for as a request would.
+ * Rows that the gate cannot use, and so denies its app for. They are judged by the code of the gate itself: loaded by
+ * its queries, understood by its parsers, and asked for as a request would.
  */
 import { parseHost } from '../../auth/request/request.js';
 import { selectRoute } from '../../auth/request/path.js';
@@ -158,7 +158,10 @@ export async function checkRows(database: Database): Promise<Check> {
   };
 }
 
-/** Compares the constraints of the schema with those that the migrations make: without them there may be rows that nobody expects. */
+/**
+ * Compares the constraints of the schema with those that the migrations make: without them there may be rows that
+ * nobody expects.
+ */
 export async function checkConstraints(database: Database): Promise<Check> {
   const problems = await database.query<{ problem: string; remedy: string | null }>(
     'doctor',

@@ -1,4 +1,6 @@
-/** What the host process and its workers say to each other, over the channel that Node gives them; it keeps the order. */
+/**
+ * What the host process and its workers say to each other, over the channel that Node gives them; it keeps the order.
+ */
 import type { ListeningBackend } from '../../coherence/proof/server.js';
 import type { MetricsJson } from '../../ops/joint-metrics.js';
 import type { GateStatus } from '../../ops/status.js';
@@ -7,7 +9,10 @@ import type { GateStatus } from '../../ops/status.js';
 export type FromFeed =
   | { readonly type: 'open'; readonly subscription: number; readonly channel: string }
   | { readonly type: 'send'; readonly subscription: number; readonly payload: string }
-  /** It is given up: its epoch has ended, nothing is served by it any more. `leaving`: the worker stops, nothing was wrong with it. */
+  /**
+   * It is given up: its epoch has ended, nothing is served by it any more. `leaving`: the worker stops, nothing was
+   * wrong with it.
+   */
   | { readonly type: 'close'; readonly subscription: number; readonly leaving: boolean };
 
 /** About a worker's subscription. */

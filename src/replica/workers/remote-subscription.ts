@@ -1,7 +1,7 @@
 /**
- * A worker's listening connection: that of its host, as if it were its own. What Postgres sends comes over the host in the same order, and
- * a proof needs a fence that has come all that way; so a worker that falls behind, or a host that stands still, is
- * unproven like a replica whose network is slow.
+ * A worker's listening connection: that of its host, as if it were its own. What Postgres sends comes over the host in
+ * the same order, and a proof needs a fence that has come all that way; so a worker that falls behind, or a host that
+ * stands still, is unproven like a replica whose network is slow.
  */
 import type { OpenSubscription, Subscription, SubscriptionEvents } from '../../coherence/proof/listener.js';
 import type { FromFeed, ToFeed } from './messages.js';

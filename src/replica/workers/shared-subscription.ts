@@ -3,12 +3,14 @@
  * When one of them gives it up, because what it saw does not fit together, it is given up for all: the next one is
  * brand-new (P28).
  *
- * A barrier is answered for the host when every worker has answered. A worker that does not hear counts, too: it may not know yet that its
- * connection is lost, and requests that it decides may hold what was read before the barrier. So while a worker starts, or listens anew,
- * nothing is answered; whoever passes a barrier repeats it. A worker no longer counts when its process has ended.
+ * A barrier is answered for the host when every worker has answered. A worker that does not hear counts, too: it may
+ * not know yet that its connection is lost, and requests that it decides may hold what was read before the barrier. So
+ * while a worker starts, or listens anew, nothing is answered; whoever passes a barrier repeats it. A worker no longer
+ * counts when its process has ended.
  *
- * An answer is dropped when the connection or the subscription that it was given for has ended. From outside that cannot be told: what a
- * worker has applied stays applied. It keeps what is remembered here small, and the rule is that of a replica of one process.
+ * An answer is dropped when the connection or the subscription that it was given for has ended. From outside that
+ * cannot be told: what a worker has applied stays applied. It keeps what is remembered here small, and the rule is that
+ * of a replica of one process.
  */
 import type { OpenSubscription, Subscription } from '../../coherence/proof/listener.js';
 import type { FromFeed, ToFeed } from './messages.js';

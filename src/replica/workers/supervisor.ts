@@ -1,6 +1,7 @@
 /**
- * A replica of several processes, for a machine of several cores: the host has the listening connection and the ops port, its workers share
- * the auth port and decide. A worker that ends is replaced; the new one has heard nothing, and starts from nothing.
+ * A replica of several processes, for a machine of several cores: the host has the listening connection and the ops
+ * port, its workers share the auth port and decide. A worker that ends is replaced; the new one has heard nothing, and
+ * starts from nothing.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';

@@ -14,7 +14,10 @@ export interface WorkerPort {
   onGone(end: () => void): void;
 }
 
-/** Each worker's share of the pool: one connection to load and one for fences, at least, and one for sessions where people sign in. */
+/**
+ * Each worker's share of the pool: one connection to load and one for fences, at least, and one for sessions where
+ * people sign in.
+ */
 function poolShare({ poolMax, workers, oidcIssuer }: Config): number {
   return Math.max(oidcIssuer === null ? 2 : 3, Math.floor(poolMax / workers));
 }
