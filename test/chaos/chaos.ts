@@ -85,6 +85,22 @@ async function recovered(member: Member, agent: Agent, deadlineMs: number, signa
   throw new Error(`${member.name} did not recover within ${RECOVER_MS} ms: ${problem}`);
 }
 
+/** Waits until a writer has committed something: they reconnect on their own, and replicas may be faster. Returns what is wrong. */
+async function awaitCommit(
+  writers: Cluster['writers'],
+  commitsBefore: number,
+  deadlineMs: number,
+  signal: AbortSignal,
+): Promise<string[]> {
+  while (writers.commits === commitsBefore) {
+    if (performance.now() > deadlineMs) {
+      return [`nothing was committed from its start until ${RECOVER_MS} ms after its end`];
+    }
+    await sleep(POLL_MS, undefined, { signal });
+  }
+  return [];
+}
+
 /** Waits until what is expected is so, for at most this long. Returns what is not. */
 async function awaitExpected(nemesis: Nemesis, cluster: Cluster, ms: number, signal: AbortSignal): Promise<string[]> {
   const deadlineMs = performance.now() + ms;
@@ -189,7 +205,7 @@ async function face(
   await Promise.all(members.map(member => recovered(member, agent, stoppedMs + RECOVER_MS, signal)));
   agent.destroy();
   const recoveredMs = performance.now();
-  const commitsMeanwhile = writers.commits - commitsBeforeStart;
+  const uncommitted = await awaitCommit(writers, commitsBeforeStart, stoppedMs + RECOVER_MS, signal);
   await pause(CALM_AFTER_MS);
   await writers.pause();
   const answers = readers.take();
@@ -210,7 +226,7 @@ async function face(
       ...unmet,
       ...unmoved,
       ...members.flatMap(excessConnections),
-      ...(commitsMeanwhile === 0 ? ['nothing was committed from its start until the replicas had recovered'] : []),
+      ...uncommitted,
       ...(answers.some(isMeanwhile) ? [] : ['nothing was decided from its start until the replicas had recovered']),
     ],
   };
