@@ -14,12 +14,24 @@ const KEPT_ALIVE = '\r\nConnection: keep-alive\r\n';
 
 /** Status line and headers, the same from answer to answer but for their date. */
 export class CachedHead {
-  /** As it was sent last; null: never. */
-  text: string | null = null;
-  /** Where its date begins. */
-  dateAt: number = 0;
-  /** Of its date, since 1970. */
-  second: number = 0;
+  /** What stands before the date; null: nothing was composed yet. */
+  before: string | null = null;
+  /** What stands after the date: what Node says of the connection. */
+  after: string = '';
+  /** Of the newest answer, since 1970. */
+  second: number = -1;
+  /** All of it with the date of that second, from the second answer in it on; else empty. */
+  text: string = '';
+}
+
+/** The newest date with what stood after it: the same for all heads of one second. */
+let dated = { second: -1, after: '', text: '' };
+
+function dateAnd(after: string, second: number): string {
+  if (dated.second !== second || dated.after !== after) {
+    dated = { second, after, text: new Date(second * 1_000).toUTCString() + after };
+  }
+  return dated.text;
 }
 
 /** A response of our own servers: nobody has set headers on it before it is given a head. */
@@ -30,15 +42,19 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
   /** Like the `writeHead` that the head was kept of; false if there is none that fits. */
   writeCached(head: CachedHead): boolean {
     // Connections that end have another text.
-    if (head.text === null || !this.shouldKeepAlive) {
+    if (head.before === null || !this.shouldKeepAlive) {
       return false;
     }
     const second = Math.floor(Date.now() / 1_000);
     if (second !== head.second) {
-      const { text, dateAt } = head;
-      const date = new Date(second * 1_000).toUTCString();
-      head.text = text.slice(0, dateAt) + date + text.slice(dateAt + DATE_CHARACTERS);
+      // Not kept: with many users, most heads are used less than once a second, and the text would only be garbage.
       head.second = second;
+      head.text = '';
+      this._header = head.before + dateAnd(head.after, second);
+      return true;
+    }
+    if (head.text === '') {
+      head.text = head.before + dateAnd(head.after, second);
     }
     this._header = head.text;
     return true;
@@ -53,8 +69,8 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
     // Node writes its date after all headers that it is given, and then what it says of the connection.
     const dateAt = text.lastIndexOf(DATE) + DATE.length;
     if (text.startsWith(KEPT_ALIVE, dateAt + DATE_CHARACTERS)) {
-      head.text = text;
-      head.dateAt = dateAt;
+      head.before = text.slice(0, dateAt);
+      head.after = text.slice(dateAt + DATE_CHARACTERS);
     }
   }
 }

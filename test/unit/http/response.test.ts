@@ -77,6 +77,22 @@ describe('a kept head', () => {
     expect(writes).toBe(5);
   });
 
+  test('shares the date with heads that say something else of the connection', async () => {
+    const old = KEPT.replace('1.1', '1.0\r\nConnection: keep-alive');
+    const other = new CachedHead();
+    const composed = await answers(COMPOSED, KEPT, KEPT, last(COMPOSED));
+    Object.assign(other, { before: 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: ', after: '\r\nX-Else: 1\r\n\r\n' });
+    const response = new GateResponse(
+      Object.assign(Object.create(null), { method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1 }),
+    );
+    response.shouldKeepAlive = true;
+    for (let i = 0; i < 3; i += 1) {
+      expect(response.writeCached(other)).toBe(true);
+      expect(response._header).toBe(`${other.before}Sat, 21 Nov 2026 12:00:00 GMT${other.after}`);
+      expect((await answers(KEPT, old, last(COMPOSED)))[0]).toBe(composed[0]);
+    }
+  });
+
   test('answers HEAD', async () => {
     const requests = [KEPT, KEPT, last(COMPOSED)].map(request => request.replace('GET', 'HEAD'));
     const [first, second] = await answers(...requests);
@@ -95,9 +111,9 @@ describe('a kept head', () => {
     'is not for connections that end, nor kept of them: %j',
     async request => {
       expect(await answers(request)).toEqual(await answers(request.replace('/kept', '/composed')));
-      expect(head.text).toBeNull();
+      expect(head.before).toBeNull();
       await answers(KEPT, last(COMPOSED));
-      expect(head.text).not.toBeNull();
+      expect(head.before).not.toBeNull();
       expect(await answers(request)).toEqual(await answers(request.replace('/kept', '/composed')));
       expect(writes).toBe(0);
     },
@@ -109,7 +125,7 @@ describe('a kept head', () => {
     );
     response.shouldKeepAlive = true;
     response.keep(head);
-    expect(head.text).toBeNull();
+    expect(head.before).toBeNull();
     expect(response.writeCached(head)).toBe(false);
   });
 });
