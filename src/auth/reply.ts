@@ -100,8 +100,8 @@ function isSame(one: Decision, other: Decision): boolean {
   );
 }
 
-/** Heads in each of two generations. */
-const HEADS_MAX = 5_000;
+/** Heads in each of two generations: together as many as grants are cached. Each takes about 700 bytes. */
+const HEADS_MAX = 50_000;
 
 /**
  * Heads are remembered with one of the facts that they were made from, for as long as that is there (a fact in memory
