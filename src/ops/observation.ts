@@ -2,7 +2,7 @@
 import type { AuthObservation } from '../auth/handler.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import type { RefusedRequest } from '../http/lingering.js';
-import type { SignInObservation } from '../sign-in/endpoints.js';
+import type { SignInObservation } from '../sign-in/shared.js';
 import type { ProviderObservation } from '../sign-in/provider.js';
 import type { BadRow } from '../auth/facts.js';
 import type { StoreObservation } from '../postgres/pool.js';

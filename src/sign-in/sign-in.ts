@@ -9,10 +9,11 @@ import type { FactTypes } from '../auth/facts.js';
 import type { WriteListened } from '../postgres/listened-writes.js';
 import { createAdmission, type AdmissionLimits } from './admission.js';
 import { createAppHosts } from './app-hosts.js';
-import { createSignInEndpoints, createSignInPage, type SignInObservation } from './endpoints.js';
+import { createSignInEndpoints, createSignInPage } from './endpoints.js';
 import { createFlowSealer } from './flow.js';
 import { createProvider, type ProviderObservation } from './provider.js';
 import { createSessions } from './sessions.js';
+import type { SignInObservation } from './shared.js';
 import { createSignedInCheck } from './signed-in.js';
 
 export interface SignIn {

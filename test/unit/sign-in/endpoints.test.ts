@@ -7,15 +7,11 @@ import { createToken } from '../../../src/auth/token.js';
 import { UnavailableError } from '../../../src/coherence/errors.js';
 import { createHttpServer } from '../../../src/http/server.js';
 import { createAdmission, type Admission } from '../../../src/sign-in/admission.js';
-import {
-  createSignInEndpoints,
-  createSignInPage,
-  type SignInObservation,
-  type SignInOptions,
-} from '../../../src/sign-in/endpoints.js';
+import { createSignInEndpoints, createSignInPage } from '../../../src/sign-in/endpoints.js';
 import { createFlowSealer, type Flow } from '../../../src/sign-in/flow.js';
 import { SignInRefused } from '../../../src/sign-in/refusal.js';
 import type { Identity } from '../../../src/sign-in/sessions.js';
+import type { SignInObservation, SignInOptions } from '../../../src/sign-in/shared.js';
 import { bytesOf, exchange, readAnswer, type Answer, type Pairs } from '../../support/auth-server.js';
 
 const HOST = 'wiki.example.com';
