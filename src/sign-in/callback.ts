@@ -1,6 +1,6 @@
 /**
- * callback: opens the flow, redeems the code, begins a session and sends the browser to where it wanted to go, which is
- * looked at once more.
+ * `/_gatebell/callback`: opens the flow, redeems the code, begins a session and sends the browser back to the address
+ * that it wanted. That address is checked once more.
  */
 import { addressText } from '../auth/login.js';
 import { flowCookieName, removeCookie, setCookie } from './cookies.js';
@@ -10,11 +10,12 @@ import { REFUSAL_PAGES, SignInRefused } from './refusal.js';
 import { originText } from './return-address.js';
 import {
   CALLBACK,
-  IN_VAIN,
+  NEGATIVE_LOOKUPS,
   flowScope,
   isSecure,
   parameter,
   signedIn,
+  type AnswerRequest,
   type Refusals,
   type Shared,
   type SignInOptions,
@@ -55,8 +56,8 @@ const findFlow = async (sealer: FlowSealer, { place, cookies }: SignInRequest, s
   return opened.find(flow => flow?.state === state && flow.redirectUri === redirectUri) ?? null;
 };
 
-/** Creates what counts how often each flow is tried. */
-function createRedemptionCount() {
+/** Creates a counter of how often each flow is tried. */
+function createRedemptionCounter(): (flow: Flow) => void {
   /** By the state of the flow; those of long ago first. */
   const redemptions = new Map<string, number>();
 
@@ -75,7 +76,11 @@ function createRedemptionCount() {
 }
 
 /** Creates what answers a browser without a flow. */
-function createWithoutFlow(options: SignInOptions, shared: Shared, { refuse }: Refusals) {
+function createWithoutFlow(
+  options: SignInOptions,
+  shared: Shared,
+  { refuse }: Refusals,
+): (request: SignInRequest, sealed: string | null) => Promise<Answer> {
   const { central, findApp, isSignedIn, sealer } = options;
   const { requireReturnAddress, sessionTokens, arrive } = shared;
 
@@ -102,7 +107,10 @@ function createWithoutFlow(options: SignInOptions, shared: Shared, { refuse }: R
 }
 
 /** Creates what begins a session. */
-function createFinish(options: SignInOptions, shared: Shared) {
+function createFinish(
+  options: SignInOptions,
+  shared: Shared,
+): (request: SignInRequest, flow: Flow, sent: string) => Promise<Answer> {
   const { central, findApp, observe, provider, sessions, sessionCookie, sessionHours } = options;
   const { requireReturnAddress, sessionScope, sessionTokens, arrive } = shared;
 
@@ -128,15 +136,15 @@ function createFinish(options: SignInOptions, shared: Shared) {
 }
 
 /** Creates the endpoint. */
-export function createCallback(options: SignInOptions, shared: Shared, refusals: Refusals) {
+export function createCallback(options: SignInOptions, shared: Shared, refusals: Refusals): AnswerRequest {
   const { callbackAdmission, sealer } = options;
   const { requireHost } = shared;
   const { refusalOf, refuse } = refusals;
-  const countRedemption = createRedemptionCount();
+  const countRedemption = createRedemptionCounter();
   const withoutFlow = createWithoutFlow(options, shared, refusals);
   const finish = createFinish(options, shared);
 
-  return async (request: SignInRequest): Promise<Answer> => {
+  return async request => {
     const { place } = request;
     await requireHost(place);
     const { sent, state, address } = readState(request.query);
@@ -153,7 +161,7 @@ export function createCallback(options: SignInOptions, shared: Shared, refusals:
     } catch (error) {
       // A flow is for one answer of the provider; only what was our own trouble may be tried again.
       const refused = refusalOf(error);
-      visit.leave(IN_VAIN.has(refused.code));
+      visit.leave(NEGATIVE_LOOKUPS.has(refused.code));
       const isOver = REFUSAL_PAGES[refused.code].status !== 503;
       const name = flowCookieName(flow.state, isSecure(place));
       return refuse(refused, isOver ? [removeCookie(name, flowScope(place))] : []);

@@ -1,10 +1,7 @@
 /**
  * Sign-in for browsers: `/_gatebell/login`, `/_gatebell/callback` and `/_gatebell/logout`, which the proxy hands on
  * from each app's host, or from one sign-in host. What comes of it is a session in the cookie that the gate reads.
- *
- * login: looks at `rd`, seals the flow into a cookie, and sends the browser to the provider. callback: opens the flow,
- * redeems the code, begins a session and sends the browser to where it wanted to go, which is looked at once more. Both
- * send a browser that is signed in already to where it wanted to go. logout: a button, and what it does.
+ * Login and callback send a browser that is signed in already to where it wanted to go.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { addressText, type LoginPage } from '../auth/login.js';
@@ -21,11 +18,12 @@ import { createPlace, keptAddress } from './return-address.js';
 import { isUnder } from './settings.js';
 import {
   CALLBACK,
-  IN_VAIN,
+  NEGATIVE_LOOKUPS,
   LOGIN,
   LOGOUT,
   createRefusals,
   createShared,
+  type AnswerRequest,
   type Refusals,
   type SignInOptions,
   type SignInRequest,
@@ -34,7 +32,7 @@ import {
 const QUERY_CHARACTERS_MAX = 8_192;
 
 /** What answers each method. */
-type Endpoint = Readonly<Record<string, (request: SignInRequest) => Promise<Answer>>>;
+type Endpoint = Readonly<Record<string, AnswerRequest>>;
 
 /**
  * Where browsers are sent to sign in: this host, or the one for all. An app that the cookie would not reach has no
@@ -86,9 +84,12 @@ function createEndpoints(options: SignInOptions, refusals: Refusals): ReadonlyMa
   ]);
 }
 
-/** Creates what lets a request in and asks its endpoint. */
-function createAnswer({ isTrusted, admission }: SignInOptions) {
-  return async (methods: Endpoint, message: IncomingMessage): Promise<Answer> => {
+/** Creates a function that admits a request and asks its endpoint. */
+function createAnswer({
+  isTrusted,
+  admission,
+}: SignInOptions): (methods: Endpoint, message: IncomingMessage) => Promise<Answer> {
+  return async (methods, message) => {
     if (!isTrusted(message)) {
       throw new SignInRefused('untrusted_proxy');
     }
@@ -111,7 +112,7 @@ function createAnswer({ isTrusted, admission }: SignInOptions) {
       visit.leave(false);
       return answered;
     } catch (error) {
-      visit.leave(error instanceof SignInRefused && IN_VAIN.has(error.code));
+      visit.leave(error instanceof SignInRefused && NEGATIVE_LOOKUPS.has(error.code));
       throw error;
     }
   };

@@ -1,4 +1,4 @@
-/** login: looks at `rd`, seals the flow into a cookie, and sends the browser to the provider. */
+/** `/_gatebell/login`: reads `rd`, seals the flow into a cookie, and sends the browser to the provider. */
 import { randomBytes } from 'node:crypto';
 import { addressText } from '../auth/login.js';
 import { arrivalCookieName } from './arrivals.js';
@@ -13,6 +13,7 @@ import {
   isSecure,
   parameter,
   signedIn,
+  type AnswerRequest,
   type Refusals,
   type Shared,
   type SignInOptions,
@@ -33,8 +34,11 @@ const SECURE_NAME = /^__(?:Host|Secure|Http|Host-Http)-/i;
 const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
 
 /** Creates what sends a browser to the provider. */
-function createFlowStart({ provider, sealer }: SignInOptions) {
-  return async ({ place, cookies }: SignInRequest, returnTo: string | null): Promise<Answer> => {
+function createFlowStart({
+  provider,
+  sealer,
+}: SignInOptions): (request: SignInRequest, returnTo: string | null) => Promise<Answer> {
+  return async ({ place, cookies }, returnTo) => {
     const state = secret();
     const flow: Flow = {
       state,
@@ -55,7 +59,7 @@ function createFlowStart({ provider, sealer }: SignInOptions) {
 }
 
 /** Creates the endpoint. */
-export function createLogin(options: SignInOptions, shared: Shared, { refuse }: Refusals) {
+export function createLogin(options: SignInOptions, shared: Shared, { refuse }: Refusals): AnswerRequest {
   const { central, findApp, isSignedIn, sessionCookie } = options;
   const { requireHost, requireReturnAddress, sessionTokens, arrivalsOf, arrive } = shared;
   const beginFlow = createFlowStart(options);
@@ -63,16 +67,18 @@ export function createLogin(options: SignInOptions, shared: Shared, { refuse }: 
   /** The page for a browser that has signed in, and whose session the app did not get. */
   const tellOfCookie = ({ place, cookies }: SignInRequest, address: string): Answer => {
     const sent = cookies.filter(({ name }) => name === sessionCookie).length;
-    const says =
+    const cause =
       sent === 0
-        ? `${REFUSAL_PAGES.cookie_in_the_way.says} Your browser does not send the cookie ${sessionCookie}: allow cookies for this site.`
-        : `${REFUSAL_PAGES.cookie_in_the_way.says} A cookie ${sessionCookie} is in the way, which an earlier session or another site of this domain has set: remove the cookies of this site and of its domain.`;
+        ? `Your browser does not send the cookie ${sessionCookie}: allow cookies for this site.`
+        : `A cookie ${sessionCookie} is in the way, which an earlier session or another site of this domain has set: ` +
+          'remove the cookies of this site and of its domain.';
+    const says = `${REFUSAL_PAGES.cookie_in_the_way.says} ${cause}`;
     const refused = new SignInRefused('cookie_in_the_way', `the browser sends ${sent} cookies ${sessionCookie}`);
     const over = removeCookie(arrivalCookieName(isSecure(place)), flowScope(place));
     return refuse(refused, [over], { says, link: { url: address, text: 'Try again', follow: 'when clicked' } });
   };
 
-  return async (request: SignInRequest): Promise<Answer> => {
+  return async request => {
     const { place, cookies, query } = request;
     await requireHost(place);
     if (!isSecure(place) && SECURE_NAME.test(sessionCookie)) {

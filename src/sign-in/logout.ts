@@ -1,4 +1,4 @@
-/** logout: a button, and what it does. */
+/** `/_gatebell/logout`: a page with a button, and what the button does: it ends the sessions of the browser. */
 import { addressText } from '../auth/login.js';
 import { arrivalCookieName } from './arrivals.js';
 import { removeCookie } from './cookies.js';
@@ -9,6 +9,7 @@ import {
   LOGOUT,
   flowScope,
   isSecure,
+  type AnswerRequest,
   type Refusals,
   type Shared,
   type SignInOptions,
@@ -16,14 +17,14 @@ import {
 } from './shared.js';
 
 /** Creates the page with the button. */
-export function createSignOutPage({ central }: SignInOptions, { isAppHost, requireHost }: Shared) {
+export function createSignOutPage({ central }: SignInOptions, { isAppHost, requireHost }: Shared): AnswerRequest {
   /** Signing out is done on the host on which the cookie is. */
   const elsewhere = async ({ place }: SignInRequest): Promise<Answer | null> =>
     central !== null && place.host !== central.host && (await isAppHost(place.host))
       ? redirectAnswer(addressText({ ...place, host: central.host, uri: LOGOUT }), [])
       : null;
 
-  return async (request: SignInRequest): Promise<Answer> => {
+  return async request => {
     const there = await elsewhere(request);
     if (there !== null) {
       return there;
@@ -34,7 +35,7 @@ export function createSignOutPage({ central }: SignInOptions, { isAppHost, requi
 }
 
 /** Creates what the button does. */
-export function createSignOut(options: SignInOptions, shared: Shared, { refusalOf }: Refusals) {
+export function createSignOut(options: SignInOptions, shared: Shared, { refusalOf }: Refusals): AnswerRequest {
   const { observe, provider, sessions, sessionCookie } = options;
   const { cookieDomain, requireHost, sessionScope, sessionTokens } = shared;
 
@@ -52,7 +53,7 @@ export function createSignOut(options: SignInOptions, shared: Shared, { refusalO
     }
   };
 
-  return async ({ place, headers, cookies }: SignInRequest): Promise<Answer> => {
+  return async ({ place, headers, cookies }) => {
     await requireHost(place);
     // Another site's form must not sign anybody out. Browsers say where a form is from in at least one of these.
     const origin = headers.get('origin');

@@ -30,7 +30,7 @@ import { SignInRefused } from './refusal.js';
 import type { Identity } from './sessions.js';
 import { isLoopback } from './settings.js';
 
-/** What happens in here. */
+/** What is observed of the identity provider. */
 export type ProviderObservation =
   | { readonly event: 'provider_discovered'; readonly issuer: string }
   | { readonly event: 'provider_failed'; readonly problem: string; readonly retryMs: number };

@@ -17,7 +17,7 @@ import { isWithin, parseReturnAddress, type Place } from './return-address.js';
 import type { Sessions } from './sessions.js';
 import type { IsSignedIn } from './signed-in.js';
 
-/** What happens in here. Never a token, a code, a state, a cookie, or what a stranger chose. */
+/** What is observed of sign-in. It never contains a token, a code, a state, a cookie, or text that a stranger chose. */
 export type SignInObservation =
   | { readonly event: 'sign_in'; readonly userId: string; readonly credentialId: string }
   | { readonly event: 'sign_in_refused'; readonly reason: Refusal; readonly detail: string | null }
@@ -54,8 +54,8 @@ export const LOGOUT = `${PREFIX}/logout`;
 const SESSIONS_MAX = 4;
 const OF_SIGNING_OUT: ReadonlySet<Refusal> = new Set(['foreign_origin', 'not_signed_out']);
 
-/** What nobody asks for who was sent here by the gate. */
-export const IN_VAIN: ReadonlySet<Refusal> = new Set([
+/** Refusals that count as negative lookups of the client: a browser that the gate has sent here gets none of them. */
+export const NEGATIVE_LOOKUPS: ReadonlySet<Refusal> = new Set([
   'unknown_host',
   'bad_return_address',
   'bad_flow',
@@ -92,11 +92,23 @@ export const flowScope = (place: Place): { secure: boolean; domain: null } => ({
 export const signedIn = (cookies: readonly string[]): Answer =>
   pageAnswer({ status: 200, title: 'Signed in', says: 'You are signed in.', headers: cookieHeaders(cookies) });
 
-/** What becomes of errors. */
-export type Refusals = ReturnType<typeof createRefusals>;
+/** Answers a request to one of the endpoints. */
+export type AnswerRequest = (request: SignInRequest) => Promise<Answer>;
 
-/** Creates what turns errors into refusals, and refusals into pages. */
-export function createRefusals(observe: SignInOptions['observe']) {
+/** Turns errors into refusals, and refusals into pages. */
+export interface Refusals {
+  /** The refusal that an error comes to; reports an error that is neither a refusal nor expected. */
+  readonly refusalOf: (error: unknown) => SignInRefused;
+  /** The page of a refusal; reports it. */
+  readonly refuse: (
+    refused: SignInRefused,
+    cookies?: readonly string[],
+    more?: Partial<Pick<Page, 'says' | 'link'>>,
+  ) => Answer;
+}
+
+/** Creates the refusals. */
+export function createRefusals(observe: SignInOptions['observe']): Refusals {
   const refusalOf = (error: unknown): SignInRefused => {
     if (error instanceof SignInRefused) {
       return error;
@@ -120,27 +132,40 @@ export function createRefusals(observe: SignInOptions['observe']) {
   return { refusalOf, refuse };
 }
 
-/** What the endpoints look at alike. */
-export type Shared = ReturnType<typeof createShared>;
+/** What all endpoints need to know of hosts, return addresses and cookies. */
+export interface Shared {
+  /** Null: the cookies are for one host each. */
+  readonly cookieDomain: string | null;
+  readonly isAppHost: (host: string) => Promise<boolean>;
+  /** @throws SignInRefused if nobody signs in on this host: neither the one for all, nor that of an app */
+  readonly requireHost: (place: Place) => Promise<void>;
+  /** @throws SignInRefused if a browser may not be sent there from this place */
+  readonly requireReturnAddress: (text: string, place: Place) => Promise<WantedAddress>;
+  /** Where the cookie of the session is for. */
+  readonly sessionScope: (place: Place) => { secure: boolean; domain: string | null };
+  /** Tokens in session cookies; whoever can set a cookie of a parent domain may have added some. */
+  readonly sessionTokens: (cookies: readonly SentCookie[]) => readonly string[];
+  readonly arrivalsOf: (request: SignInRequest, address: string) => Arrivals;
+  /** Sends a browser to the address, with a session of this token. */
+  readonly arrive: (request: SignInRequest, address: string, token: string, cookies: readonly string[]) => Answer;
+}
 
-/** Creates what the endpoints look at alike: hosts, return addresses and cookies. */
+/** Creates them. */
 export function createShared({
   findApp,
   central,
   sessionCookie,
-}: Pick<SignInOptions, 'findApp' | 'central' | 'sessionCookie'>) {
+}: Pick<SignInOptions, 'findApp' | 'central' | 'sessionCookie'>): Shared {
   const cookieDomain = central?.cookieDomain ?? null;
 
   const isAppHost = async (host: string): Promise<boolean> => (await findApp(host)) !== null;
 
-  /** People sign in on the host for all, or on that of an app. */
   const requireHost = async ({ host }: Place): Promise<void> => {
     if (!(central === null ? await isAppHost(host) : host === central.host)) {
       throw new SignInRefused('unknown_host');
     }
   };
 
-  /** @throws SignInRefused if a browser may not be sent there from this place */
   const requireReturnAddress = async (text: string, place: Place): Promise<WantedAddress> => {
     const address = parseReturnAddress(text);
     if (address === null || !isWithin(address, place, cookieDomain) || !(await isAppHost(address.host))) {
@@ -149,13 +174,11 @@ export function createShared({
     return address;
   };
 
-  /** Where the session's cookie is for. */
   const sessionScope = (place: Place): { secure: boolean; domain: string | null } => ({
     secure: isSecure(place),
     domain: cookieDomain,
   });
 
-  /** Tokens in session cookies; whoever can set a cookie of a parent domain may have added some. */
   const sessionTokens = (cookies: readonly SentCookie[]): readonly string[] => {
     const tokens = cookies.filter(({ name, value }) => name === sessionCookie && isWellFormedToken(value));
     return [...new Set(tokens.map(({ value }) => value))].slice(0, SESSIONS_MAX);
@@ -164,7 +187,6 @@ export function createShared({
   const arrivalsOf = ({ place, headers, cookies }: SignInRequest, address: string): Arrivals =>
     readArrivals(headers.get('cookie'), isSecure(place), address, sessionTokens(cookies));
 
-  /** Sends a browser to the address, with a session of this token. */
   const arrive = (request: SignInRequest, address: string, token: string, cookies: readonly string[]): Answer => {
     const scope = flowScope(request.place);
     const value = nextArrival(arrivalsOf(request, address), address, token);
