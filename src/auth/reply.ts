@@ -100,7 +100,10 @@ function isSame(one: Decision, other: Decision): boolean {
   );
 }
 
-/** Heads in each of two generations: together as many as grants are cached. Each takes about 700 bytes. */
+/**
+ * Heads in each of two generations: together as many as grants are cached. A head takes about 600 bytes, and its text
+ * once more while it is sent several times per second.
+ */
 const HEADS_MAX = 50_000;
 
 /**

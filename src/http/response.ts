@@ -16,22 +16,22 @@ const KEPT_ALIVE = '\r\nConnection: keep-alive\r\n';
 export class CachedHead {
   /** What stands before the date; null: nothing was composed yet. */
   before: string | null = null;
-  /** What stands after the date: what Node says of the connection. */
+  /** What stands after the date: the headers of the connection. */
   after: string = '';
-  /** Of the newest answer, since 1970. */
+  /** When it was sent last, in seconds since 1970; -1: never. */
   second: number = -1;
-  /** All of it with the date of that second, from the second answer in it on; else empty. */
+  /** The whole head with the date of that second, if it was sent at least twice in it; else empty. */
   text: string = '';
 }
 
-/** The newest date with what stood after it: the same for all heads of one second. */
-let dated = { second: -1, after: '', text: '' };
+/** The end of the head that was sent last: its date and what stands after it. Nearly all heads of a second share it. */
+let end = { second: -1, after: '', text: '' };
 
-function dateAnd(after: string, second: number): string {
-  if (dated.second !== second || dated.after !== after) {
-    dated = { second, after, text: new Date(second * 1_000).toUTCString() + after };
+function endOf({ after }: CachedHead, second: number): string {
+  if (end.second !== second || end.after !== after) {
+    end = { second, after, text: new Date(second * 1_000).toUTCString() + after };
   }
-  return dated.text;
+  return end.text;
 }
 
 /** A response of our own servers: nobody has set headers on it before it is given a head. */
@@ -46,17 +46,15 @@ export class GateResponse<Request extends IncomingMessage = IncomingMessage> ext
       return false;
     }
     const second = Math.floor(Date.now() / 1_000);
-    if (second !== head.second) {
-      // Not kept: with many users, most heads are used less than once a second, and the text would only be garbage.
-      head.second = second;
-      head.text = '';
-      this._header = head.before + dateAnd(head.after, second);
+    if (second === head.second && head.text !== '') {
+      this._header = head.text;
       return true;
     }
-    if (head.text === '') {
-      head.text = head.before + dateAnd(head.after, second);
-    }
-    this._header = head.text;
+    const text = head.before + endOf(head, second);
+    // With many users, most heads are sent less than once per second: keeping their text would only make garbage.
+    head.text = second === head.second ? text : '';
+    head.second = second;
+    this._header = text;
     return true;
   }
 

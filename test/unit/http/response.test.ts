@@ -73,11 +73,22 @@ describe('a kept head', () => {
     vi.setSystemTime(Date.UTC(2027, 0, 1, 0, 0, 0, 0));
     expect((await dates()).slice(0, 2)).toEqual(['Fri, 01 Jan 2027 00:00:00 GMT', 'Fri, 01 Jan 2027 00:00:00 GMT']);
     vi.setSystemTime(Date.UTC(2027, 0, 1, 0, 0, 1, 0));
-    expect((await dates())[0]).toBe('Fri, 01 Jan 2027 00:00:01 GMT');
+    const next = 'Fri, 01 Jan 2027 00:00:01 GMT';
+    expect((await dates()).slice(0, 2)).toEqual([next, next]);
     expect(writes).toBe(5);
   });
 
-  test('shares the date with heads that say something else of the connection', async () => {
+  test('keeps its text for a second in which it is sent twice, and for no other', async () => {
+    await answers(KEPT, KEPT, last(COMPOSED));
+    expect(head.text).toBe('');
+    await answers(KEPT, last(COMPOSED));
+    expect(head.text).toContain('\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\n');
+    vi.setSystemTime(Date.UTC(2026, 10, 21, 12, 0, 1, 0));
+    await answers(KEPT, last(COMPOSED));
+    expect(head.text).toBe('');
+  });
+
+  test('keeps its own connection headers beside a head that has others', async () => {
     const old = KEPT.replace('1.1', '1.0\r\nConnection: keep-alive');
     const other = new CachedHead();
     const composed = await answers(COMPOSED, KEPT, KEPT, last(COMPOSED));
