@@ -13,6 +13,8 @@ export interface Nemesis {
   readonly does: string;
   /** In force for less than this, nothing of it would be seen. Default 0. */
   readonly leastSeconds?: number;
+  /** Whether nobody can commit anything before it ends. Default false. */
+  readonly stopsWriters?: boolean;
   /** A program that it cannot do without. */
   readonly needs?: Tool;
   /** Brings it on. Resolves when it is in force. */

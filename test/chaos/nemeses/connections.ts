@@ -7,7 +7,7 @@ const LISTENERS = `application_name like 'gatebell/%' and application_name not l
 const REPLICAS = `application_name like 'gatebell/%'`;
 const CLIENTS = `backend_type = 'client backend' and datname = current_database() and pid <> pg_backend_pid()`;
 
-/** A replica reads several tables in one snapshot, in an order of its own. */
+/** SQLSTATE `deadlock_detected`: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const DEADLOCK = '40P01';
 
 const terminate = (which: string): string => `select pg_terminate_backend(pid) from pg_stat_activity where ${which}`;
@@ -77,7 +77,8 @@ export const slowQueries: Nemesis = {
     const client = await cluster.connect();
     const stop = repeatedly(300, async () => {
       try {
-        // Writers read users last, so they never hold what we wait for. Replicas read in any order.
+        // Each writer locks users after its own table, as this does, so no writer can deadlock with it. A replica reads
+        // several tables in one snapshot, in any order: after a deadlock with one, the next round tries again.
         await client.query(
           'begin; lock table gatebell.grants, gatebell.credentials, gatebell.users in access exclusive mode',
         );

@@ -26,6 +26,7 @@ export const crash = restart('crash', 'Kills the postmaster (SIGKILL) and starts
 export const outage: Nemesis = {
   name: 'outage',
   does: 'Stops Postgres, and starts it again at the end.',
+  stopsWriters: true,
   async start({ primary }) {
     await primary.stop('fast');
     return () => primary.start();
