@@ -25,7 +25,7 @@ export interface DatabaseOptions {
   readonly observe?: (observation: StoreObservation) => void;
 }
 
-/** What happens in here: a statement was sent (by its name), or an idle connection broke. */
+/** What is observed of the pool: a statement was sent (by its name), or an idle connection broke. */
 export type StoreObservation =
   | { readonly event: 'query'; readonly query: string }
   | { readonly event: 'pool_connection_lost'; readonly error: unknown };

@@ -8,7 +8,7 @@
 import { createLocalJWKSet, type JWK, type JWTVerifyGetKey } from 'jose';
 import type { Clock, Random } from '../../time/clock.js';
 
-/** What happens in here. */
+/** What is observed while a key set is fetched. */
 export type JwksObservation =
   /** `ignored`: keys that are none, or not public. */
   | { readonly event: 'jwks_refreshed'; readonly keys: number; readonly ignored: number; readonly changed: boolean }

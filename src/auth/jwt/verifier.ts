@@ -42,7 +42,7 @@ export type JwtPresented = JwtVerdict | { readonly kind: 'unverified'; readonly 
 /** How a verification ended. */
 export const JWT_RESULTS = ['valid', 'invalid', 'unknown_key', 'no_keys', 'busy'] as const;
 
-/** What happens in here. */
+/** What is observed while JWTs are verified. */
 export type JwtObservation =
   JwksObservation | { readonly event: 'jwt_verified'; readonly result: (typeof JWT_RESULTS)[number] };
 
