@@ -744,6 +744,9 @@ comment on view gatebell.watch_status is 'What is watched; problem is null where
 -- The backend that changed a catalog tells the others only after its commit can be seen, and before it gives its locks up, that of its own
 -- transaction number included. While any transaction is in between, nobody knows yet what writers see: null, ask again.
 --
+-- A vacuum that shortens a table has a number that is in no snapshot, for seconds where readers keep it from its lock. It changes no
+-- catalog that writers go by, so it is left out. Whoever is in between has been since before the snapshot, so it is not vacuuming.
+--
 -- seen: the snapshot in which the fingerprint was read.
 create function gatebell.open_writers(target regclass, seen pg_snapshot) returns text[]
   language plpgsql volatile
@@ -757,6 +760,7 @@ begin
   if exists (
     select from pg_locks l
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
+      and not exists (select from pg_stat_progress_vacuum v where v.pid = l.pid)
     group by l.virtualtransaction
     having bool_and(((next - l.transactionid::text::bigint) & 4294967295) between 1 and 2147483647
       and l.transactionid::text::bigint <> all (running)))
