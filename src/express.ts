@@ -203,7 +203,7 @@ export function requireAccess(gatebell: DecisionSource, options: RequireAccessOp
   const deciding = deciderOptions(gatebell);
   const { observe = () => undefined, jwt = null } = deciding;
   const { host, origin } = readPlace(options);
-  const readCredential = createCredentialReader(cookieName, jwt);
+  const credentialReader = createCredentialReader(cookieName, jwt);
   const decideRequest = createDecider(deciding);
   const page = loginUrl === null ? null : createLoginPage(loginUrl);
   const loginPage: LoginPage | null = page === null ? null : ({ uri }) => page({ ...origin, uri });
@@ -215,7 +215,7 @@ export function requireAccess(gatebell: DecisionSource, options: RequireAccessOp
   const read = (request: Request): AuthRequest | Reason => {
     const headers = singleHeaders(request.rawHeaders);
     const target = { proto: origin.proto, host, method: request.method, uri: request.originalUrl };
-    const parsed = parseRequest(headers, target, readCredential);
+    const parsed = parseRequest(headers, target, credentialReader);
     if ('problem' in parsed) {
       noteBadRequest(request, parsed.problem);
       return parsed.reason ?? 'bad_request';

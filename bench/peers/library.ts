@@ -34,6 +34,7 @@ function watched(facts: Facts<FactTypes>): Facts<FactTypes> {
     get serverTimeMs() {
       return facts.serverTimeMs;
     },
+    hasCome: timeMs => facts.hasCome(timeMs),
     get(topic, key) {
       const value = facts.get(topic, key);
       if (topic === 'grant' && value !== undefined && names.has(key[0]!)) {

@@ -3,9 +3,18 @@
  * lacks, all that can be named at once: two rounds are usual (app and credential, then routes, user and grant).
  */
 import type { FactRef, Facts, Outcome } from '../coherence/facts/reader.js';
+import type { CachedHead } from '../http/response.js';
 import type { AppFact, FactTypes, GrantFact, Route, UserFact } from './facts.js';
 import type { PresentedCredential } from './request/credential.js';
-import { hasExpired, holderOfJwt, holderOfTokens, isIssuedInTime, type GetFact, type Holder } from './holder.js';
+import {
+  hasExpired,
+  holderOfJwt,
+  holderOfTokens,
+  isIssuedInTime,
+  type GetFact,
+  type HasCome,
+  type Holder,
+} from './holder.js';
 import type { JwtClaims } from './jwt/verifier.js';
 import type { AuthRequest } from './request/request.js';
 
@@ -82,24 +91,30 @@ export interface Decision {
   readonly reason: Reason;
   readonly status: Status;
   readonly app: AppFact | null;
-  readonly route: Route | null;
+  /** The rules of the app, where the path has chosen among them; null: the path did not matter. */
+  readonly rules: readonly Route[] | null;
+  /** The rule that applies; null: none does; undefined: the path can be read in more than one way. */
+  readonly route: Route | null | undefined;
   readonly user: UserFact | null;
   readonly grant: GrantFact | null;
+  /** Where the head of the answer is kept, if the decision is (`decision-memory.ts`). */
+  head: CachedHead | null;
 }
 
 /** A decision for this reason alone, without any fact told. */
 export function refuse(reason: Reason, app: AppFact | null = null): Decision {
-  return { reason, status: STATUS[reason], app, route: null, user: null, grant: null };
+  return { reason, status: STATUS[reason], app, rules: null, route: null, user: null, grant: null, head: null };
 }
 
 function allow(
   reason: Reason,
   app: AppFact,
+  rules: readonly Route[],
   route: Route | null,
   user: UserFact | null,
   grant: GrantFact | null,
 ): Decision {
-  return { reason, status: STATUS[reason], app, route, user, grant };
+  return { reason, status: STATUS[reason], app, rules, route, user, grant, head: null };
 }
 
 const NO_ROUTES: readonly Route[] = [];
@@ -107,12 +122,14 @@ const NO_ROUTES: readonly Route[] = [];
 /**
  * Decides, or returns what is lacking or must be done first.
  *
+ * @param credential what the client's credential has turned out to be; null: it is read from the request
  * @param charge called before the path takes much more work than an ordinary one; throws if the client has had too much
  *   of that
  */
 export function decide(
   request: AuthRequest,
-  facts: Facts<FactTypes>,
+  facts: Pick<Facts<FactTypes>, 'get' | 'hasCome'>,
+  credential: PresentedCredential | null = null,
   charge?: () => void,
 ): Outcome<Decision | Undecided, FactTypes> {
   const lacks: FactRef<FactTypes>[] = [];
@@ -123,20 +140,21 @@ export function decide(
     }
     return fact;
   };
+  const hasCome: HasCome = timeMs => facts.hasCome(timeMs);
   /** Whose it is; null if it is nobody's, or cannot be said before it is verified; undefined if a fact is lacking. */
   const findHolder = (presented: PresentedCredential, appId: string | null): Holder | null | undefined => {
     switch (presented.kind) {
       case 'token':
-        return holderOfTokens(presented.hashes, appId, get, facts.serverTimeMs);
+        return holderOfTokens(presented.hashes, appId, get, hasCome);
       case 'jwt':
-        return holderOfJwt(presented, get, facts.serverTimeMs);
+        return holderOfJwt(presented, get, hasCome);
       default:
         return null;
     }
   };
   /** Asks already for what a route that is not public will need. */
   const prefetchIdentity = (appId: string | null): Outcome<never, FactTypes> => {
-    const holder = findHolder(request.credential(), appId);
+    const holder = findHolder(credential ?? request.credential(), appId);
     if (holder !== null && holder !== undefined && 'userId' in holder) {
       get('user', [holder.userId]);
       if (appId !== null) {
@@ -182,17 +200,20 @@ export function decide(
   if (rules !== null && rules.problem !== null) {
     return answer(refuse('disabled_app', app));
   }
-  const route = request.route(rules?.routes ?? NO_ROUTES, charge);
+  const routes = rules?.routes ?? NO_ROUTES;
+  const route = request.route(routes, charge);
+  const deny = (reason: Reason): Outcome<Decision, FactTypes> =>
+    answer({ ...refuse(reason, app), rules: routes, route });
   if (route === undefined) {
-    return answer(refuse('bad_request', app));
+    return deny('bad_request');
   }
   strong = route?.strong === true;
   const access = route?.access ?? 'grant';
   if (access === 'public' || (route?.preflight === true && request.isPreflight())) {
-    return answer(allow('public', app, route, null, null));
+    return answer(allow('public', app, routes, route, null, null));
   }
 
-  const presented = request.credential();
+  const presented = credential ?? request.credential();
   if (presented.kind === 'unverified') {
     return { answer: { verify: presented.token }, strong: false };
   }
@@ -201,10 +222,10 @@ export function decide(
     return { lacks };
   }
   if (holder === null) {
-    return answer(refuse(presented.kind === 'none' ? 'no_credential' : 'bad_credential', app));
+    return deny(presented.kind === 'none' ? 'no_credential' : 'bad_credential');
   }
   if ('refused' in holder) {
-    return answer(refuse(holder.refused, app));
+    return deny(holder.refused);
   }
   if ('bind' in holder) {
     return { answer: holder, strong: false };
@@ -218,22 +239,22 @@ export function decide(
     return { lacks };
   }
   if (user === null || (presented.kind === 'jwt' && !isIssuedInTime(presented, user))) {
-    return answer(refuse('bad_credential', app));
+    return deny('bad_credential');
   }
   if (!user.enabled) {
-    return answer(refuse('disabled_user', app));
+    return deny('disabled_user');
   }
   if (!needsGrant) {
-    return answer(allow('authenticated', app, route, user, null));
+    return answer(allow('authenticated', app, routes, route, user, null));
   }
   if (grant === null) {
-    return answer(refuse('no_grant', app));
+    return deny('no_grant');
   }
-  if (hasExpired(grant.expiresAtMs, facts.serverTimeMs)) {
-    return answer(refuse('expired_grant', app));
+  if (hasExpired(grant.expiresAtMs, hasCome)) {
+    return deny('expired_grant');
   }
   if (roles.length > 0 && !roles.includes(grant.role)) {
-    return answer(refuse('role_required', app));
+    return deny('role_required');
   }
-  return answer(allow(access === 'grant' ? 'granted' : access, app, route, user, grant));
+  return answer(allow(access === 'grant' ? 'granted' : access, app, routes, route, user, grant));
 }

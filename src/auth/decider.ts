@@ -6,6 +6,7 @@
 import { UnavailableError } from '../coherence/errors.js';
 import type { Reader } from '../coherence/facts/reader.js';
 import { createClientRateLimiter, type ClientRateLimiter, type Permit } from './client-rate-limiter.js';
+import { createDecisionMemory } from './decision-memory.js';
 import { decide, refuse, type Decision, type DecisionOutcome, type Reason, type Undecided } from './decide.js';
 import type { FactTypes } from './facts.js';
 import { knownHolder } from './holder.js';
@@ -103,6 +104,7 @@ export function createDecider({
   observe = () => undefined,
 }: DeciderOptions): Decide {
   let waiting = 0;
+  const memory = createDecisionMemory(() => jwt?.keysVersion ?? 0);
 
   const noteWaiting = (change: 1 | -1): void => {
     waiting += change;
@@ -131,8 +133,7 @@ export function createDecider({
   };
 
   const decideWith = async (request: AuthRequest, credential: PresentedCredential): Promise<Decision> => {
-    const known: AuthRequest = { ...request, credential: () => credential };
-    return decideUndecided(known, await reader.read(facts => decide(known, facts)));
+    return decideUndecided(request, await reader.read(facts => decide(request, facts, credential)));
   };
 
   /** Does what a decision waits for, and decides with what comes of it, from the start. */
@@ -158,17 +159,30 @@ export function createDecider({
   return (request, asker, network) => {
     /** Of a request that waits; undefined: it does not. */
     let permit: Permit | null | undefined;
+    const charge = (): void => {
+      void reader.read(facts => {
+        limit(asker, network, knownHolder(request.credential(), facts))?.release(true);
+        return { answer: null, strong: false };
+      });
+    };
     let decision: Decision | Promise<Decision>;
     try {
-      const answered = reader.read(facts => {
-        const outcome = decide(request, facts, () => {
-          limit(asker, network, knownHolder(request.credential(), facts))?.release(true);
-        });
-        if (permit === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
-          permit = admit(asker, network, knownHolder(request.credential(), facts));
-        }
-        return outcome;
-      });
+      const recalled = memory.recall(request, charge);
+      if (recalled !== undefined) {
+        return recalled;
+      }
+      const answered = reader.read(
+        facts => {
+          const outcome = decide(request, facts, null, charge);
+          if (permit === undefined && ('lacks' in outcome || outcome.strong || !('reason' in outcome.answer))) {
+            permit = admit(asker, network, knownHolder(request.credential(), facts));
+          }
+          return outcome;
+        },
+        kept => {
+          memory.remember(request, kept);
+        },
+      );
       decision =
         answered instanceof Promise
           ? answered.then(outcome => decideUndecided(request, outcome))

@@ -68,7 +68,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
   const { cookieName, loginUrl, trustedProxies, jwt = null, observe } = options;
   const { proxySecret, unknownAppStatus = 403, stripCredentials = false } = options;
   const isTrusted = createProxyTrust(trustedProxies, proxySecret);
-  const readCredential = createCredentialReader(cookieName, jwt);
+  const credentialReader = createCredentialReader(cookieName, jwt);
   const sendReply = createReplySender({
     loginPage: options.loginPage ?? (loginUrl === null ? null : createLoginPage(loginUrl)),
     unknownAppStatus,
@@ -131,7 +131,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
       }
       const own = singleHeaders(message.rawHeaders);
       headers = own;
-      const parsed = parseRequest(own, dialect.readTarget(own, message), readCredential);
+      const parsed = parseRequest(own, dialect.readTarget(own, message), credentialReader);
       if ('problem' in parsed) {
         observe({
           event: 'bad_request',

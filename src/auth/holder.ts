@@ -15,9 +15,12 @@ export type Holder =
 /** Looks a fact up: null if it does not exist, undefined if it is not known. */
 export type GetFact = <S extends keyof FactTypes>(topic: S, key: Key) => FactTypes[S] | null | undefined;
 
-/** Whether a time of Postgres has come. @param expiresAtMs null: it never does */
-export function hasExpired(expiresAtMs: number | null, serverTimeMs: number): boolean {
-  return expiresAtMs !== null && expiresAtMs <= serverTimeMs;
+/** Whether a moment has come by Postgres' clock. @param timeMs milliseconds since 1970 */
+export type HasCome = (timeMs: number) => boolean;
+
+/** @param expiresAtMs null: never */
+export function hasExpired(expiresAtMs: number | null, hasCome: HasCome): boolean {
+  return expiresAtMs !== null && hasCome(expiresAtMs);
 }
 
 /**
@@ -31,7 +34,7 @@ export function holderOfTokens(
   hashes: readonly string[],
   appId: string | null,
   get: GetFact,
-  serverTimeMs: number,
+  hasCome: HasCome,
 ): Holder | undefined {
   let isLacking = false;
   let expired = false;
@@ -46,7 +49,7 @@ export function holderOfTokens(
       !credential.revoked &&
       (credential.appId === null || appId === null || credential.appId === appId)
     ) {
-      if (hasExpired(credential.expiresAtMs, serverTimeMs)) {
+      if (hasExpired(credential.expiresAtMs, hasCome)) {
         expired = true;
       } else {
         isAmbiguous ||= userId !== null && userId !== credential.userId;
@@ -64,7 +67,7 @@ export function holderOfTokens(
 }
 
 /** Whom a verified JWT means; undefined if a fact is lacking. */
-export function holderOfJwt(claims: JwtClaims, get: GetFact, serverTimeMs: number): Holder | undefined {
+export function holderOfJwt(claims: JwtClaims, get: GetFact, hasCome: HasCome): Holder | undefined {
   const revoked = claims.jti === null ? null : get('revoked_jwt', [claims.jti]);
   const identity = claims.userId === null ? get('identity', [claims.issuer, claims.subject]) : claims;
   // Who has the name matters only for a subject that is not bound yet.
@@ -72,10 +75,10 @@ export function holderOfJwt(claims: JwtClaims, get: GetFact, serverTimeMs: numbe
   if (revoked === undefined || identity === undefined || named === undefined) {
     return undefined;
   }
-  if (revoked !== null || claims.validFromMs > serverTimeMs) {
+  if (revoked !== null || !hasCome(claims.validFromMs)) {
     return { refused: 'bad_credential' };
   }
-  if (hasExpired(claims.validUntilMs, serverTimeMs)) {
+  if (hasCome(claims.validUntilMs)) {
     return { refused: 'expired_credential' };
   }
   if (identity === null) {
@@ -95,11 +98,12 @@ export function isIssuedInTime({ issuedAtMs }: JwtClaims, { jwtNotBeforeMs }: Us
 /** Who presents a credential that memory knows to be good; null: nobody, or it would have to be asked for. */
 export function knownHolder(presented: PresentedCredential, facts: Facts<FactTypes>): string | null {
   const get: GetFact = (topic, key) => facts.get(topic, key);
+  const hasCome: HasCome = timeMs => facts.hasCome(timeMs);
   const holder =
     presented.kind === 'token'
-      ? holderOfTokens(presented.hashes, null, get, facts.serverTimeMs)
+      ? holderOfTokens(presented.hashes, null, get, hasCome)
       : presented.kind === 'jwt'
-        ? holderOfJwt(presented, get, facts.serverTimeMs)
+        ? holderOfJwt(presented, get, hasCome)
         : undefined;
   return holder !== undefined && 'userId' in holder ? holder.userId : null;
 }

@@ -4,7 +4,7 @@
  * who was asked about.
  */
 import type { ServerResponse } from 'node:http';
-import { GateResponse, CachedHead } from '../http/response.js';
+import { GateResponse } from '../http/response.js';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from './header-template.js';
 import type { CredentialHeaders } from './request/credential.js';
 import type { Decision, Status } from './decide.js';
@@ -84,56 +84,6 @@ function allowHeaders({ app, route, user, grant, reason }: Decision, rest: Crede
   return headers;
 }
 
-/** The head of an allow, and what it was rendered from. */
-interface Rendered {
-  readonly decision: Decision;
-  readonly head: CachedHead;
-}
-
-function isSame(one: Decision, other: Decision): boolean {
-  return (
-    one.grant === other.grant &&
-    one.user === other.user &&
-    one.route === other.route &&
-    one.app === other.app &&
-    one.reason === other.reason
-  );
-}
-
-/**
- * Heads in each of two generations: together as many as grants are cached. A head takes about 600 bytes, and its text
- * once more while it is sent several times per second.
- */
-const HEADS_MAX = 50_000;
-
-/**
- * Heads are remembered with one of the facts that they were made from, for as long as that is there (a fact in memory
- * never changes) and they are used now and then: when the younger generation is full, the older goes.
- */
-function createHeads(): (decision: Decision) => CachedHead {
-  let young = new WeakMap<object, Rendered>();
-  let old = young;
-  let count = 0;
-  return decision => {
-    const owner = decision.grant ?? decision.user ?? decision.route ?? decision.app ?? decision;
-    let known = young.get(owner);
-    if (known !== undefined && isSame(known.decision, decision)) {
-      return known.head;
-    }
-    known = old.get(owner);
-    if (known === undefined || !isSame(known.decision, decision)) {
-      known = { decision, head: new CachedHead() };
-    }
-    if (++count > HEADS_MAX) {
-      old = young;
-      young = new WeakMap();
-      count = 1;
-    }
-    young.set(owner, known);
-    return known.head;
-  };
-}
-
 /** Writes an answer. `request` is null if it could not be parsed, `headers` if they were not looked at. */
 export type SendReply = (
   response: ServerResponse,
@@ -158,7 +108,6 @@ const NOTHING_LEFT: CredentialHeaders = { cookie: '', authorization: '' };
 /** Creates a writer of answers. */
 export function createReplySender(options: ReplyOptions): SendReply {
   const { withoutCredential } = options;
-  const headOf = createHeads();
 
   const sendAllow = (response: ServerResponse, decision: Decision, headers: SingleHeaders | null): void => {
     let rest: CredentialHeaders | null = null;
@@ -169,11 +118,11 @@ export function createReplySender(options: ReplyOptions): SendReply {
         return;
       }
     }
-    const kept = response instanceof GateResponse ? response : null;
-    const head = headOf(decision);
-    if (kept?.writeCached(head) !== true) {
+    const { head } = decision;
+    const own = head !== null && response instanceof GateResponse ? response : null;
+    if (own?.writeCached(head!) !== true) {
       response.writeHead(200, allowHeaders(decision, rest));
-      kept?.keep(head);
+      own?.keep(head!);
     }
     response.end();
   };

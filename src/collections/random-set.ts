@@ -4,7 +4,7 @@
  */
 import type { Random } from '../time/clock.js';
 
-/** What can be in a set. Only the set writes `place`. */
+/** What can be in a set. Only the set writes `place`; it is -1 for what was removed. */
 export interface Member {
   place: number;
 }
@@ -38,6 +38,7 @@ export function createRandomSet<M extends Member>(): RandomSet<M> {
         if (last !== member) {
           put(last, member.place);
         }
+        member.place = -1;
       }
     },
     has,

@@ -28,7 +28,7 @@ export function createSignedInCheck(reader: Reader<FactTypes>): IsSignedIn {
             }
             return fact;
           },
-          facts.serverTimeMs,
+          timeMs => facts.hasCome(timeMs),
         );
         return holder === undefined ? { lacks } : { answer: 'userId' in holder, strong: false };
       })

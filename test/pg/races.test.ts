@@ -63,6 +63,7 @@ const request = (token: string, host = 'photos.test'): AuthRequest => ({
   uri: '/',
   route: routes => selectRoute(routes, '/'),
   credential: () => ({ kind: 'token', hashes: [hashToken(token)] }),
+  credentialText: () => '',
   isNavigation: () => false,
   isPreflight: () => false,
 });

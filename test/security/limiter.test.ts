@@ -17,7 +17,7 @@ function coldReader(): Reader<FactTypes> {
   const facts = createWorld();
   return {
     async read(permit) {
-      permit({ serverTimeMs: facts.serverTimeMs, get: () => undefined });
+      permit({ ...facts, get: () => undefined });
       await Promise.resolve();
       const outcome = permit(facts);
       if ('lacks' in outcome) {

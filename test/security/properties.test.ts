@@ -19,7 +19,7 @@ import { ALICE, APP, createMemoryReader, createWorld, route, TOKEN } from '../su
 import { spellings } from '../support/path-corpus.js';
 
 const DIALECTS = [forwardDialect, nginxDialect, envoyDialect, haproxyDialect] as const;
-const readCredential = createCredentialReader('gatebell');
+const credentialReader = createCredentialReader('gatebell');
 
 /** Text as it comes from Node's parser: Latin-1 without line ends. */
 const headerText = fc.oneof(
@@ -85,7 +85,7 @@ describe('the parser of requests', () => {
     fc.assert(
       fc.property(message, ({ headers, method, url, dialect }) => {
         const own = singleHeaders(headers.flat());
-        const request = parseRequest(own, dialect.readTarget(own, { method, url }), readCredential);
+        const request = parseRequest(own, dialect.readTarget(own, { method, url }), credentialReader);
         if ('problem' in request) {
           expect(request.problem).not.toBe('');
           return;
@@ -116,7 +116,7 @@ describe('the parser of requests', () => {
         'X-Forwarded-Uri',
         uri,
       ]);
-      return parseRequest(own, forwardDialect.readTarget(own, {}), readCredential);
+      return parseRequest(own, forwardDialect.readTarget(own, {}), credentialReader);
     };
     fc.assert(
       fc.property(spellings, fc.constantFrom(APP.host, 'WIKI.example.com.:443', 'a.B'), (uri, host) => {
@@ -193,7 +193,7 @@ describe('the reader of credentials', () => {
   test('never throws, and tells of a token only if one that is well formed was sent', () => {
     fc.assert(
       fc.property(headers, sent => {
-        const presented = readCredential(singleHeaders(toHeaders(sent)));
+        const presented = credentialReader.read(singleHeaders(toHeaders(sent)));
         if (presented.kind === 'token') {
           const all = `${sent.authorization ?? ''} ${sent.cookie ?? ''}`.match(/gb_[0-9A-Za-z]{49}/g) ?? [];
           expect(all.map(hashToken)).toEqual(expect.arrayContaining([...presented.hashes]));
@@ -214,7 +214,7 @@ describe('the reader of credentials', () => {
         fc.option(fc.constantFrom('x', '', createToken(), TOKEN)),
         (before, behind, value, separator, second) => {
           const pairs = [...before, `gatebell=${value}`, ...behind, ...(second === null ? [] : [`gatebell=${second}`])];
-          const presented = readCredential(singleHeaders(['Cookie', pairs.join(separator)]));
+          const presented = credentialReader.read(singleHeaders(['Cookie', pairs.join(separator)]));
           const tokens = second === null || !isWellFormedToken(second) ? [TOKEN] : [...new Set([TOKEN, second])];
           expect(presented).toEqual({ kind: 'token', hashes: tokens.map(hashToken) });
         },
@@ -227,7 +227,9 @@ describe('the reader of credentials', () => {
     fc.assert(
       fc.property(headers, sent => {
         const rest = withoutCredential(singleHeaders(toHeaders(sent)), 'gatebell');
-        const again = readCredential(singleHeaders(['Cookie', rest.cookie, 'Authorization', rest.authorization]));
+        const again = credentialReader.read(
+          singleHeaders(['Cookie', rest.cookie, 'Authorization', rest.authorization]),
+        );
         expect(again.kind).not.toBe('token');
       }),
       { numRuns: 10_000 },

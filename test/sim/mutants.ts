@@ -637,7 +637,7 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'an expired grant counts as missing',
     patches: [
       decide(
-        "    return answer(refuse('expired_grant', app));",
+        "    return deny('expired_grant');",
         "    lacks.push({ topic: 'grant', key: [holder.userId, app.id] });\n    return { lacks };",
       ),
     ],
@@ -673,8 +673,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'use extends the life of what is cached',
     patches: [
       cache(
-        '      if (entry.value === null) {\n        stats.negativeHits',
-        '      Object.assign(entry, { sentMonoMs: now.monoMs });\n      if (entry.value === null) {\n        stats.negativeHits',
+        '      noteServed(entry);',
+        '      Object.assign(entry, { sentMonoMs: now.monoMs });\n      noteServed(entry);',
       ),
     ],
     profile: 'slips',
@@ -1005,6 +1005,84 @@ export const MUTANTS: readonly Mutant[] = [
     expects: ['G1'],
   },
   {
+    name: 'kept: forgotten',
+    mistake: 'a kept answer is given again though a fact that it rests on was forgotten',
+    patches: [cache('return place !== -1 && !room.isEmptied;', 'return !room.isEmptied;')],
+    profile: 'calm',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'kept: emptied',
+    mistake: 'a kept answer is given again though the cache of a fact that it rests on was emptied',
+    patches: [cache('return place !== -1 && !room.isEmptied;', 'return place !== -1;')],
+    profile: 'network',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'kept: one of several',
+    mistake: 'only the first fact of a kept answer is looked at',
+    patches: [
+      reader(
+        '    for (const entry of this.#entries) {\n      if (!mayServe',
+        '    for (const entry of this.#entries.slice(0, 1)) {\n      if (!mayServe',
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'kept: unproven',
+    mistake: 'a kept answer is given again while nothing proves its facts',
+    patches: [cache(' && lease.serves(topic, now);', ';')],
+    profile: 'network',
+    seed: 1,
+    seeds: 60,
+    expects: ['G1', 'G2', 'G3', 'rest'],
+  },
+  {
+    name: 'kept: age',
+    mistake: 'a kept answer is given again though its facts are too old',
+    patches: [cache('isHeld(entry) && now.monoMs - entry.sentMonoMs <= maxAgeMs && lease', 'isHeld(entry) && lease')],
+    profile: 'slips',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
+    name: 'kept: expired',
+    mistake: 'a kept answer is given again though a right has expired since',
+    patches: [
+      reader(
+        'if (serverTimeMs < this.#sinceMs || serverTimeMs >= this.#untilMs) {',
+        'if (serverTimeMs < this.#sinceMs) {',
+      ),
+    ],
+    profile: 'calm',
+    seed: 1,
+    seeds: 60,
+    expects: ['G4'],
+  },
+  {
+    name: 'kept: strong',
+    mistake: 'an answer that must be strong is kept',
+    patches: [
+      reader(
+        "if ('lacks' in outcome || outcome.strong) {",
+        "if ('lacks' in outcome || (outcome.strong && keep === undefined)) {",
+      ),
+    ],
+    profile: 'strong',
+    seed: 1,
+    seeds: 60,
+    expects: ['G3'],
+  },
+  {
     name: 'feed: never leaves',
     mistake: 'a worker that stops gives the shared connection up as one that is broken',
     patches: [feed('      leaving = true;', '')],
@@ -1095,7 +1173,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'jwt: revoked',
     mistake: 'a JWT that is revoked counts',
-    patches: [holder('if (revoked !== null || claims', 'if (claims')],
+    patches: [holder('if (revoked !== null || ', 'if (')],
     profile: 'jwts',
     seed: 1,
     seeds: 60,

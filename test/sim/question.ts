@@ -61,11 +61,13 @@ export function nameOf(userId: string): string {
 /**
  * The question for a reader; `asking` is kept up to date while it is asked. The answer may be what must be done before anything is decided.
  * @param presented what the client presents, as far as it is known
+ * @param believedMs Postgres' clock as the replica knows it now
  */
 export function ask(
   asked: Asked,
   asking: Asking,
   presented: PresentedCredential,
+  believedMs: () => number,
 ): Question<Verdict | Undecided, SimulatedTypes> {
   return facts => {
     asking.passes += 1;
@@ -97,7 +99,10 @@ export function ask(
         ? { lacks }
         : { answer: { facts: used, isStrong: strong, decision: null, expiry: null }, strong };
     }
-    const outcome = decide(requestOf(asked, presented), disguise(get, facts.serverTimeMs));
+    const outcome = decide(
+      requestOf(asked, presented),
+      disguise(get, timeMs => facts.hasCome(timeMs)),
+    );
     if ('lacks' in outcome) {
       return { lacks };
     }
@@ -107,7 +112,7 @@ export function ask(
     const isStrong = strong || outcome.strong;
     asking.isStrong ||= isStrong;
     const expiresAtMs = used.find(fact => fact.expiresAtMs !== null)?.expiresAtMs ?? null;
-    const expiry = expiresAtMs === null ? null : { expiresAtMs, believedMs: facts.serverTimeMs };
+    const expiry = expiresAtMs === null ? null : { expiresAtMs, believedMs: believedMs() };
     return { answer: { facts: used, isStrong, decision: outcome.answer, expiry }, strong: isStrong };
   };
 }
@@ -144,12 +149,16 @@ const requestOf = ({ app }: Asked, presented: PresentedCredential): Parameters<t
   uri: '/',
   route: routes => selectRoute(routes, '/'),
   credential: () => presented,
+  credentialText: () => '',
   isNavigation: () => false,
   isPreflight: () => false,
 });
 
 /** Simulated facts as the gate knows them. There is an app for every host, which never changes. */
-function disguise(get: (topic: Topic, key: Key) => Fact | null | undefined, serverTimeMs: number): Facts<FactTypes> {
+function disguise(
+  get: (topic: Topic, key: Key) => Fact | null | undefined,
+  hasCome: (timeMs: number) => boolean,
+): Pick<Facts<FactTypes>, 'get' | 'hasCome'> {
   const app = (host: string): AppFact => ({ id: host, name: host, host, enabled: true, headers: [], problem: null });
   const shown: { readonly [S in Topic]: (fact: Fact, key: Key) => FactTypes[S] } = {
     credential: ({ home }) => ({ userId: home, appId: null, revoked: false, expiresAtMs: null }),
@@ -172,7 +181,7 @@ function disguise(get: (topic: Topic, key: Key) => Fact | null | undefined, serv
     }),
   };
   return {
-    serverTimeMs,
+    hasCome,
     get<S extends keyof FactTypes>(topic: S, key: Key): FactTypes[S] | null | undefined {
       const show = (): FactTypes[keyof FactTypes] | null | undefined => {
         if (topic === 'app') {

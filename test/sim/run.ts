@@ -117,13 +117,14 @@ class Sums {
   strongAnswers = 0;
   refusals = 0;
   reads = 0;
+  recalled = 0;
   audits = 0;
   faults = 0;
 
   add(outcome: Outcome): void {
     this.lives += 1;
     this.failures += Number(outcome.violation !== null);
-    for (const name of ['answers', 'strongAnswers', 'refusals', 'reads', 'audits', 'faults'] as const) {
+    for (const name of ['answers', 'strongAnswers', 'refusals', 'recalled', 'reads', 'audits', 'faults'] as const) {
       this[name] += outcome[name];
     }
   }

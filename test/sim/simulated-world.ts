@@ -51,6 +51,8 @@ export interface Outcome {
   readonly strongAnswers: number;
   readonly refusals: number;
   readonly reads: number;
+  /** Answers that were given again. */
+  readonly recalled: number;
   readonly audits: number;
   readonly faults: number;
 }
@@ -153,6 +155,10 @@ class World {
     const plan = planLife(this.#profile, dice);
     this.plan = plan.filter(({ id }) => only === null || only.has(id));
     this.leftOut = plan.length - this.plan.length;
+  }
+
+  get recalled(): number {
+    return this.#replicas.reduce((sum, { recalled }) => sum + recalled, 0);
   }
 
   get audits(): number {
@@ -626,6 +632,20 @@ class World {
 export function simulate(profile: ProfileName, seed: number, options: LifeOptions = {}): Outcome {
   const world = new World(profile, seed, options);
   world.live();
-  const { violation, plan, leftOut, story, answers, strongAnswers, refusals, reads, audits, faults } = world;
-  return { profile, seed, violation, plan, leftOut, story, answers, strongAnswers, refusals, reads, audits, faults };
+  const { violation, plan, leftOut, story, answers, strongAnswers, refusals, recalled, reads, audits, faults } = world;
+  return {
+    profile,
+    seed,
+    violation,
+    plan,
+    leftOut,
+    story,
+    answers,
+    strongAnswers,
+    refusals,
+    recalled,
+    reads,
+    audits,
+    faults,
+  };
 }

@@ -21,6 +21,9 @@ export function createMemoryFacts(): MemoryFacts {
   return {
     serverTimeMs: 1_750_000_000_000,
     asked,
+    hasCome(timeMs) {
+      return timeMs <= this.serverTimeMs;
+    },
     set(topic, key, fact) {
       forgotten.delete(topic);
       known.set(place(topic, key), fact);
@@ -36,12 +39,32 @@ export function createMemoryFacts(): MemoryFacts {
   };
 }
 
-/** A reader that has all facts in memory, and rejects when it lacks one. */
+/** A reader that has all facts in memory, and rejects when it lacks one. Answers are kept until a fact or a time is another. */
 export function createMemoryReader(facts: Facts<FactTypes>): Reader<FactTypes> {
   return {
-    read(question) {
-      const outcome = question(facts);
-      return 'answer' in outcome ? outcome.answer : Promise.reject(new Error('a fact is lacking'));
+    read(question, keep) {
+      const seen: (() => boolean)[] = [];
+      const outcome = question({
+        ...facts,
+        get(topic, key) {
+          const fact = facts.get(topic, key);
+          seen.push(() => facts.get(topic, key) === fact);
+          return fact;
+        },
+        hasCome(timeMs) {
+          const hasCome = facts.hasCome(timeMs);
+          seen.push(() => facts.hasCome(timeMs) === hasCome);
+          return hasCome;
+        },
+      });
+      if ('lacks' in outcome) {
+        return Promise.reject(new Error('a fact is lacking'));
+      }
+      const { answer, strong } = outcome;
+      if (!strong) {
+        keep?.({ answer, recall: () => (seen.every(isSo => isSo()) ? answer : undefined) });
+      }
+      return answer;
     },
   };
 }

@@ -9,6 +9,7 @@ import { ENVOY_PREFIX } from '../../src/auth/dialects/envoy.js';
 import { haproxyDialect } from '../../src/auth/dialects/haproxy.js';
 import { nginxDialect } from '../../src/auth/dialects/nginx.js';
 import { forwardDialect } from '../../src/auth/dialects/forward.js';
+import { refuse } from '../../src/auth/decide.js';
 import { createReplySender } from '../../src/auth/reply.js';
 import { CONFIG_VARIABLES, readConfig } from '../../src/config/config.js';
 import { HEADERS_BYTES_MAX } from '../../src/http/server.js';
@@ -230,7 +231,7 @@ function isPinned(image: string): boolean {
 async function identityHeaders(): Promise<string[]> {
   const sendReply = createReplySender({ loginPage: null, unknownAppStatus: 403, withoutCredential: null });
   const server = createServer((_, response) => {
-    const decision = { reason: 'public', status: 200, app: null, route: null, user: null, grant: null } as const;
+    const decision = { ...refuse('bad_request'), reason: 'public', status: 200 } as const;
     sendReply(response, forwardDialect, decision, null, null);
   });
   server.listen(0, '127.0.0.1');

@@ -234,7 +234,7 @@ describe('what is asked for in vain', () => {
       reader: {
         read: question =>
           memory.read(facts => {
-            question({ serverTimeMs: 0, get: () => undefined });
+            question({ ...facts, get: () => undefined });
             return question(facts);
           }),
       },

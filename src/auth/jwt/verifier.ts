@@ -68,8 +68,8 @@ export interface JwtVerifierOptions {
 }
 
 export interface JwtVerifier {
-  /** What a bearer said that was seen lately; undefined if it was not. */
-  recall(bearer: string): JwtClaims | undefined;
+  /** Grows whenever what is known of some bearer may have changed because keys have. */
+  readonly keysVersion: number;
   /** What is known of a bearer; null if it is no JWT of our issuer. */
   present(bearer: string): JwtPresented | null;
   /** Verifies a token; null if that cannot be done now. Never rejects. */
@@ -81,11 +81,8 @@ export interface JwtVerifier {
 
 const TOKEN_CHARACTERS_MAX = 8_192;
 const FORM = /^ey[\w-]*\.([\w-]+)\.[\w-]*$/;
-/** Tokens that are remembered in plain text: the hash of one takes longer than all the rest of a decision. */
-const PLAIN_MAX = 1_000;
-const PLAIN_CHARACTERS_MAX = 2_000_000;
 /** Tokens that are remembered by their hash. */
-const GOOD_MAX = 20_000;
+const GOOD_MAX = 100_000;
 const BAD_MAX = 1_000;
 /** A verification takes about a tenth of a millisecond of one of four threads: so many are done in some 50 ms. */
 const VERIFYING_MAX = 1_000;
@@ -145,8 +142,6 @@ function parseTime(value: unknown): number | null | undefined {
 /** Creates a verifier that knows nothing yet. */
 export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const { issuer, claim, leewayMs, keys, clock, random, observe } = options;
-  let plain = new Map<string, JwtClaims>();
-  let plainCharacters = 0;
   /** All that is in the room of good ones. */
   const held = new Set<Remembered>();
   const good = createSieveMap<Remembered>(GOOD_MAX, guest => held.delete(guest));
@@ -155,14 +150,8 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   /** Grows when the keys change: what began before is not remembered. */
   let generation = 0;
 
-  const forgetPlain = (): void => {
-    plain = new Map();
-    plainCharacters = 0;
-  };
-
   const onKeysChanged = (left: KeysLeft): void => {
     generation += 1;
-    forgetPlain();
     // A key that was unknown may be known now.
     bad.clear();
     if (left.any) {
@@ -307,12 +296,10 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const hashOf = (token: string): string => hash('sha256', token, 'base64');
 
   return {
-    recall: bearer => plain.get(bearer),
+    get keysVersion() {
+      return generation;
+    },
     present(bearer) {
-      const known = plain.get(bearer);
-      if (known !== undefined) {
-        return known;
-      }
       const payload = bearer.length > TOKEN_CHARACTERS_MAX ? undefined : FORM.exec(bearer)?.[1];
       if (payload === undefined || claimedIssuer(payload) !== issuer) {
         return null;
@@ -323,14 +310,6 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
         return { kind: 'unverified', token: bearer };
       }
       remembered.used = true;
-      if (remembered.verdict.kind === 'jwt') {
-        plainCharacters += bearer.length;
-        if (plain.size >= PLAIN_MAX || plainCharacters > PLAIN_CHARACTERS_MAX) {
-          forgetPlain();
-          plainCharacters = bearer.length;
-        }
-        plain.set(bearer, remembered.verdict);
-      }
       return remembered.verdict;
     },
     async verify(token) {

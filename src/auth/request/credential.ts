@@ -16,13 +16,13 @@ export type PresentedCredential =
   | JwtPresented;
 
 /** Reads it from the headers. */
-export type ReadCredential = (headers: SingleHeaders) => PresentedCredential;
+export interface CredentialReader {
+  read(headers: SingleHeaders): PresentedCredential;
+  /** All that it is read from, as one text: the same text always is the same credential. */
+  text(headers: SingleHeaders): string;
+}
 
-/** As nearly everybody writes it before a JWT. */
-const BEARER_OF_JWT = 'Bearer ey';
 const BEARER = /^bearer +(\S+) *$/i;
-/** Tokens whose checksum and hash are remembered: computing them takes longer than all the rest of a decision. */
-const TOKENS_MAX = 1_000;
 /**
  * Different tokens in cookies of our name that are looked up: that of the host, and a few that other hosts of the
  * domain have set.
@@ -74,46 +74,17 @@ export function withoutCredential(
   };
 }
 
-/**
- * Creates a reader. It remembers tokens that are well formed, in plain text, as Node's own buffers hold them for a
- * while.
- *
- * @param jwt null: JWTs are somebody else's bearers
- */
+/** @param jwt null: JWTs are somebody else's bearers */
 export function createCredentialReader(
   cookieName: string,
-  jwt: Pick<JwtVerifier, 'present' | 'recall'> | null = null,
-): ReadCredential {
-  const presented = new Map<string, PresentedCredential>();
+  jwt: Pick<JwtVerifier, 'present'> | null = null,
+): CredentialReader {
+  const present = (token: string): PresentedCredential =>
+    isWellFormedToken(token) ? { kind: 'token', hashes: [hashToken(token)] } : BAD;
 
-  const isToken = (value: string): boolean => presented.has(value) || isWellFormedToken(value);
-
-  const present = (token: string): PresentedCredential => {
-    const known = presented.get(token);
-    if (known !== undefined) {
-      return known;
-    }
-    if (!isWellFormedToken(token)) {
-      return BAD;
-    }
-    const fresh: PresentedCredential = { kind: 'token', hashes: [hashToken(token)] };
-    if (presented.size >= TOKENS_MAX) {
-      presented.clear();
-    }
-    presented.set(token, fresh);
-    return fresh;
-  };
-
-  return headers => {
+  const read = (headers: SingleHeaders): PresentedCredential => {
     // A bearer of our form wins; else the cookie; a foreign bearer is the app's own business where there is a cookie.
     const authorization = headers.get('authorization');
-    if (jwt !== null && authorization?.startsWith(BEARER_OF_JWT) === true) {
-      // Without the pattern, which takes longer over a JWT than all the rest.
-      const known = jwt.recall(authorization.slice('Bearer '.length));
-      if (known !== undefined) {
-        return known;
-      }
-    }
     const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
     if (bearer !== undefined && looksLikeToken(bearer)) {
       return present(bearer);
@@ -130,10 +101,23 @@ export function createCredentialReader(
       return present(values[0]!);
     }
     // Any host of the domain can have set a cookie of our name: what is not even a token must not hide the one that is.
-    const [token, ...others] = new Set(values.filter(isToken));
+    const [token, ...others] = new Set(values.filter(isWellFormedToken));
     if (token === undefined || others.length >= COOKIES_MAX) {
       return BAD;
     }
-    return others.length === 0 ? present(token) : { kind: 'token', hashes: [token, ...others].map(hashToken) };
+    return { kind: 'token', hashes: [token, ...others].map(hashToken) };
+  };
+
+  return {
+    read,
+    text(headers) {
+      const authorization = headers.get('authorization');
+      let cookies = '';
+      for (const value of cookieValues(headers.get('cookie'), cookieName)) {
+        // No value holds one, and there is a difference between an empty one and none.
+        cookies += `;${value}`;
+      }
+      return authorization === undefined ? cookies : `${authorization}\n${cookies}`;
+    },
   };
 }

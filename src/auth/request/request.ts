@@ -3,9 +3,9 @@
  * like is here; where each proxy puts them is in one file a dialect, and no endpoint tries several.
  */
 import type { IncomingMessage } from 'node:http';
-import type { PresentedCredential, ReadCredential } from './credential.js';
+import type { CredentialReader, PresentedCredential } from './credential.js';
 import type { HeaderName, SingleHeaders } from './headers.js';
-import { parseHost } from '../../http/host.js';
+import { parseHost, type HostAndPort } from '../../http/host.js';
 import { Effort } from './path-interpretations.js';
 import { bothRules, selectRoute, type PathScope } from './path.js';
 import { otherPaths, reachesBelow, toAscii } from './other-paths.js';
@@ -30,15 +30,17 @@ export interface AuthRequest {
    * The rule of all paths that the request names, as {@link selectRoute} says; found at most once for the same routes.
    * `charge` is called before that takes much work.
    */
-  readonly route: (routes: readonly Route[], charge?: () => void) => Route | null | undefined;
+  route(routes: readonly Route[], charge?: () => void): Route | null | undefined;
   /** Looks at the credential; parsed and hashed at most once. */
-  readonly credential: () => PresentedCredential;
+  credential(): PresentedCredential;
+  /** What the credential is read from, as it came. */
+  credentialText(): string;
   /** Whether a person waits in front of a browser, who can be sent to the login page. */
-  readonly isNavigation: () => boolean;
+  isNavigation(): boolean;
   /**
    * Whether a browser asks if a script of another origin may ask. https://fetch.spec.whatwg.org/#cors-preflight-fetch
    */
-  readonly isPreflight: () => boolean;
+  isPreflight(): boolean;
 }
 
 /** The request is malformed; `problem` says how. */
@@ -102,29 +104,96 @@ function isNavigation(headers: SingleHeaders, method: string): boolean {
   return mode === undefined ? (headers.get('accept') ?? '').toLowerCase().includes('text/html') : mode === 'navigate';
 }
 
-/** Finds the rule that all paths choose together. */
-function createRouteOnce(paths: readonly string[], scope: PathScope): AuthRequest['route'] {
-  let of: readonly Route[] | undefined;
-  let found: Route | null | undefined;
-  return (routes, charge = () => undefined) => {
-    if (routes !== of) {
-      of = routes;
-      const effort = new Effort(charge);
-      found = selectRoute(routes, paths[0]!, scope, effort);
-      for (let i = 1; i < paths.length && found !== undefined; i += 1) {
-        const other = selectRoute(routes, paths[i]!, scope, effort);
-        found = other === undefined ? undefined : bothRules(found, other);
+/** Where a request goes, parsed. */
+interface ParsedTarget {
+  readonly proto: 'http' | 'https';
+  readonly method: string;
+  readonly host: HostAndPort;
+  readonly uri: string;
+  /** All paths that it names: its own first. */
+  readonly paths: readonly string[];
+}
+
+class ParsedRequest implements AuthRequest {
+  readonly host: string;
+  readonly wildcards: readonly string[];
+  readonly port: string;
+  readonly proto: 'http' | 'https';
+  readonly method: string;
+  readonly uri: string;
+  readonly #paths: readonly string[];
+  readonly #headers: SingleHeaders;
+  readonly #credentialReader: CredentialReader;
+  #routes: readonly Route[] | null = null;
+  #route: Route | null | undefined;
+  #credential: PresentedCredential | null = null;
+  #credentialText: string | null = null;
+
+  constructor(
+    { proto, method, host, uri, paths }: ParsedTarget,
+    headers: SingleHeaders,
+    credentials: CredentialReader,
+  ) {
+    this.host = host.host;
+    this.wildcards = host.wildcards;
+    this.port = host.port;
+    this.proto = proto;
+    this.method = method;
+    this.uri = uri;
+    this.#paths = paths;
+    this.#headers = headers;
+    this.#credentialReader = credentials;
+  }
+
+  route(routes: readonly Route[], charge: () => void = () => undefined): Route | null | undefined {
+    if (routes !== this.#routes) {
+      this.#route = this.#findRoute(routes, charge);
+      this.#routes = routes;
+    }
+    return this.#route;
+  }
+
+  /** The rule that all paths choose together. */
+  #findRoute(routes: readonly Route[], charge: () => void): Route | null | undefined {
+    const [own, ...others] = this.#paths;
+    // What is copied or moved is so with all that lies below.
+    const scope: PathScope = others.length > 0 || reachesBelow(this.#headers, this.method) ? 'tree' : 'path';
+    const effort = new Effort(charge);
+    let found = selectRoute(routes, own!, scope, effort);
+    for (const path of others) {
+      if (found === undefined) {
+        break;
       }
+      const other = selectRoute(routes, path, scope, effort);
+      found = other === undefined ? undefined : bothRules(found, other);
     }
     return found;
-  };
+  }
+
+  credential(): PresentedCredential {
+    this.#credential ??= this.#credentialReader.read(this.#headers);
+    return this.#credential;
+  }
+
+  credentialText(): string {
+    this.#credentialText ??= this.#credentialReader.text(this.#headers);
+    return this.#credentialText;
+  }
+
+  isNavigation(): boolean {
+    return isNavigation(this.#headers, this.method);
+  }
+
+  isPreflight(): boolean {
+    return isPreflight(this.#headers, this.method, this.uri);
+  }
 }
 
 /** Parses what a proxy sent. @param target what its dialect has read from the same headers */
 export function parseRequest(
   headers: SingleHeaders,
   target: RequestTarget | BadRequest,
-  readCredential: ReadCredential,
+  credentialReader: CredentialReader,
 ): AuthRequest | BadRequest {
   if (headers.count > HEADERS_MAX) {
     return { problem: `the request must have at most ${HEADERS_MAX} headers` };
@@ -165,19 +234,9 @@ export function parseRequest(
   if ('problem' in others) {
     return others;
   }
-  // What is copied or moved is so with all that lies below.
-  const scope = others.paths.length > 0 || reachesBelow(headers, target.method) ? 'tree' : 'path';
-  let presented: PresentedCredential | undefined;
-  return {
-    host: host.host,
-    wildcards: host.wildcards,
-    port: host.port,
-    proto,
-    method: target.method,
-    uri,
-    route: createRouteOnce([path, ...others.paths], scope),
-    credential: () => (presented ??= readCredential(headers)),
-    isNavigation: () => isNavigation(headers, target.method),
-    isPreflight: () => isPreflight(headers, target.method, uri),
-  };
+  return new ParsedRequest(
+    { proto, method: target.method, host, uri, paths: [path, ...others.paths] },
+    headers,
+    credentialReader,
+  );
 }

@@ -25,12 +25,44 @@ import { keyText, type Key, type Signal } from '../signal.js';
 import { keyProblem, type FactQuery } from './source.js';
 
 /** One cached fact; `value` is null if the row does not exist. */
-export interface Entry<V> {
+export interface Entry<V> extends Member {
   readonly value: V | null;
   /** When it was loaded, in logical time. */
   readonly receivedAt: number;
   /** Monotonic time, in milliseconds, of when its load was sent. */
   readonly sentMonoMs: number;
+  readonly room: Room;
+  used: boolean;
+}
+
+/** What all entries of a cache have in common, from when it was emptied until it is emptied again. */
+export interface Room {
+  readonly topic: string;
+  readonly maxAgeMs: number;
+  readonly stats: CacheStats;
+  isEmptied: boolean;
+}
+
+/** Whether this very entry is still in its cache. */
+export function isHeld({ place, room }: Entry<unknown>): boolean {
+  return place !== -1 && !room.isEmptied;
+}
+
+/** Whether this very entry may be served at this instant: it is held, young, and its topic is proven. */
+export function mayServe(entry: Entry<unknown>, lease: Freshness, now: Instant): boolean {
+  const { topic, maxAgeMs } = entry.room;
+  return isHeld(entry) && now.monoMs - entry.sentMonoMs <= maxAgeMs && lease.serves(topic, now);
+}
+
+/** Counts an entry as served. */
+export function noteServed(entry: Entry<unknown>): void {
+  entry.used = true;
+  const { stats } = entry.room;
+  if (entry.value === null) {
+    stats.negativeHits += 1;
+  } else {
+    stats.hits += 1;
+  }
 }
 
 /** Running totals of one cache. */
@@ -83,7 +115,7 @@ export interface Cache<V> {
 }
 
 /** An entry as it is kept. */
-export interface Held<V> extends Entry<V>, Member, SieveNode<Held<V>> {
+export interface Held<V> extends Entry<V>, SieveNode<Held<V>> {
   readonly key: Key;
 }
 
@@ -133,10 +165,14 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
   const known = new RecentSet(entriesMax);
   const flights = new Map<string, PendingLoad<V>>();
   const stats: CacheStats = { hits: 0, negativeHits: 0, misses: 0, unproven: 0 };
+  const openRoom = (): Room => ({ topic, maxAgeMs, stats, isEmptied: false });
+  let room = openRoom();
 
   const forgetAll = (): number => {
     const forgotten = entries.size + negativeEntries.size;
     flights.clear();
+    room.isEmptied = true;
+    room = openRoom();
     randomSet.clear();
     entries.clear();
     negativeEntries.clear();
@@ -189,6 +225,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
             value,
             receivedAt,
             sentMonoMs: sent.monoMs,
+            room,
             key: ticket.key,
             text: ticket.text,
             place: -1,
@@ -209,7 +246,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
     query: load,
     stats,
     draw: (count, random) => randomSet.draw(count, random),
-    holds: entry => randomSet.has(entry),
+    holds: isHeld,
     get size() {
       return entries.size;
     },
@@ -228,12 +265,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
         stats.misses += 1;
         return undefined;
       }
-      entry.used = true;
-      if (entry.value === null) {
-        stats.negativeHits += 1;
-      } else {
-        stats.hits += 1;
-      }
+      noteServed(entry);
       return entry;
     },
     async load(key) {

@@ -14,7 +14,7 @@
  * at one moment (P19). If no fence can be had, all its facts are read from Postgres in one snapshot. (To read them one
  * by one and then again does not do: what is the same both times may have been another in between.)
  */
-import type { Cache } from './cache.js';
+import { mayServe, noteServed, type Cache, type Entry } from './cache.js';
 import { isYoungerThan, delay, type Clock, type Instant, type Sequence } from '../../time/clock.js';
 import { UnavailableError } from '../errors.js';
 import type { Lease, ServerClock } from '../proof/lease.js';
@@ -33,7 +33,9 @@ export interface FactRef<Types> {
 /** Facts as a question sees them: the value, null if the row does not exist, undefined if not known yet. */
 export interface Facts<Types> {
   get<S extends keyof Types & string>(topic: S, key: Key): Types[S] | null | undefined;
-  /** Milliseconds since 1970 by Postgres' clock: what to compare expiry with. */
+  /** Whether a moment has come by Postgres' clock. @param timeMs milliseconds since 1970 */
+  hasCome(timeMs: number): boolean;
+  /** Milliseconds since 1970 by Postgres' clock. An answer that looks at it is not kept: it may be another one soon. */
   readonly serverTimeMs: number;
 }
 
@@ -47,13 +49,24 @@ export type Question<T, Types> = (facts: Facts<Types>) => Outcome<T, Types>;
 /** One cache a topic. */
 export type Caches<Types> = { readonly [S in keyof Types & string]: Cache<Types[S]> };
 
+/** An answer from memory that may be given again. */
+export interface Kept<T> {
+  readonly answer: T;
+  /**
+   * The answer, if the question would be answered with it, from the same cached facts, at this instant; else undefined
+   * (P34).
+   */
+  recall(): T | undefined;
+}
+
 /** Answers questions from facts. */
 export interface Reader<Types> {
   /**
    * The answer: at once when memory has all facts, else a promise.
+   * @param keep called with an answer that may be given again, if there is one
    * @throws UnavailableError (as a rejection) when the facts cannot be had.
    */
-  read<T>(question: Question<T, Types>): T | Promise<T>;
+  read<T>(question: Question<T, Types>, keep?: (kept: Kept<T>) => void): T | Promise<T>;
 }
 
 /** What a reader needs of its surroundings. */
@@ -85,10 +98,57 @@ interface Held<Types> {
 
 type Evidence<Types> = Map<string, Held<Types>>;
 
+type KeptDeps = Pick<ReaderDeps, 'clock' | 'lease' | 'serverClock'>;
+
+/**
+ * An answer with all that it rests on: the entries that it was made of, and between which moments of Postgres' clock it
+ * is the answer. Nobody has to tell it of a change: an entry that has left its cache says so itself.
+ */
+class KeptAnswer<T> implements Kept<T> {
+  readonly answer: T;
+  readonly #entries: readonly Entry<unknown>[];
+  /** Milliseconds since 1970: it is the answer from then on, and not from `untilMs` on. */
+  readonly #sinceMs: number;
+  readonly #untilMs: number;
+  readonly #deps: KeptDeps;
+
+  constructor(answer: T, entries: readonly Entry<unknown>[], sinceMs: number, untilMs: number, deps: KeptDeps) {
+    this.answer = answer;
+    this.#entries = entries;
+    this.#sinceMs = sinceMs;
+    this.#untilMs = untilMs;
+    this.#deps = deps;
+  }
+
+  recall(): T | undefined {
+    const { clock, lease, serverClock } = this.#deps;
+    const now = clock.now();
+    for (const entry of this.#entries) {
+      if (!mayServe(entry, lease, now)) {
+        return undefined;
+      }
+    }
+    if (this.#sinceMs !== -Infinity || this.#untilMs !== Infinity) {
+      const serverTimeMs = serverClock.nowMs(now);
+      if (serverTimeMs < this.#sinceMs || serverTimeMs >= this.#untilMs) {
+        return undefined;
+      }
+    }
+    for (const entry of this.#entries) {
+      noteServed(entry);
+    }
+    return this.answer;
+  }
+}
+
 /** Facts for one pass over a question. */
 class Pass<Types> implements Facts<Types> {
   /** When the newest of the facts used was loaded, in logical time. */
   newestAt = 0;
+  /** What the answer rests on; null: it is not to be kept, or rests on what cannot be looked at again. */
+  #entries: Entry<unknown>[] | null;
+  #sinceMs = -Infinity;
+  #untilMs = Infinity;
   readonly #caches: Caches<Types>;
   readonly #serverClock: ServerClock;
   readonly #now: Instant;
@@ -101,7 +161,9 @@ class Pass<Types> implements Facts<Types> {
     now: Instant,
     cached: boolean,
     evidence: Evidence<Types> | null,
+    keeps: boolean,
   ) {
+    this.#entries = keeps ? [] : null;
     this.#caches = caches;
     this.#serverClock = serverClock;
     this.#now = now;
@@ -110,7 +172,22 @@ class Pass<Types> implements Facts<Types> {
   }
 
   get serverTimeMs(): number {
+    this.#entries = null;
     return this.#serverClock.nowMs(this.#now);
+  }
+
+  hasCome(timeMs: number): boolean {
+    const hasCome = timeMs <= this.#serverClock.nowMs(this.#now);
+    if (hasCome) {
+      this.#sinceMs = Math.max(this.#sinceMs, timeMs);
+    } else {
+      this.#untilMs = Math.min(this.#untilMs, timeMs);
+    }
+    return hasCome;
+  }
+
+  keep<T>(answer: T, deps: KeptDeps): Kept<T> | null {
+    return this.#entries === null ? null : new KeptAnswer(answer, this.#entries, this.#sinceMs, this.#untilMs, deps);
   }
 
   get<S extends keyof Types & string>(topic: S, key: Key): Types[S] | null | undefined {
@@ -118,9 +195,11 @@ class Pass<Types> implements Facts<Types> {
       const entry = this.#caches[topic].lookup(key, this.#now);
       if (entry !== undefined) {
         this.newestAt = Math.max(this.newestAt, entry.receivedAt);
+        this.#entries?.push(entry);
         return entry.value;
       }
     }
+    this.#entries = null;
     // Filled by `load` below from the cache of the same topic.
     const held = this.#evidence?.get(evidenceText(topic, key));
     return (held?.loaded as Loaded<Types[S]> | undefined)?.value;
@@ -135,8 +214,8 @@ function evidenceText(topic: string, key: Key): string {
 export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Reader<Types> {
   const { clock, sequence, lease, serverClock, snapshots, runningReads, strongWaitMs } = deps;
 
-  const pass = (cached: boolean, evidence: Evidence<Types> | null): Pass<Types> =>
-    new Pass(caches, serverClock, clock.now(), cached, evidence);
+  const pass = (cached: boolean, evidence: Evidence<Types> | null, keeps = false): Pass<Types> =>
+    new Pass(caches, serverClock, clock.now(), cached, evidence, keeps);
 
   /**
    * Forgets the evidence if any of it is too old. Returns what is to be read again, unless memory has it: all at once,
@@ -252,12 +331,18 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   }
 
   return {
-    read(question) {
+    read(question, keep) {
       const arrivedAt = sequence.next();
-      const outcome = question(pass(true, null));
-      return 'answer' in outcome && !outcome.strong
-        ? outcome.answer
-        : runningReads.add(readSlowly(question, arrivedAt));
+      const facts = pass(true, null, keep !== undefined);
+      const outcome = question(facts);
+      if ('lacks' in outcome || outcome.strong) {
+        return runningReads.add(readSlowly(question, arrivedAt));
+      }
+      const kept = facts.keep(outcome.answer, deps);
+      if (kept !== null) {
+        keep?.(kept);
+      }
+      return outcome.answer;
     },
   };
 }

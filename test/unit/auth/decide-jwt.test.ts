@@ -37,6 +37,7 @@ const ask = (presented: PresentedCredential, path = '/me'): AuthRequest => ({
   uri: path,
   route: routes => selectRoute(routes, path),
   credential: () => presented,
+  credentialText: () => '',
   isNavigation: () => false,
   isPreflight: () => false,
 });

@@ -37,6 +37,7 @@ function ask(
     uri: path,
     route: routes => selectRoute(routes, path),
     credential,
+    credentialText: () => '',
     isNavigation: () => false,
     isPreflight: () => preflight,
     looks: looked,
@@ -238,6 +239,7 @@ describe('a wildcard host', () => {
     ]);
     const facts: Facts<FactTypes> = {
       serverTimeMs: 0,
+      hasCome: () => false,
       // Of the topics, apps alone are asked for.
       get: (_, [host]) => known.get(host!) as never,
     };

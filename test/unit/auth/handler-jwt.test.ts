@@ -91,7 +91,7 @@ test('what cannot be verified now is unavailable, and asked again', async () => 
   let answers = 0;
   const bench = await start({
     verifier: {
-      recall: () => undefined,
+      keysVersion: 0,
       present: token => ({ kind: 'unverified', token }),
       verify: () => Promise.resolve(answers++ === 0 ? null : { kind: 'bad' }),
       start: () => undefined,
@@ -106,7 +106,7 @@ test('what cannot be verified now is unavailable, and asked again', async () => 
 test('one that does not fit is the end of one request alone', async () => {
   const bench = await start({
     verifier: {
-      recall: () => undefined,
+      keysVersion: 0,
       present: token => ({ kind: 'unverified', token }),
       verify: () => Promise.reject(new Error('defect')),
       start: () => undefined,

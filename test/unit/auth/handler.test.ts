@@ -481,7 +481,7 @@ describe('a source that asks in vain', () => {
     return {
       read(question) {
         const memory: Facts<FactTypes> = {
-          serverTimeMs: facts.serverTimeMs,
+          ...facts,
           get: (topic, key) => (remembered(topic) ? facts.get(topic, key) : undefined),
         };
         const outcome = question(memory);

@@ -82,7 +82,7 @@ test('one reader: a value is found exactly where a cookie is removed', () => {
 });
 
 test('no character but space and tab makes another name ours', () => {
-  const read = createCredentialReader(NAME);
+  const { read } = createCredentialReader(NAME);
   const blanks = new Set([' ', '\t']);
   for (let code = 0; code < 0x1_00_00; code += 1) {
     const character = String.fromCharCode(code);
@@ -118,7 +118,7 @@ test('ordinary cookies are read: quoted, with blanks, empty, without a name, wit
 });
 
 test('a cookie of our name that is no token hides none that is', () => {
-  const read = createCredentialReader(NAME);
+  const { read } = createCredentialReader(NAME);
   const session = { kind: 'token', hashes: [hashToken(TOKEN)] };
   for (const other of ['', 'x', '""', TOKEN.slice(0, -1), `${TOKEN}x`, `"${TOKEN}"`, TOKEN]) {
     for (const pairs of [`${NAME}=${other}; ${NAME}=${TOKEN}`, `${NAME}=${TOKEN}; a=b; ${NAME}=${other}`]) {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   createCredentialReader,
   withoutCredential,
@@ -10,7 +10,6 @@ import { createToken, hashToken } from '../../../../src/auth/token.js';
 
 const OURS = 'eyJ.ours.x';
 const KNOWN = 'eyJ.known.x';
-const LATELY = 'eyJ.lately.x';
 const FOREIGN = 'eyJ.foreign.x';
 const CLAIMS = {
   kind: 'jwt',
@@ -27,18 +26,17 @@ const TOKEN = createToken();
 const SESSION = createToken();
 
 let asked: string[] = [];
-const JWT: Pick<JwtVerifier, 'present' | 'recall'> = {
-  recall: bearer => (bearer === LATELY ? CLAIMS : undefined),
+const JWT: Pick<JwtVerifier, 'present'> = {
   present(bearer) {
     asked.push(bearer);
     return bearer === OURS ? { kind: 'unverified', token: OURS } : bearer === KNOWN ? CLAIMS : null;
   },
 };
-const readCredential = createCredentialReader('gatebell', JWT);
+const credentialReader = createCredentialReader('gatebell', JWT);
 
 function read(authorization: string | null, cookie?: string): PresentedCredential {
   asked = [];
-  return readCredential(
+  return credentialReader.read(
     singleHeaders([
       ...(authorization === null ? [] : ['Authorization', authorization]),
       ...(cookie === undefined ? [] : ['Cookie', `gatebell=${cookie}`]),
@@ -53,9 +51,37 @@ test('a JWT of ours wins over the cookie, verified or not', () => {
   expect(read(`bearer  ${KNOWN} `, SESSION)).toBe(CLAIMS);
 });
 
-test('one that was seen lately is known at once', () => {
-  expect(read(`Bearer ${LATELY}`, SESSION)).toBe(CLAIMS);
-  expect(asked).toEqual([]);
+describe('the text that it is read from', () => {
+  const text = (...headers: string[]): string => credentialReader.text(singleHeaders(headers));
+  const SENT = [
+    [],
+    ['Cookie', 'other=x'],
+    ['Cookie', 'gatebell='],
+    ['Cookie', 'gatebell=; gatebell='],
+    ['Cookie', `gatebell=${SESSION}`],
+    ['Cookie', `gatebell=${SESSION}; gatebell=${TOKEN}`],
+    ['Cookie', `gatebell=Bearer ${TOKEN}`],
+    ['Authorization', ''],
+    ['Authorization', `Bearer ${TOKEN}`],
+    ['Authorization', `Bearer ${FOREIGN}`],
+    ['Authorization', `Bearer ${FOREIGN}`, 'Cookie', `gatebell=${SESSION}`],
+    ['Authorization', `Bearer ${KNOWN}`, 'Cookie', `gatebell=${SESSION}`],
+    ['Authorization', SESSION],
+  ];
+
+  test('is the same only where the credential is', () => {
+    const read = new Map<string, PresentedCredential>();
+    for (const headers of SENT) {
+      const credential = credentialReader.read(singleHeaders(headers));
+      expect(read.get(text(...headers)) ?? credential, headers.join(' ')).toEqual(credential);
+      read.set(text(...headers), credential);
+    }
+    expect(read.size).toBe(SENT.length - 1);
+  });
+
+  test('has no cookie in it but that of the gate', () => {
+    expect(text('Cookie', `a=1; gatebell=${SESSION}; b=2`)).toBe(text('Cookie', `b=3; gatebell="${SESSION}"`));
+  });
 });
 
 test("another issuer's JWT is the app's own business where there is a cookie, else it is bad", () => {
@@ -113,6 +139,8 @@ test('what an app is given instead is found among few JWTs, wherever it stands; 
 
 test('where JWTs are off, every one is foreign', () => {
   const off = createCredentialReader('gatebell');
-  expect(off(singleHeaders(['Authorization', `Bearer ${OURS}`]))).toEqual({ kind: 'bad' });
-  expect(off(singleHeaders(['Authorization', `Bearer ${OURS}`, 'Cookie', `gatebell=${SESSION}`]))).toEqual(session);
+  expect(off.read(singleHeaders(['Authorization', `Bearer ${OURS}`]))).toEqual({ kind: 'bad' });
+  expect(off.read(singleHeaders(['Authorization', `Bearer ${OURS}`, 'Cookie', `gatebell=${SESSION}`]))).toEqual(
+    session,
+  );
 });
