@@ -29,8 +29,8 @@ export interface DecisionMemory {
   remember(request: AuthRequest, kept: Kept<Decision | Undecided>): void;
 }
 
-/** A hundred thousand users of one app take about 90 MB. */
-const BYTES_MAX = 128 * 1_048_576;
+/** A hundred thousand users of one app take about 100 MB; with two halves of that, those in use would not all be found. */
+const BYTES_MAX = 256 * 1_048_576;
 /** A decision with its head, as measured on a heap of many. */
 const DECISION_BYTES = 900;
 /** Longer ones are decided each time: they are few, or somebody plays with us. */

@@ -14,9 +14,10 @@ const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)\\.?(:[0-9]{1,5})?$`, 'i');
 const HOST_CHARACTERS_MAX = 253;
 const IPV6 = /^\[([0-9A-Fa-f:.]{2,45})\](:[0-9]{1,5})?$/;
-/** Hosts as proxies send them: they are few, and come again and again. */
-const HOSTS = new Map<string, HostAndPort>();
-const HOSTS_MAX = 1_000;
+/** Hosts as proxies send them come again and again. When the younger map is full, the older is dropped. */
+let young = new Map<string, HostAndPort>();
+let old = young;
+const YOUNG_MAX = 10_000;
 /** Labels that a wildcard can stand for: each is one more host to look up. */
 const WILDCARD_LABELS_MAX = 8;
 
@@ -43,16 +44,17 @@ function parse(sent: string): HostAndPort | null {
 
 /** The canonical form of a host, and its port; null if it is neither a host name nor an address. */
 export function parseHost(sent: string): HostAndPort | null {
-  const known = HOSTS.get(sent);
-  if (known !== undefined) {
-    return known;
+  const recent = young.get(sent);
+  if (recent !== undefined) {
+    return recent;
   }
-  const parsed = parse(sent);
+  const parsed = old.get(sent) ?? parse(sent);
   if (parsed !== null) {
-    if (HOSTS.size >= HOSTS_MAX) {
-      HOSTS.clear();
+    if (young.size >= YOUNG_MAX) {
+      old = young;
+      young = new Map();
     }
-    HOSTS.set(sent, parsed);
+    young.set(sent, parsed);
   }
   return parsed;
 }
