@@ -4,7 +4,7 @@
  * (P27).
  */
 
-import type { FenceMessage } from './proof/fences.js';
+import type { FenceMessage } from './proof/heard-fences.js';
 
 /** Key of one fact: the values of its key columns as text, in the order in which the table is watched. */
 export type Key = readonly string[];

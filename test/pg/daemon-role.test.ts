@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NOBODY } from '../../src/coherence/proof/server.js';
-import { signFence } from '../../src/coherence/proof/fences.js';
+import { signFence } from '../../src/coherence/proof/heard-fences.js';
 import { parseMessage } from '../../src/coherence/signal.js';
 import { migrate, readMigrationStatus, requireCurrentSchema } from '../../src/postgres/migrate.js';
 import { createDatabase, type Database } from '../../src/postgres/pool.js';

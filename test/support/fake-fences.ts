@@ -1,5 +1,5 @@
 /** Fences as the pool sends them: the test decides whether and when each is confirmed. */
-import { signFence } from '../../src/coherence/proof/fences.js';
+import { signFence } from '../../src/coherence/proof/heard-fences.js';
 import type { AskFence, FenceReceipt } from '../../src/coherence/proof/listener.js';
 import type { AskServer, ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
 

@@ -13,7 +13,7 @@
  *
  * The trust window. Postgres delivers in commit order, and what was acknowledged before a replica asked is ahead in the queue of every
  * fence that had not completed by then. So a replica asks Postgres, at moments of its own, from where on fences are such
- * (`fences.ts`); when it hears one, it has applied all that was acknowledged before it asked, and the proof is both clocks as of just
+ * (`heard-fences.ts`); when it hears one, it has applied all that was acknowledged before it asked, and the proof is both clocks as of just
  * before it asked.
  *
  * Whoever asks sends a fence on the way if it is time for one, and nobody else has since. One fence proves all replicas, so
@@ -37,7 +37,7 @@ import type { SignalBus } from '../bus.js';
 import { delay, sleep, type Clock, type Instant, type Delay, type Random, type Sequence } from '../../time/clock.js';
 import type { Lease, ServerClock } from './lease.js';
 import type { DownCause, FenceFailure, ListenerState, Observe } from '../observation.js';
-import { createHeardFences, type HeardFences } from './fences.js';
+import { createHeardFences, type HeardFences } from './heard-fences.js';
 import { nextState, type ListenerEvent } from './listener-states.js';
 import { changeOf, type AskServer, type ListeningBackend, type ServerReceipt } from './server.js';
 import { parseMessage } from '../signal.js';

@@ -1,6 +1,6 @@
 /** Whether LISTEN works on this connection: a fence is sent, and waited for. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createHeardFences } from '../../coherence/proof/fences.js';
+import { createHeardFences } from '../../coherence/proof/heard-fences.js';
 import type { FenceReceipt } from '../../coherence/proof/listener.js';
 import { parseMessage } from '../../coherence/signal.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';

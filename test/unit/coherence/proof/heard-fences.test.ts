@@ -5,7 +5,7 @@ import {
   signFence,
   type FenceMessage,
   type HeardFences,
-} from '../../../../src/coherence/proof/fences.js';
+} from '../../../../src/coherence/proof/heard-fences.js';
 
 const HERE = { origin: 'primary/1/16500.742', key: 'f0'.repeat(64) };
 const ELSEWHERE = { origin: 'primary/2/16500.742', key: '0f'.repeat(64) };
