@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
-import type { FenceReceipt, AskFence } from '../coherence/proof/listener.js';
+import type { AskFence, FenceReceipt, SendFence } from '../coherence/proof/listener.js';
 import type { AskServer, ServerReceipt } from '../coherence/proof/server.js';
 import type { FactSource } from '../coherence/facts/source.js';
 import { createReads, type Query, type ReadFunction, type ReadingConnection } from './reads.js';
@@ -178,6 +178,18 @@ interface FenceRow extends ServerRow {
   watches: FenceReceipt['watches'];
 }
 
+/** As `gatebell.fence` takes it. */
+function unlessAfter(send: SendFence): number | null {
+  switch (send) {
+    case 'always':
+      return null;
+    case 'never':
+      return -1;
+    default:
+      return send.unlessAfter;
+  }
+}
+
 /** Opens nothing yet: connections are made when they are needed. */
 export function createDatabase(options: DatabaseOptions): Database {
   const {
@@ -295,9 +307,9 @@ export function createDatabase(options: DatabaseOptions): Database {
       isDataError,
     },
     askServer: async ({ processId, mark }) => askAbout<ServerRow>('server', ASK_SERVER, [processId, mark]),
-    async askFence(unlessAfter, { processId, mark }, isProven, trusted = []) {
+    async askFence(send, { processId, mark }, isProven, trusted = []) {
       const prepared = isDirect && isProven ? PREPARED_FENCE : null;
-      const row = await askAbout<FenceRow>('fence', FENCE, [processId, mark, unlessAfter, trusted], prepared);
+      const row = await askAbout<FenceRow>('fence', FENCE, [processId, mark, unlessAfter(send), trusted], prepared);
       return {
         origin: row.origin,
         inRecovery: row.inRecovery,

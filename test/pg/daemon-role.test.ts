@@ -63,7 +63,7 @@ describe('it can', () => {
   });
 
   test('send fences, which say how the watched tables are', async () => {
-    const receipt = await daemon.askFence(null, NOBODY, true);
+    const receipt = await daemon.askFence('always', NOBODY, true);
     expect(receipt).toMatchObject({
       inRecovery: false,
       channel: 'gatebell',
@@ -84,7 +84,7 @@ describe('it can', () => {
         resolve(notification);
       });
     });
-    const { bound, newest, origin, key } = await daemon.askFence(null, NOBODY, true);
+    const { bound, newest, origin, key } = await daemon.askFence('always', NOBODY, true);
     const message = parseMessage((await heard).payload ?? '');
     const id = message.type === 'fence' ? message.id : -1;
     expect(id).toBeGreaterThanOrEqual(bound);
@@ -322,6 +322,6 @@ test('the migration grants what a replica runs by name, also where functions are
       end loop;
     end $$`);
   await expect(client.query('select gatebell.is_label($1)', ['x'])).rejects.toMatchObject({ code: '42501' });
-  expect((await daemon.askFence(null, NOBODY, true)).watches).toHaveLength(8);
+  expect((await daemon.askFence('always', NOBODY, true)).watches).toHaveLength(8);
   requireCurrentSchema(await readMigrationStatus(client));
 });

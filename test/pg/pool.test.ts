@@ -147,7 +147,7 @@ test('a fence sees the backend that listens on the same server, and says when it
   const look = async (asked: typeof backend): Promise<string> => {
     const { listener, isPooled } = await pool.askServer(asked);
     expect(isPooled).toBe(false);
-    expect(await pool.askFence(null, asked, false)).toMatchObject({ listener, isPooled });
+    expect(await pool.askFence('always', asked, false)).toMatchObject({ listener, isPooled });
     return listener;
   };
   expect(await look(NOBODY)).toBe('absent');
@@ -158,19 +158,31 @@ test('a fence sees the backend that listens on the same server, and says when it
   open.close();
 });
 
+test('a question has a fence sent in any case, not at all, or unless there is a newer one', async () => {
+  const { newest: before } = await pool.askFence('always', NOBODY, false);
+  const newest = before + 1;
+  expect(await pool.askFence('never', NOBODY, false)).toMatchObject({ newest, sent: false });
+  expect(await pool.askFence({ unlessAfter: before }, NOBODY, false)).toMatchObject({ newest, sent: false });
+  expect(await pool.askFence({ unlessAfter: newest }, NOBODY, false)).toMatchObject({ newest, sent: true });
+  expect(await pool.askFence('always', NOBODY, false)).toMatchObject({ newest: newest + 1, sent: true });
+});
+
 test('a fence sees everything as it is, however often it was asked for on the same connection', async () => {
   for (let times = 0; times < 8; times++) {
-    await pool.askFence(null, NOBODY, true);
+    await pool.askFence('always', NOBODY, true);
   }
-  const before = await pool.askFence(null, NOBODY, true);
+  const before = await pool.askFence('always', NOBODY, true);
   await database.sql(`select gatebell.set_channel('elsewhere')`);
-  expect(await pool.askFence(null, NOBODY, true)).toMatchObject({ channel: 'elsewhere', newest: before.newest + 1 });
+  expect(await pool.askFence('always', NOBODY, true)).toMatchObject({
+    channel: 'elsewhere',
+    newest: before.newest + 1,
+  });
   await database.sql(`alter table gatebell.grants disable trigger gatebell_grant_update`);
-  const { watches } = await pool.askFence(null, NOBODY, true);
+  const { watches } = await pool.askFence('always', NOBODY, true);
   expect(watches.filter(({ problem }) => problem !== null)).toHaveLength(1);
   await database.sql(`alter table gatebell.grants enable trigger gatebell_grant_update`);
   await database.sql(`select gatebell.set_channel('gatebell')`);
-  const after = await pool.askFence(null, NOBODY, true);
+  const after = await pool.askFence('always', NOBODY, true);
   expect(after.channel).toBe('gatebell');
   expect(after.watches.map(({ problem }) => problem)).toEqual(before.watches.map(({ problem }) => problem));
   expect(after.watches.map(({ fingerprint }) => fingerprint)).not.toEqual(

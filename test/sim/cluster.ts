@@ -5,7 +5,7 @@
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
 import { signFence } from '../../src/coherence/proof/heard-fences.js';
-import type { FenceReceipt } from '../../src/coherence/proof/listener.js';
+import type { FenceReceipt, SendFence } from '../../src/coherence/proof/listener.js';
 import type { ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
 import type { WatchState } from '../../src/coherence/proof/watches.js';
 import type { Key } from '../../src/coherence/signal.js';
@@ -226,12 +226,12 @@ export class Cluster {
    */
   receipt(
     server: Server,
-    unlessAfter: number | null,
+    send: SendFence,
     listener: ListeningBackend,
   ): { readonly receipt: FenceReceipt; readonly id: number } {
     const newest = server.fences;
     const bound = server.completed + 1;
-    const sent = unlessAfter === null || newest <= unlessAfter;
+    const sent = send === 'always' || (send !== 'never' && newest <= send.unlessAfter);
     server.fences += Number(sent);
     server.ids += Number(sent);
     const receipt = {

@@ -610,7 +610,12 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fences-of-ones-own',
     mistake: 'every question has a fence sent: fences of others are no reason not to',
-    patches: [listener('void ask(sender, fence, NEVER);', 'void ask(sender, fence, Number.MAX_SAFE_INTEGER);')],
+    patches: [
+      listener(
+        "void ask(sender, fence, 'never');",
+        'void ask(sender, fence, { unlessAfter: Number.MAX_SAFE_INTEGER });',
+      ),
+    ],
     profile: 'calm',
     seed: 18,
     seeds: 60,

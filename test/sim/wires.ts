@@ -2,12 +2,11 @@
  * What lies between one replica and Postgres: its listening connections and its pool, with everything that wires do. A connection
  * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
  */
-import {
-  NEVER,
-  type AskFence,
-  type FenceReceipt,
-  type OpenSubscription,
-  type SubscriptionEvents,
+import type {
+  AskFence,
+  FenceReceipt,
+  OpenSubscription,
+  SubscriptionEvents,
 } from '../../src/coherence/proof/listener.js';
 import type { AskServer, ServerReceipt } from '../../src/coherence/proof/server.js';
 import type { FactSource, QueryResult, ReadPurpose } from '../../src/coherence/facts/source.js';
@@ -221,12 +220,12 @@ export class Wires {
     return asked;
   };
 
-  readonly askFence: AskFence = (unlessAfter, listener) => {
+  readonly askFence: AskFence = (send, listener) => {
     this.fences += 1;
     this.weather.onFence?.();
     const number = this.opened;
     const asked = this.#ask<FenceReceipt>('fence', (server, answer) => {
-      if (server.inRecovery && unlessAfter !== NEVER) {
+      if (server.inRecovery && send !== 'never') {
         answer(new Error('cannot execute nextval() during recovery'));
         return;
       }
@@ -237,12 +236,12 @@ export class Wires {
       if (this.weather.forgesFences && this.#dice.chance(0.5)) {
         this.#cluster.forgeFence(server, server.ids + this.#dice.integer(5));
       }
-      const { receipt, id } = this.#cluster.receipt(server, unlessAfter, listener);
+      const { receipt, id } = this.#cluster.receipt(server, send, listener);
       const commit = (): void => {
         // One that waits for a standby for ever does not answer.
         if (server.up && (server.commits || !receipt.sent)) {
           if (receipt.sent) {
-            this.fencesSent += Number(unlessAfter !== null);
+            this.fencesSent += Number(send !== 'always');
             this.#cluster.completeFence(server, id, receipt.newest + 1, receipt.origin);
           }
           answer(receipt);

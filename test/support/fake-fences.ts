@@ -1,11 +1,11 @@
 /** Fences as the pool sends them: the test decides whether and when each is confirmed. */
 import { signFence } from '../../src/coherence/proof/heard-fences.js';
-import type { AskFence, FenceReceipt } from '../../src/coherence/proof/listener.js';
+import type { AskFence, FenceReceipt, SendFence } from '../../src/coherence/proof/listener.js';
 import type { AskServer, ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
 
 export interface AskedFence {
   /** As it was asked for. */
-  readonly unlessAfter: number | null;
+  readonly send: SendFence;
   readonly sent: boolean;
   /** Of the one that was sent, or else of the newest. */
   readonly number: number;
@@ -92,13 +92,13 @@ export function createFakeFences(topics: readonly string[] = ['grant', 'user']):
       const { origin, inRecovery, isPooled } = fences.receipt;
       return { origin, inRecovery, listener: fences.receipt.listener, isPooled, ...server };
     },
-    ask: (unlessAfter, listener, isProven, trusted = []) =>
+    ask: (send, listener, isProven, trusted = []) =>
       new Promise((resolve, reject) => {
         const newest = number;
-        const sent = unlessAfter === null || newest <= unlessAfter;
+        const sent = send === 'always' || (send !== 'never' && newest <= send.unlessAfter);
         number += Number(sent);
         asked.push({
-          unlessAfter,
+          send,
           sent,
           number,
           message: fenceMessage(number),

@@ -89,14 +89,20 @@ export interface FenceReceipt extends ServerReceipt {
 }
 
 /**
- * Asks from the pool for the bound, and has a fence sent, unless there is one with a greater number than `unlessAfter`
- * already; null: in any case. Looks for the backend on the way. Reads the open writers of the tables whose fingerprints
- * are not among `trusted` (default: of all). Rejects when it cannot, within bounded time.
+ * Whether a question has a fence sent on the way: in any case, not at all, or unless there is one with a greater number
+ * already.
+ */
+export type SendFence = 'always' | 'never' | { readonly unlessAfter: number };
+
+/**
+ * Asks from the pool for the bound, and has a fence sent if told so. Looks for the backend on the way. Reads the open
+ * writers of the tables whose fingerprints are not among `trusted` (default: of all). Rejects when it cannot, within
+ * bounded time.
  *
  * @param isProven whether a fence has come back in this epoch: then no transaction-mode pooler is in between
  */
 export type AskFence = (
-  unlessAfter: number | null,
+  send: SendFence,
   listener: ListeningBackend,
   isProven: boolean,
   trusted?: readonly string[],
@@ -167,8 +173,6 @@ const POLL_TURNS_MAX = 100;
 const GAP_SHARE = 0.5;
 /** Whoever waits asks again a gap after the last one and up to this share of one later, so that not all do at once. */
 const GAP_JITTER = 0.5;
-/** As `unlessAfter`: asks, and sends no fence. */
-export const NEVER = -1;
 /** Timers are as exact as this, in milliseconds. */
 const TIMER_MS = 1;
 /** Barriers that may wait for the same fence, and the longest name of one: anybody can send them. */
@@ -472,13 +476,13 @@ export function createListener(deps: ListenerDeps): Listener {
     return sender.inFlight === fence;
   };
 
-  const ask = async (sender: Attempt, fence: Fence, unlessAfter: number | null): Promise<void> => {
+  const ask = async (sender: Attempt, fence: Fence, send: SendFence): Promise<void> => {
     const { backend } = sender.subscription!;
     fence.isAsking = true;
     fence.askedMs = clock.now().monoMs;
     fence.againMs = fence.askedMs + pauseMs();
     try {
-      const receipt = await deps.askFence(unlessAfter, backend, sender.proven, watches.trusted);
+      const receipt = await deps.askFence(send, backend, sender.proven, watches.trusted);
       // Each of them: one that came later may be from after a crash.
       if (!fits(sender, receipt)) {
         return;
@@ -513,11 +517,11 @@ export function createListener(deps: ListenerDeps): Listener {
     fence.sentAt = sequence.next();
     fence.sent = clock.now();
     if (fence.isUrgent) {
-      void ask(sender, fence, null);
+      void ask(sender, fence, 'always');
     } else if (fence.sent.monoMs - sender.heardMs >= gapMs) {
-      void ask(sender, fence, sender.heard.newest);
+      void ask(sender, fence, { unlessAfter: sender.heard.newest });
     } else {
-      void ask(sender, fence, NEVER);
+      void ask(sender, fence, 'never');
       fence.againMs = sender.heardMs + pauseMs();
     }
     void fence.promise.then(() => {
@@ -544,7 +548,7 @@ export function createListener(deps: ListenerDeps): Listener {
           // One was heard meanwhile, too old to prove this: the next is due a gap after it.
           fence.againMs = sender.heardMs + pauseMs();
         } else {
-          void ask(sender, fence, fence.newest);
+          void ask(sender, fence, { unlessAfter: fence.newest });
         }
       }
     }

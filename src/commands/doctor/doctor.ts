@@ -2,7 +2,6 @@
  * `gatebell doctor`: looks at everything that a replica rests on, with the replica's own connection strings and role,
  * and says what is wrong and what to do.
  */
-import { NEVER } from '../../coherence/proof/listener.js';
 import { NOBODY } from '../../coherence/proof/server.js';
 import { EXIT } from '../errors.js';
 import { errorText } from '../../ops/log.js';
@@ -119,7 +118,7 @@ async function examineDatabase(
   checks.push(await checkTriggers(database));
   if (fenceKey.ok) {
     // Whether the connection is a direct one is not known.
-    const { queueUsage } = await database.askFence(NEVER, NOBODY, false);
+    const { queueUsage } = await database.askFence('never', NOBODY, false);
     checks.push(checkQueue(queueUsage), await hearFence(context, database));
   }
   return checks;

@@ -52,7 +52,7 @@ export async function hearFence(context: CommandContext, database: Database): Pr
       abort.signal,
     );
     try {
-      receipt = await database.askFence(null, subscription.backend, false);
+      receipt = await database.askFence('always', subscription.backend, false);
       heard.learn(receipt);
       look();
       if (receipt.listener === 'absent') {

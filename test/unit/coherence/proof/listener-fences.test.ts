@@ -121,7 +121,7 @@ describe('a proof', () => {
       expect(state()).toBe('live');
     }
     await bench.clock.advance(2 * FENCE_INTERVAL_MS);
-    expect(bench.fences.asked.at(-2)?.unlessAfter).toBe(number);
+    expect(bench.fences.asked.at(-2)?.send).toEqual({ unlessAfter: number });
     expect(bench.log.of('connection_closed')).toHaveLength(0);
   });
 
@@ -141,7 +141,7 @@ describe('a proof', () => {
     await bench.clock.advance(FENCE_INTERVAL_MS - 1);
     bench.subscriptions.newest.say(first.message);
     await bench.clock.advance(1);
-    expect(bench.fences.newest.unlessAfter).toBe(first.number);
+    expect(bench.fences.newest.send).toEqual({ unlessAfter: first.number });
   });
 
   test('is made with a key that was changed under way, as soon as an answer has told it; the old key counts no more', async () => {
@@ -336,11 +336,11 @@ describe('where others have fences sent, too', () => {
 
   test('the first question of an epoch has one sent, and so does who is in a hurry', async () => {
     await bench.goLive();
-    expect(bench.fences.newest.unlessAfter).toBeNull();
+    expect(bench.fences.newest.send).toBe('always');
     bench.subscriptions.newest.say(bench.fences.sendElsewhere());
     void bench.listener.fence();
     await bench.clock.drain();
-    expect(bench.fences.newest.unlessAfter).toBeNull();
+    expect(bench.fences.newest.send).toBe('always');
   });
 
   test('none is sent while the last one is younger than half an interval; the next one proves what was asked before', async () => {
@@ -355,14 +355,14 @@ describe('where others have fences sent, too', () => {
 
   test('one is sent when the last one is half an interval old', async () => {
     await hearBefore(FENCE_INTERVAL_MS / 2);
-    expect(bench.fences.newest).toMatchObject({ unlessAfter: 2, sent: true });
+    expect(bench.fences.newest).toMatchObject({ send: { unlessAfter: 2 }, sent: true });
   });
 
   test('none is sent when a newer one is under way already', async () => {
     await bench.goLive();
     bench.fences.sendElsewhere();
     await bench.clock.advance(FENCE_INTERVAL_MS);
-    expect(bench.fences.newest).toMatchObject({ unlessAfter: 1, sent: false });
+    expect(bench.fences.newest).toMatchObject({ send: { unlessAfter: 1 }, sent: false });
   });
 
   test('who waits in vain asks again, and has one sent unless somebody else has since', async () => {
@@ -372,7 +372,7 @@ describe('where others have fences sent, too', () => {
     expect(bench.fences.asked).toHaveLength(length);
     await bench.clock.advance(1);
     expect(bench.fences.asked).toHaveLength(length + 1);
-    expect(bench.fences.newest).toMatchObject({ unlessAfter: 2, sent: true });
+    expect(bench.fences.newest).toMatchObject({ send: { unlessAfter: 2 }, sent: true });
     bench.echo();
     expect(bench.log.of('fence_proven')).toHaveLength(2);
     expect(bench.lease.stalenessBoundMs()).toBe(AGAIN_MS - 100);
@@ -384,7 +384,7 @@ describe('where others have fences sent, too', () => {
     await bench.clock.advance(FENCE_INTERVAL_MS);
     bench.fences.newest.confirm();
     await bench.clock.advance(AGAIN_MS);
-    expect(bench.fences.newest).toMatchObject({ unlessAfter: 2, sent: true });
+    expect(bench.fences.newest).toMatchObject({ send: { unlessAfter: 2 }, sent: true });
     await bench.prove();
     expect(bench.log.of('fence_proven')).toHaveLength(2);
   });
@@ -393,7 +393,7 @@ describe('where others have fences sent, too', () => {
     await hearBefore(100);
     const asked = bench.listener.fence();
     await bench.clock.drain();
-    expect(bench.fences.newest).toMatchObject({ unlessAfter: null, sent: true });
+    expect(bench.fences.newest).toMatchObject({ send: 'always', sent: true });
     await bench.prove();
     expect(await asked).not.toBeNull();
     expect(failures()).toEqual([]);
@@ -405,7 +405,7 @@ describe('where others have fences sent, too', () => {
     bench.fences.newest.fail(new Error('pool is busy'));
     await bench.clock.advance(RETRY_MS);
     expect(failures()[0]).toBe('send_failed');
-    expect(bench.fences.newest.unlessAfter).toBeNull();
+    expect(bench.fences.newest.send).toBe('always');
   });
 
   test('it is overdue if none comes that was sent since', async () => {
@@ -473,7 +473,7 @@ describe('where others have fences sent, too', () => {
     await bench.prove();
     expect(state()).toBe('unproven');
     await bench.clock.advance(1);
-    expect(bench.fences.newest.unlessAfter).toBeNull();
+    expect(bench.fences.newest.send).toBe('always');
     await bench.prove();
     expect(state()).toBe('live');
     expect(bench.subscriptions.connections).toHaveLength(1);

@@ -264,7 +264,7 @@ describe('open writers', () => {
     for (const ms of [25, 50, 100, 200, 400, 800]) {
       expect(await askedAfter(ms - 1)).toBe(0);
       expect(await askedAfter(1)).toBe(1);
-      expect(bench.fences.newest.unlessAfter).toBeNull();
+      expect(bench.fences.newest.send).toBe('always');
       await bench.prove(waiting);
     }
     expect(await askedAfter(999)).toBe(0);
