@@ -1,6 +1,6 @@
 /** Many replicas of Gatebell in one process, each with a listening connection and a pool of its own. */
 import { createCoherence } from '../../src/coherence/coherence.js';
-import type { OpenSubscription } from '../../src/coherence/proof/listener.js';
+import type { OpenSubscription } from '../../src/coherence/proof/connection.js';
 import { createSubscriptionOpener } from '../../src/postgres/listen.js';
 import { createDatabase } from '../../src/postgres/pool.js';
 import { systemClock, systemRandom } from '../../src/time/clock.js';

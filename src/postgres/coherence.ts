@@ -3,7 +3,7 @@
  */
 import { systemClock, systemRandom } from '../time/clock.js';
 import { createCoherence, type Coherence } from '../coherence/coherence.js';
-import type { OpenSubscription } from '../coherence/proof/listener.js';
+import type { OpenSubscription } from '../coherence/proof/connection.js';
 import type { CoherenceObservation } from '../coherence/observation.js';
 import type { ChannelSink } from './channels.js';
 import { createSubscriptionOpener } from './listen.js';

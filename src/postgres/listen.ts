@@ -14,7 +14,7 @@ import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';
 import pgListen from 'pg-listen';
 import { delay, systemClock, systemRandom } from '../time/clock.js';
-import type { OpenSubscription } from '../coherence/proof/listener.js';
+import type { OpenSubscription } from '../coherence/proof/connection.js';
 import { MARK_LENGTH } from '../coherence/proof/server.js';
 import type { ChannelConnection, ChannelSink } from './channels.js';
 

@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
-import type { AskFence, FenceReceipt, SendFence } from '../coherence/proof/listener.js';
+import type { AskFence, FenceReceipt, SendFence } from '../coherence/proof/fence.js';
 import type { AskServer, ServerReceipt } from '../coherence/proof/server.js';
 import type { FactSource } from '../coherence/facts/source.js';
 import { createReads, type Query, type ReadFunction, type ReadingConnection } from './reads.js';

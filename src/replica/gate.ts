@@ -11,7 +11,7 @@ import { systemClock, systemRandom } from '../time/clock.js';
 import { createClientRateLimiter } from '../auth/client-rate-limiter.js';
 import { createProxyTrust } from '../auth/request/trusted-proxy.js';
 import type { Facts, Outcome } from '../coherence/facts/reader.js';
-import type { OpenSubscription } from '../coherence/proof/listener.js';
+import type { OpenSubscription } from '../coherence/proof/connection.js';
 import type { Config } from '../config/config.js';
 import type { JwtConfig } from '../config/jwt.js';
 import { createApplication, createRouter } from '../http/application.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NOBODY } from '../../src/coherence/proof/server.js';
-import type { Subscription } from '../../src/coherence/proof/listener.js';
+import type { Subscription } from '../../src/coherence/proof/connection.js';
 import type { ReadPart } from '../../src/coherence/facts/source.js';
 import { createSubscriptionOpener } from '../../src/postgres/listen.js';
 import { createDatabase, type Database } from '../../src/postgres/pool.js';

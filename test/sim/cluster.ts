@@ -5,7 +5,7 @@
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
 import { signFence } from '../../src/coherence/proof/heard-fences.js';
-import type { FenceReceipt, SendFence } from '../../src/coherence/proof/listener.js';
+import type { FenceReceipt, SendFence } from '../../src/coherence/proof/fence.js';
 import type { ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
 import type { WatchState } from '../../src/coherence/proof/watches.js';
 import type { Key } from '../../src/coherence/signal.js';

@@ -30,12 +30,17 @@ const patch =
   (file: string) =>
   (find: string, replace: string): Patch => ({ file, find, replace });
 const acceptance = patch('src/coherence/facts/source-check.ts');
+const barriers = patch('src/coherence/proof/barriers.ts');
 const bus = patch('src/coherence/bus.ts');
 const cache = patch('src/coherence/facts/cache.ts');
-const fences = patch('src/coherence/proof/heard-fences.ts');
+const connection = patch('src/coherence/proof/connection.ts');
+const fenceLoop = patch('src/coherence/proof/fence-loop.ts');
+const heardFences = patch('src/coherence/proof/heard-fences.ts');
 const lease = patch('src/coherence/proof/lease.ts');
 const listener = patch('src/coherence/proof/listener.ts');
+const listenedServer = patch('src/coherence/proof/server.ts');
 const loader = patch('src/coherence/facts/loader.ts');
+const messages = patch('src/coherence/proof/messages.ts');
 const queue = patch('src/collections/fair-queue.ts');
 const reader = patch('src/coherence/facts/reader.ts');
 const slots = patch('src/coherence/facts/slots.ts');
@@ -62,9 +67,9 @@ const FRESH =
 const PROVE = '        proof = sent;';
 const END_EPOCH = '      epoch = null;';
 /** Whether the listening backend is on the server that answers is not looked at. */
-const NEVER_GONE = listener(
-  "receipt.listener === 'absent' || (receipt.listener === 'unsure' && receiver.seen && receiver.proven);",
-  'false;',
+const NEVER_GONE = listenedServer(
+  "if (listener === 'absent' || (listener === 'unsure' && isSeen && isProven)) {",
+  'if (false) {',
 );
 /** What is read is believed before it is known where it was read. */
 const AT_ONCE = lease('return inquiry?.signal ?? null;', 'return null;');
@@ -204,7 +209,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '10',
     mistake: 'nothing is flushed when the connection is given up',
-    patches: [listener("    bus.emit({ type: 'flush', cause: 'down' });\n", '')],
+    patches: [connection("    bus.emit({ type: 'flush', cause: 'down' });\n", '')],
     without: [FIRST_FENCE_KEEPS_LOADS],
     profile: 'reconnects',
     seed: 1,
@@ -214,7 +219,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '11',
     mistake: 'a proof is stamped when its echo comes',
-    patches: [listener('lease.prove(fence.sent);', 'lease.prove(clock.now());')],
+    patches: [fenceLoop('lease.prove(fence.sent);', 'lease.prove(clock.now());')],
     profile: 'stalls',
     seed: 71,
     seeds: 240,
@@ -287,7 +292,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '16',
     mistake: 'a fence that was in flight when the clock was stepped proves',
-    patches: [listener('if (Math.abs(now.wallMs - fence.sent.wallMs - ageMs) > CLOCK_JUMP_MS) {', 'if (false) {')],
+    patches: [fenceLoop('if (Math.abs(now.wallMs - fence.sent.wallMs - ageMs) > CLOCK_JUMP_MS) {', 'if (false) {')],
     profile: 'stepped',
     seed: 1,
     seeds: 60,
@@ -296,7 +301,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '17',
     mistake: 'a step of the clock is noticed when the fence has been taken for answered: nothing follows it',
-    patches: [listener("failFence(receiver, fence, 'clock_jump');", 'receiver.inFlight = null;')],
+    patches: [fenceLoop("fail(fence, 'clock_jump');", 'inFlight = null;')],
     profile: 'stepped',
     seed: 1,
     seeds: 40,
@@ -306,9 +311,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: '18',
     mistake: 'a strong read joins a fence in flight',
     patches: [
-      listener(
-        '    waiting ??= createFence(true);\n    pause',
-        '    if (attempt.inFlight !== null) {\n      return attempt.inFlight.promise;\n    }\n    waiting ??= createFence(true);\n    pause',
+      fenceLoop(
+        '      waiting ??= createFenceRequest(true);\n',
+        '      if (inFlight !== null) {\n        return inFlight.outcome;\n      }\n      waiting ??= createFenceRequest(true);\n',
       ),
     ],
     profile: 'halves',
@@ -319,7 +324,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '19',
     mistake: 'strong reads that wait for a fence hang when the connection is given up',
-    patches: [listener('    waiting?.resolve(null);\n    waiting = null;', '    waiting = null;')],
+    patches: [fenceLoop('      waiting?.resolve(null);\n      waiting = null;', '      waiting = null;')],
     without: [
       reader(
         'const timedOut = deadline.over.then(() => null);',
@@ -362,9 +367,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: '23',
     mistake: 'invalidations are deferred, fences are not',
     patches: [
-      listener(
-        '        bus.emit(message);\n        observe({ event:',
-        '        clock.defer(() => {\n          bus.emit(message);\n        });\n        observe({ event:',
+      messages(
+        '          bus.emit(message);\n',
+        '          clock.defer(() => {\n            bus.emit(message);\n          });\n',
       ),
     ],
     profile: 'calm',
@@ -446,7 +451,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       acceptance('(lease.origin === null || lease.origin === origin)', 'true'),
       NEVER_GONE,
-      listener(': changeOf(lease.origin, receipt.origin);', ': null;'),
+      listenedServer(': changeOf(lease.origin, origin);', ': null;'),
       AT_ONCE,
       lease('doubted ||= isCertain || everProven;', ''),
     ],
@@ -459,7 +464,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: '29',
     mistake: "Postgres' clock is counted from when its answer came",
     patches: [
-      listener('serverClock.observe(fence.sent, ', 'serverClock.observe(clock.now(), '),
+      fenceLoop('serverClock.observe(fence.sent, ', 'serverClock.observe(clock.now(), '),
       loader(
         '    serverClock.observe(sent, reading.serverTimeMs);\n    const factOf',
         '    serverClock.observe(clock.now(), reading.serverTimeMs);\n    const factOf',
@@ -489,10 +494,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: '31',
     mistake: 'an error of an old connection ends the new epoch',
     patches: [
-      listener(
-        'onLost: error => {\n            endAttempt(opened, ',
-        'onLost: error => {\n            endAttempt(attempt ?? opened, ',
-      ),
+      listener('{ status, watches, isFirst });', '{ status, watches, isFirst, newest: () => connection });'),
+      connection('{ status, watches, isFirst }:', '{ status, watches, isFirst, newest }:'),
+      connection('onLost: error => {\n              end(', 'onLost: error => {\n              newest().end('),
     ],
     profile: 'network',
     seed: 2,
@@ -525,7 +529,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '34-id',
     mistake: 'any fence proves whatever was asked for, whatever its id',
-    patches: [fences(' && newest.id >= bound', '')],
+    patches: [heardFences(' && newest.id >= bound', '')],
     profile: 'echoes',
     seed: 1,
     seeds: 60,
@@ -534,7 +538,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '34-completed',
     mistake: 'the newest transaction that had completed as of the question proves what was asked for',
-    patches: [fences('newest.id >= bound', 'newest.id >= bound - 1')],
+    patches: [heardFences('newest.id >= bound', 'newest.id >= bound - 1')],
     profile: 'stalls',
     seed: 1,
     seeds: 200,
@@ -543,7 +547,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '34-signature',
     mistake: "anybody's fence proves: signatures are not looked at",
-    patches: [fences(' || !isSigned(fence, key)', '')],
+    patches: [heardFences(' || !isSigned(fence, key)', '')],
     profile: 'echoes',
     seed: 1,
     seeds: 60,
@@ -552,7 +556,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '34-origin',
     mistake: 'a fence of another server proves',
-    patches: [fences('newest.origin === origin && ', ''), fences('fence.origin !== origin || ', '')],
+    patches: [heardFences('newest.origin === origin && ', ''), heardFences('fence.origin !== origin || ', '')],
     without: [NEVER_GONE],
     profile: 'leftBehind',
     seed: 10,
@@ -563,12 +567,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'proof-by-number',
     mistake: 'the number of a fence proves: a sequence that is set back makes old ones count',
     patches: [
-      listener(
-        'receiver.heard.hasHeard(receipt.bound, receipt.origin)',
-        'receiver.heard.hasHeard(receipt.newest, receipt.origin)',
-      ),
-      fences('newest.id >= bound', 'newest.number > bound'),
-      fences('fence.id <= newest.id', 'fence.number <= newest.number'),
+      fenceLoop('heard.hasHeard(receipt.bound, receipt.origin)', 'heard.hasHeard(receipt.newest, receipt.origin)'),
+      heardFences('newest.id >= bound', 'newest.number > bound'),
+      heardFences('fence.id <= newest.id', 'fence.number <= newest.number'),
     ],
     profile: 'restores',
     seed: 1,
@@ -579,8 +580,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'looked-for-once',
     mistake: 'the listening backend is looked for until a fence has come back, and not after that',
     patches: [
-      listener("receipt.listener === 'absent' ||", "(receipt.listener === 'absent' && !receiver.proven) ||"),
-      listener("receipt.listener === 'seen' || !receiver.seen;", 'true;'),
+      listenedServer("(listener === 'absent' ||", "((listener === 'absent' && !isProven) ||"),
+      listenedServer("listener === 'seen' || !isSeen,", 'true,'),
     ],
     profile: 'crashes',
     seed: 1,
@@ -601,7 +602,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'newcomer-believes',
     mistake: 'a replica that was never proven believes what its pool reads',
     patches: [lease('return inquiry?.signal ?? null;', 'return everProven ? (inquiry?.signal ?? null) : null;')],
-    without: [listener('      await findServer(opened, subscription);\n', '')],
+    without: [connection('        await findServer(subscription);\n', '')],
     profile: 'newcomers',
     seed: 1,
     seeds: 20,
@@ -610,12 +611,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fences-of-ones-own',
     mistake: 'every question has a fence sent: fences of others are no reason not to',
-    patches: [
-      listener(
-        "void ask(sender, fence, 'never');",
-        'void ask(sender, fence, { unlessAfter: Number.MAX_SAFE_INTEGER });',
-      ),
-    ],
+    patches: [fenceLoop("void ask(fence, 'never');", 'void ask(fence, { unlessAfter: Number.MAX_SAFE_INTEGER });')],
     profile: 'calm',
     seed: 18,
     seeds: 60,
@@ -626,8 +622,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'a proof goes backwards',
     patches: [lease('(proof === null || sent.monoMs >= proof.monoMs)', 'true')],
     without: [
-      listener('  let failures = 0;\n', '  let failures = 0;\n  let earlier: Instant | null = null;\n'),
-      listener(
+      fenceLoop('  let heardMs = -Infinity;\n', '  let heardMs = -Infinity;\n  let earlier = null;\n'),
+      fenceLoop(
         '    lease.prove(fence.sent);\n',
         '    lease.prove(fence.sent);\n    lease.prove(earlier ?? fence.sent);\n    earlier = fence.sent;\n',
       ),
@@ -790,7 +786,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'overdue-first',
     mistake: 'a fence is overdue before the sockets were read',
-    patches: [listener('const POLL_TURNS_MAX = 100;', 'const POLL_TURNS_MAX = 0;')],
+    patches: [messages('const TURNS_MAX = 100;', 'const TURNS_MAX = 0;')],
     profile: 'pauses',
     seed: 16,
     seeds: 40,
@@ -827,7 +823,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'barrier-unheard',
     mistake: 'a barrier is not answered',
-    patches: [listener('        void answerBarrier(receiver, message.id);\n', '')],
+    patches: [messages('          answerBarrier(message.id);\n', '')],
     profile: 'calm',
     seed: 1,
     seeds: 10,
@@ -836,7 +832,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'barrier-at-once',
     mistake: 'a barrier is answered before a fence has seen the triggers',
-    patches: [listener('const outcome = await requestFence();', 'const outcome = await Promise.resolve();')],
+    patches: [barriers('const outcome = await fence();', 'const outcome = await Promise.resolve();')],
     profile: 'ddl',
     seed: 20,
     seeds: 60,
@@ -874,7 +870,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'malformed-ignored',
     mistake: 'a message that is not understood is ignored',
-    patches: [listener("        bus.emit({ type: 'flush', cause: 'malformed' });\n", '')],
+    patches: [messages("          bus.emit({ type: 'flush', cause: 'malformed' });\n", '')],
     profile: 'hostile',
     seed: 3,
     seeds: 20,
@@ -940,7 +936,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ghost',
     mistake: 'a connection that is given up stays open',
-    patches: [listener('    ending.abort.abort();\n', ''), listener('    ending.subscription?.close();\n', '')],
+    patches: [connection('    abort.abort();\n', ''), connection('      before.subscription.close();\n', '')],
     profile: 'servers',
     seed: 1,
     seeds: 60,
@@ -958,7 +954,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no-pause',
     mistake: 'a fence follows the other without a pause',
-    patches: [listener('        await pause.over;\n', '')],
+    patches: [fenceLoop('          await untilNext(fence);\n', '')],
     profile: 'calm',
     seed: 1,
     seeds: 10,
@@ -967,7 +963,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'barrier before reads',
     mistake: 'a barrier is answered while reads are under way that began before it',
-    patches: [listener('    await reads.over;\n', '')],
+    patches: [barriers('      await reads.over;\n', '')],
     profile: 'loads',
     seed: 3,
     seeds: 60,
@@ -1201,7 +1197,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'stop: fence hangs',
     mistake: 'the fence in flight is not settled when the listener stops',
-    patches: [listener('      inFlight.resolve(null);\n', '')],
+    patches: [
+      fenceLoop("'epoch_ended', error: null });\n        fence.resolve(null);\n", "'epoch_ended', error: null });\n"),
+    ],
     profile: 'restarts',
     seed: 1,
     seeds: 60,
@@ -1210,7 +1208,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'stop: waiting hangs',
     mistake: 'fences that wait are not settled when the connection ends',
-    patches: [listener('    waiting?.resolve(null);\n', '')],
+    patches: [fenceLoop('      waiting?.resolve(null);\n', '')],
     profile: 'restarts',
     seed: 1,
     seeds: 60,

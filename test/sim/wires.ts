@@ -2,12 +2,8 @@
  * What lies between one replica and Postgres: its listening connections and its pool, with everything that wires do. A connection
  * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
  */
-import type {
-  AskFence,
-  FenceReceipt,
-  OpenSubscription,
-  SubscriptionEvents,
-} from '../../src/coherence/proof/listener.js';
+import type { OpenSubscription, SubscriptionEvents } from '../../src/coherence/proof/connection.js';
+import type { AskFence, FenceReceipt } from '../../src/coherence/proof/fence.js';
 import type { AskServer, ServerReceipt } from '../../src/coherence/proof/server.js';
 import type { FactSource, QueryResult, ReadPurpose } from '../../src/coherence/facts/source.js';
 import type { Key } from '../../src/coherence/signal.js';

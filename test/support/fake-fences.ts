@@ -1,6 +1,6 @@
 /** Fences as the pool sends them: the test decides whether and when each is confirmed. */
 import { signFence } from '../../src/coherence/proof/heard-fences.js';
-import type { AskFence, FenceReceipt, SendFence } from '../../src/coherence/proof/listener.js';
+import type { AskFence, FenceReceipt, SendFence } from '../../src/coherence/proof/fence.js';
 import type { AskServer, ListeningBackend, ServerReceipt } from '../../src/coherence/proof/server.js';
 
 export interface AskedFence {

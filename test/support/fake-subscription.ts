@@ -1,5 +1,5 @@
 /** LISTEN connections that the test accepts, refuses, speaks through and loses; every attempt is kept. */
-import type { OpenSubscription } from '../../src/coherence/proof/listener.js';
+import type { OpenSubscription } from '../../src/coherence/proof/connection.js';
 
 export interface FakeConnection {
   readonly channel: string;

@@ -2,7 +2,8 @@
 import { createBus, type SignalBus } from '../../src/coherence/bus.js';
 import { createSequence } from '../../src/time/clock.js';
 import { createLease, createServerClock, type Lease, type ServerClock } from '../../src/coherence/proof/lease.js';
-import { createListener, type FenceReceipt, type Listener } from '../../src/coherence/proof/listener.js';
+import type { FenceReceipt } from '../../src/coherence/proof/fence.js';
+import { createListener, type Listener } from '../../src/coherence/proof/listener.js';
 import { createRunningReads, type RunningReads } from '../../src/coherence/facts/running-reads.js';
 import type { WatchState } from '../../src/coherence/proof/watches.js';
 import type { Signal } from '../../src/coherence/signal.js';

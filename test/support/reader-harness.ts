@@ -1,6 +1,6 @@
 /** A reader over the caches of a cache bench, with fences that the test proves or fails. */
 import type { Cache } from '../../src/coherence/facts/cache.js';
-import type { FenceOutcome } from '../../src/coherence/proof/listener.js';
+import type { FenceOutcome } from '../../src/coherence/proof/fence.js';
 import type { LoaderLimits } from '../../src/coherence/facts/loader.js';
 import { createReader, type Reader } from '../../src/coherence/facts/reader.js';
 import { createRunningReads, type RunningReads } from '../../src/coherence/facts/running-reads.js';

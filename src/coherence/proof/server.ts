@@ -9,6 +9,7 @@
  * The process is known by its id and by a random mark in its `application_name`, which every role may see.
  */
 import type { DownCause } from '../observation.js';
+import type { Lease } from './lease.js';
 
 /** A backend that listens, as others on its server can find it. */
 export interface ListeningBackend {
@@ -52,4 +53,51 @@ export function changeOf(
   }
   const server = (origin: string): string => origin.slice(0, origin.lastIndexOf('/'));
   return server(before) === server(after) ? 'schema_changed' : 'origin_changed';
+}
+
+/** What is known, on one connection, of the server that is listened to. */
+export interface ListenedServer {
+  /** Whether a fence has come back: then no transaction-mode pooler is in between. */
+  readonly isProven: boolean;
+  /** Why an answer cannot come from this server; null if it may. */
+  mismatchOf(receipt: ServerReceipt): DownCause | null;
+  /** Notes an answer that may come from this server. */
+  note(receipt: ServerReceipt): void;
+  /** Whether what this answer asks for may be proven. A process that had the mark and has not got it is another one. */
+  mayProve(receipt: ServerReceipt): boolean;
+  /** A fence has come back. */
+  noteProof(): void;
+}
+
+/** Nothing is known yet: the connection is new. */
+export function createListenedServer(lease: Lease): ListenedServer {
+  /** Whether its backend was seen, with its mark. */
+  let isSeen = false;
+  let isProven = false;
+
+  return {
+    get isProven() {
+      return isProven;
+    },
+    mismatchOf({ origin, inRecovery, listener }) {
+      if (listener === 'absent' || (listener === 'unsure' && isSeen && isProven)) {
+        return 'foreign_pool';
+      }
+      if (inRecovery) {
+        return 'standby';
+      }
+      return lease.origin === null ? null : changeOf(lease.origin, origin);
+    },
+    note({ origin, listener, isPooled }) {
+      isSeen ||= listener === 'seen';
+      // Behind a pooler the mark may be lost for good: while nothing else is known, the process id does.
+      if (listener === 'seen' || (isPooled && !lease.everProven)) {
+        lease.setServer(origin);
+      }
+    },
+    mayProve: ({ listener }) => listener === 'seen' || !isSeen,
+    noteProof() {
+      isProven = true;
+    },
+  };
 }

@@ -1,7 +1,7 @@
 /** Whether LISTEN works on this connection: a fence is sent, and waited for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createHeardFences } from '../../coherence/proof/heard-fences.js';
-import type { FenceReceipt } from '../../coherence/proof/listener.js';
+import type { FenceReceipt } from '../../coherence/proof/fence.js';
 import { parseMessage } from '../../coherence/signal.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';
 import { errorText } from '../../ops/log.js';

@@ -3,7 +3,7 @@
  * the same order, and a proof needs a fence that has come all that way; so a worker that falls behind, or a host that
  * stands still, is unproven like a replica whose network is slow.
  */
-import type { OpenSubscription, Subscription, SubscriptionEvents } from '../../coherence/proof/listener.js';
+import type { OpenSubscription, Subscription, SubscriptionEvents } from '../../coherence/proof/connection.js';
 import type { FromFeed, ToFeed } from './messages.js';
 
 export interface RemoteSubscription {

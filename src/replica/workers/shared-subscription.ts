@@ -12,7 +12,7 @@
  * cannot be told: what a worker has applied stays applied. It keeps what is remembered here small, and the rule is that
  * of a replica of one process.
  */
-import type { OpenSubscription, Subscription } from '../../coherence/proof/listener.js';
+import type { OpenSubscription, Subscription } from '../../coherence/proof/connection.js';
 import type { FromFeed, ToFeed } from './messages.js';
 
 /** One worker, as the hub sees it. */

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createAuditor, type Auditor } from '../../../../src/coherence/facts/audit.js';
 import type { AuditedCache, Cache } from '../../../../src/coherence/facts/cache.js';
-import type { FenceOutcome } from '../../../../src/coherence/proof/listener.js';
+import type { FenceOutcome } from '../../../../src/coherence/proof/fence.js';
 import { keyText, type Change, type Key } from '../../../../src/coherence/signal.js';
 import { createCacheBench, type CacheBench } from '../../../support/cache-harness.js';
 import { fakeQuery } from '../../../support/fake-source.js';

@@ -1,6 +1,6 @@
 /** What a fence proves, what it does not, and what becomes of those who wait for one. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { FenceOutcome } from '../../../../src/coherence/proof/listener.js';
+import type { FenceOutcome } from '../../../../src/coherence/proof/fence.js';
 import { FENCE_KEY, fenceMessage, ORIGIN } from '../../../support/fake-fences.js';
 import {
   createListenerBench,

@@ -1,6 +1,6 @@
 /** A worker's side of the shared connection: which messages it believes, and what it says of which subscription. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Subscription } from '../../../../src/coherence/proof/listener.js';
+import type { Subscription } from '../../../../src/coherence/proof/connection.js';
 import {
   createRemoteSubscription,
   type RemoteSubscription,

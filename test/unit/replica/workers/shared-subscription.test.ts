@@ -1,6 +1,6 @@
 /** One listening connection for several workers: who hears what, and when a barrier is answered for all. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Subscription } from '../../../../src/coherence/proof/listener.js';
+import type { Subscription } from '../../../../src/coherence/proof/connection.js';
 import {
   createRemoteSubscription,
   type RemoteSubscription,
