@@ -736,7 +736,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'open-writers',
     mistake: 'triggers that were put back are trusted at once, though who wrote before has not committed',
-    patches: [watches('      if (left?.size === 0) {', '      if (left !== undefined) {')],
+    patches: [watches('      if (haveEnded(left)) {', '      if (true) {')],
     profile: 'writers',
     seed: 1,
     seeds: 20,

@@ -41,20 +41,23 @@ export interface Watches {
   apply(states: readonly WatchState[]): void;
 }
 
+/** Transactions that may have written and have not ended; `unknown`: not all of them could be read. */
+type Writers = ReadonlySet<string> | 'unknown';
+
 /** All tables of one topic together. */
 interface Summary {
   problem: string | null;
   fingerprint: string;
   readonly tables: string[];
-  writers: ReadonlySet<string> | null;
+  writers: Writers;
 }
 
 /** What is known of a topic without a problem. */
 interface Standing {
   readonly fingerprint: string;
   readonly tables: readonly string[];
-  /** Transactions that have to end before it is trusted; null: which ones is not known yet. */
-  readonly left: ReadonlySet<string> | null;
+  /** Transactions that have to end before it is trusted. */
+  readonly left: Writers;
 }
 
 /**
@@ -74,27 +77,33 @@ function summarise(states: readonly WatchState[]): Map<string, Summary> {
     summary.problem = problem ?? summary.problem;
     summary.fingerprint += `/${fingerprint}`;
     summary.tables.push(fingerprint);
-    summary.writers = writers === null || summary.writers === null ? null : new Set([...summary.writers, ...writers]);
+    summary.writers =
+      writers === null || summary.writers === 'unknown' ? 'unknown' : new Set([...summary.writers, ...writers]);
     found.set(topic, summary);
   }
   return found;
 }
 
 /** Who of those that had to end has not; those who came later do not matter. */
-function remaining(
-  before: ReadonlySet<string> | null,
-  writers: ReadonlySet<string> | null,
-): ReadonlySet<string> | null {
-  if (before === null) {
+function remaining(before: Writers, writers: Writers): Writers {
+  if (before === 'unknown') {
     return writers;
   }
-  return writers === null ? before : new Set([...before].filter(one => writers.has(one)));
+  return writers === 'unknown' ? before : new Set([...before].filter(one => writers.has(one)));
+}
+
+/** Whether it is known that all have ended. */
+function haveEnded(writers: Writers): boolean {
+  return writers !== 'unknown' && writers.size === 0;
 }
 
 /** Names them as pg_locks does, where an operator finds out whose they are. */
-function waitProblem(left: ReadonlySet<string> | null): string {
-  const named = [...(left ?? [])].slice(0, NAMED_MAX);
-  return named.length === 0 ? WAITING : `${WAITING} (${left!.size}; pg_locks.virtualtransaction ${named.join(', ')})`;
+function waitProblem(left: Writers): string {
+  if (left === 'unknown') {
+    return WAITING;
+  }
+  const named = [...left].slice(0, NAMED_MAX);
+  return `${WAITING} (${left.size}; pg_locks.virtualtransaction ${named.join(', ')})`;
 }
 
 /** Creates watches that know nothing yet. */
@@ -149,7 +158,7 @@ export function createWatches(deps: {
       const before = standings.get(topic);
       const left = before?.fingerprint === fingerprint ? remaining(before.left, writers) : writers;
       standings.set(topic, { fingerprint, tables, left });
-      if (left?.size === 0) {
+      if (haveEnded(left)) {
         trusted.add(topic);
         continue;
       }
@@ -172,7 +181,7 @@ export function createWatches(deps: {
       return problems;
     },
     get trusted() {
-      return [...standings.values()].flatMap(({ left, tables }) => (left?.size === 0 ? tables : []));
+      return [...standings.values()].flatMap(({ left, tables }) => (haveEnded(left) ? tables : []));
     },
     get againMs() {
       return waits === 0 ? Infinity : FIRST_AGAIN_MS * 2 ** (waits - 1);
