@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { NEIGHBOURS } from '../e2e/neighbours/behaviours.js';
 import { BEHAVIOURS } from '../e2e/proxies/behaviours.js';
-import { BEGIN, columnOf, END, readTable, renderTable, replaceTable } from '../e2e/proxies/table.js';
+import { BEGIN, columnOf, readTable, renderTable, replaceTable } from '../e2e/proxies/table.js';
+import { END } from '../support/marked-table.js';
 import { PROXIES } from '../support/proxies/index.js';
 
 const ROWS = [...BEHAVIOURS, ...NEIGHBOURS];

@@ -1,5 +1,6 @@
 /** The table proxy × behaviour of docs/proxies.md: made of the results of the tests, and read again to be compared with them. */
 import type { Behaviour } from './behaviours.js';
+import { markdownTable, readMarked, replaceMarked } from '../../support/marked-table.js';
 import type { TestProxy } from '../../support/proxies/proxy.js';
 
 /** A test's result in the JSON that vitest writes. */
@@ -11,12 +12,9 @@ export interface TestResult {
 }
 
 export const BEGIN = '<!-- made by npm run proxies:report -->';
-export const END = '<!-- end -->';
 
 /** What a cell says of a test that passed and had nothing to tell. */
 const PASSED = 'yes';
-
-const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
 /** How a proxy is called in the table; a dagger means that it is no running program. */
 export const columnOf = ({ name, kind }: Pick<TestProxy, 'name' | 'kind'>): string =>
@@ -35,39 +33,13 @@ export function renderTable(
     }
     return result.status === 'passed' ? (result.meta?.told ?? PASSED) : 'FAILS';
   };
-  return [
-    row(['behaviour', ...proxies.map(columnOf)]),
-    row(['---', ...proxies.map(() => '---')]),
-    ...behaviours.map(({ title }) => row([title, ...proxies.map(({ name }) => cell(name, title))])),
-  ].join('\n');
+  return markdownTable([
+    ['behaviour', ...proxies.map(columnOf)],
+    ...behaviours.map(({ title }) => [title, ...proxies.map(({ name }) => cell(name, title))]),
+  ]);
 }
 
-/** Where the table is in a page. @throws when it is not marked */
-function placeOf(page: string): { readonly from: number; readonly to: number } {
-  const from = page.indexOf(BEGIN);
-  const to = page.indexOf(END);
-  if (from === -1 || to < from) {
-    throw new Error(`no table between ${BEGIN} and ${END}`);
-  }
-  return { from: from + BEGIN.length, to };
-}
-
-export function replaceTable(page: string, table: string): string {
-  const { from, to } = placeOf(page);
-  return `${page.slice(0, from)}\n\n${table}\n\n${page.slice(to)}`;
-}
+export const replaceTable = (page: string, table: string): string => replaceMarked(page, BEGIN, table);
 
 /** The cells of the table, row by row, the first being the heads. */
-export function readTable(page: string): readonly (readonly string[])[] {
-  const { from, to } = placeOf(page);
-  return page
-    .slice(from, to)
-    .split('\n')
-    .filter(line => line.startsWith('|') && !/^\|[\s|:-]+\|$/.test(line))
-    .map(line =>
-      line
-        .slice(1, -1)
-        .split('|')
-        .map(text => text.trim()),
-    );
-}
+export const readTable = (page: string): readonly (readonly string[])[] => readMarked(page, BEGIN);
