@@ -14,7 +14,7 @@ export const HELP = `usage: npm run bench -- [options]
   --json dir         where the results go (default ${RESULTS_DIRECTORY})
 
 Exit code 0: done; 1: an experiment failed, or a bar is not met; 2: wrong usage.
-npm run bench:report makes docs/performance.md of the results.
+npm run bench:report makes docs/performance.md and docs/performance/ of the results.
 
 experiments:
 ${EXPERIMENTS.map(({ name, title }) => `  ${name.padEnd(18)} ${title}`).join('\n')}

@@ -17,10 +17,11 @@ export interface ChartGroup {
   readonly bars: readonly ChartBar[];
 }
 
-const WIDTH = 760;
-const LABEL_WIDTH = 190;
+const LABEL_WIDTH_MIN = 190;
+/** Of one character of a label, about. */
+const LETTER_WIDTH = 6.5;
+const PLOT_WIDTH = 460;
 const VALUE_WIDTH = 110;
-const PLOT_WIDTH = WIDTH - LABEL_WIDTH - VALUE_WIDTH;
 const HEAD = 36;
 const ROW = 20;
 const BAR = 13;
@@ -33,14 +34,21 @@ function escape(text: string): string {
 
 const round = (value: number): number => Math.round(value * 10) / 10;
 
-function drawBar(bar: ChartBar, top: number, scale: (value: number) => number): string[] {
+/** How wide the longest label is. */
+function labelWidth(groups: readonly ChartGroup[]): number {
+  const longest = Math.max(...groups.flatMap(({ bars }) => bars.map(({ label }) => label.length)));
+  return Math.max(LABEL_WIDTH_MIN, Math.ceil(longest * LETTER_WIDTH) + 2 * PADDING);
+}
+
+/** @param left where the bar begins */
+function drawBar(bar: ChartBar, left: number, top: number, scale: (value: number) => number): string[] {
   const middle = top + ROW / 2;
-  const [low, high] = bar.spread.map(value => round(LABEL_WIDTH + scale(value))) as [number, number];
+  const [low, high] = bar.spread.map(value => round(left + scale(value))) as [number, number];
   return [
-    `<text x="${LABEL_WIDTH - 8}" y="${middle + 4}" text-anchor="end">${escape(bar.label)}</text>`,
-    `<rect x="${LABEL_WIDTH}" y="${middle - BAR / 2}" width="${round(scale(bar.value))}" height="${BAR}" class="${bar.ours ? 'ours' : 'other'}"/>`,
+    `<text x="${left - 8}" y="${middle + 4}" text-anchor="end">${escape(bar.label)}</text>`,
+    `<rect x="${left}" y="${middle - BAR / 2}" width="${round(scale(bar.value))}" height="${BAR}" class="${bar.ours ? 'ours' : 'other'}"/>`,
     `<path d="M${low} ${middle}H${high}M${low} ${middle - 3}v6M${high} ${middle - 3}v6" class="spread"/>`,
-    `<text x="${round(LABEL_WIDTH + Math.max(scale(bar.value), high - LABEL_WIDTH) + 6)}" y="${middle + 4}">${escape(bar.text)}</text>`,
+    `<text x="${round(left + Math.max(scale(bar.value), high - left) + 6)}" y="${middle + 4}">${escape(bar.text)}</text>`,
   ];
 }
 
@@ -48,6 +56,8 @@ function drawBar(bar: ChartBar, top: number, scale: (value: number) => number): 
 export function drawChart(title: string, groups: readonly ChartGroup[]): string {
   const most = Math.max(...groups.flatMap(({ bars }) => bars.flatMap(({ value, spread }) => [value, spread[1]])));
   const scale = (value: number): number => (most > 0 ? (value / most) * PLOT_WIDTH : 0);
+  const left = labelWidth(groups);
+  const width = left + PLOT_WIDTH + VALUE_WIDTH;
   const parts: string[] = [];
   let top = HEAD;
   for (const group of groups) {
@@ -56,12 +66,12 @@ export function drawChart(title: string, groups: readonly ChartGroup[]): string 
       top += GROUP_TITLE;
     }
     for (const bar of group.bars) {
-      parts.push(...drawBar(bar, top, scale));
+      parts.push(...drawBar(bar, left, top, scale));
       top += ROW;
     }
   }
   const height = top + PADDING;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escape(title)}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(title)}">
 <style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 }
@@ -70,7 +80,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .other { fill: #afb8c1 }
 .spread { stroke: #1f2328; fill: none }
 </style>
-<rect width="${WIDTH}" height="${height}" rx="6" fill="#ffffff"/>
+<rect width="${width}" height="${height}" rx="6" fill="#ffffff"/>
 <text x="${PADDING}" y="24" class="title">${escape(title)}</text>
 ${parts.join('\n')}
 </svg>

@@ -1,23 +1,20 @@
-/** Makes docs/performance.md and docs/charts/ of the results: `npm run bench:report [folder of the results]`. */
+/**
+ * Makes docs/performance.md and the pages and charts of docs/performance/ of the results:
+ * `npm run bench:report [folder of the results]`.
+ */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { EXPERIMENTS } from './experiments/index.js';
-import { createPage } from './page.js';
-import { readResult, RESULTS_DIRECTORY } from './results.js';
+import { createPages, PAGES_FOLDER } from './page.js';
+import { readResults, RESULTS_DIRECTORY } from './results.js';
 
-const PAGE = 'docs/performance.md';
-const CHARTS = 'docs/charts';
+const DOCS = 'docs';
 
-const directory = process.argv[2] ?? RESULTS_DIRECTORY;
-const measured = [];
-for (const experiment of EXPERIMENTS) {
-  measured.push({ experiment, result: await readResult(directory, experiment.name) });
+const pages = await createPages(await readResults(process.argv[2] ?? RESULTS_DIRECTORY, EXPERIMENTS));
+await rm(path.join(DOCS, PAGES_FOLDER), { recursive: true, force: true });
+for (const [file, text] of pages) {
+  const target = path.join(DOCS, file);
+  await mkdir(path.dirname(target), { recursive: true });
+  await writeFile(target, text);
 }
-const { markdown, charts } = createPage(measured);
-await rm(CHARTS, { recursive: true, force: true });
-await mkdir(CHARTS, { recursive: true });
-for (const [file, svg] of charts) {
-  await writeFile(path.join(CHARTS, file), svg);
-}
-await writeFile(PAGE, markdown);
-console.log(`${PAGE}, ${charts.size} charts`);
+console.log(`${pages.size} files of ${DOCS}/`);

@@ -78,7 +78,7 @@ export async function writeResult(directory: string, result: Result): Promise<vo
 }
 
 /** The result of an experiment; null if there is none. */
-export async function readResult(directory: string, experiment: string): Promise<Result | null> {
+async function readResult(directory: string, experiment: string): Promise<Result | null> {
   try {
     return JSON.parse(await readFile(path.join(directory, `${experiment}.json`), 'utf8')) as Result;
   } catch (error) {
@@ -87,4 +87,14 @@ export async function readResult(directory: string, experiment: string): Promise
     }
     throw error;
   }
+}
+
+/** The results of these experiments; null for one that has none. */
+export async function readResults<E extends { readonly name: string }>(
+  directory: string,
+  experiments: readonly E[],
+): Promise<{ readonly experiment: E; readonly result: Result | null }[]> {
+  return Promise.all(
+    experiments.map(async experiment => ({ experiment, result: await readResult(directory, experiment.name) })),
+  );
 }

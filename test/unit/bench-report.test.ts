@@ -1,13 +1,17 @@
 /** What the measurements say is told truly: medians, spreads, ratios, bars, charts; and the command refuses what it does not know. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { readArguments } from '../../bench/arguments.js';
 import { atLeast, atMost } from '../../bench/bar.js';
 import { drawChart } from '../../bench/chart.js';
 import { medianRatio, seriesOf, type Experiment, type Findings, type Series } from '../../bench/experiment.js';
 import { EXPERIMENTS } from '../../bench/experiments/index.js';
-import { createPage } from '../../bench/page.js';
-import type { Result } from '../../bench/results.js';
+import { createPages } from '../../bench/page.js';
+import { readResults, RESULTS_DIRECTORY, type Result } from '../../bench/results.js';
 import { formatNumber, quantile, summarise } from '../../bench/statistics.js';
+import { CHAPTERS, type Chapter } from '../../bench/story.js';
 import { formatFindings, formatVerdicts, judge } from '../../bench/table.js';
 import { UsageError } from '../support/usage.js';
 
@@ -126,28 +130,82 @@ test('the table shows every series and the notes', () => {
   expect(text).toContain('3 rounds of <1 s>');
 });
 
-describe('the page', () => {
-  const { markdown, charts } = createPage([
-    { experiment: EXPERIMENT, result: RESULT },
-    { experiment: { ...EXPERIMENT, name: 'other', title: 'Other', bars: [] }, result: null },
-  ]);
+describe('the pages', async () => {
+  const other: Experiment = { ...EXPERIMENT, name: 'other', title: 'Other', bars: [] };
+  const chapter: Chapter = {
+    experiment: 'hot-path',
+    title: 'An answer',
+    charts: [
+      { title: 'All of it', metric: 'requests a second' },
+      { title: 'What was not measured', metric: 'requests a second', scenarios: 'bearer' },
+    ],
+    tell: ({ of, variants, scenarios }) => {
+      const [scenario = ''] = scenarios('p99');
+      const [first = '', ...others] = variants(scenario, 'p99');
+      return `${of(first, scenario, 'requests a second')} beside ${others.join()}, at ${of(first, scenario, 'p99')}; ${of('none', '', '')}`;
+    },
+  };
+  const pages = await createPages(
+    [
+      { experiment: EXPERIMENT, result: RESULT },
+      { experiment: other, result: null },
+    ],
+    [chapter, { ...chapter, experiment: 'other', title: 'No answer' }],
+  );
+  const page = (file: string): string => pages.get(file) ?? '';
 
-  test('tells bars, figures, notes and the machine', () => {
-    expect(markdown).toContain('| against the floor | ≥ 0.8 | 0.8 | yes |');
-    expect(markdown).toContain('| never measured | ≥ 1 | not measured | **no** |');
+  test('of an experiment tells figures, notes and the machine, with a chart for each metric', () => {
+    const markdown = page('performance/hot-path.md');
     expect(markdown).toContain('| cookie, 32 connections | requests a second | floor | 100 1/s | 100 – 150 | 0.8 |');
     expect(markdown).toContain('- 3 rounds of <1 s>');
     expect(markdown).toContain(
       'Measured 2026-01-02 at 0123456789ab, **quick**, in 12 s, on 2 × Test CPU, 8 GiB, Linux x64, Node v20.19.0; pg 8.0.0.',
     );
-    expect(markdown).toMatch(/## Other\n[^#]*Not measured\./);
+    for (const file of ['charts/hot-path-requests-a-second.svg', 'charts/hot-path-p99.svg']) {
+      expect(markdown).toContain(`(${file})`);
+      expect(page(`performance/${file}`)).toMatch(/^<svg /);
+    }
+    expect(page('performance/other.md')).toMatch(/# Other\n[^#]*Not measured\./);
   });
 
-  test('shows a chart for each metric', () => {
-    expect([...charts.keys()]).toEqual(['hot-path-requests-a-second.svg', 'hot-path-p99.svg']);
-    for (const file of charts.keys()) {
-      expect(markdown).toContain(`(charts/${file})`);
+  test('tell how each bar stands, and the story which are not met', () => {
+    expect(page('performance/bars.md')).toContain('| against the floor | ≥ 0.8 | 0.8 | yes |');
+    expect(page('performance/bars.md')).toContain('| never measured | ≥ 1 | not measured | **no** |');
+    expect(page('performance.md')).toContain('Of 4 figures that [must hold](performance/bars.md), 1 do.');
+    expect(page('performance.md')).toContain('- at most half of it: 0.8, to be ≤ 0.5\n');
+    expect(page('performance.md')).not.toContain('- against the floor');
+  });
+
+  test('tell the story with figures and charts of the results', () => {
+    const story = page('performance.md');
+    expect(story).toContain('## An answer\n\n90 beside floor, at 2 ms; —\n');
+    expect(story).toContain('![All of it](performance/charts/story-hot-path-1.svg)');
+    expect(page('performance/charts/story-hot-path-1.svg')).toContain('90 1/s');
+    expect(story).not.toContain('What was not measured');
+    expect(story).toContain('[All figures](performance/hot-path.md), measured with fewer rounds');
+    expect(story).toMatch(/## No answer\n\nNot measured\.\n/);
+  });
+
+  test('are those of docs/, to the last byte, and no other page or chart is there', async () => {
+    const made = await createPages(await readResults(RESULTS_DIRECTORY, EXPERIMENTS));
+    const docs = new URL('../../docs/', import.meta.url);
+    const there = readdirSync(new URL('performance/', docs), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      .map(({ parentPath, name }) => path.relative(fileURLToPath(docs), path.join(parentPath, name)));
+    expect(new Set(['performance.md', ...there])).toEqual(new Set(made.keys()));
+    for (const [file, text] of made) {
+      expect(readFileSync(new URL(file, docs), 'utf8'), `${file}: npm run bench:report`).toBe(text);
     }
+  });
+
+  test('tell a chapter of each experiment, with all its charts and figures', async () => {
+    expect(CHAPTERS.map(({ experiment }) => experiment).toSorted()).toEqual(
+      EXPERIMENTS.map(({ name }) => name).toSorted(),
+    );
+    const made = await createPages(await readResults(RESULTS_DIRECTORY, EXPERIMENTS));
+    expect(made.get('performance.md')).not.toContain('—');
+    const charts = [...made.keys()].filter(file => file.includes('/story-'));
+    expect(charts).toHaveLength(CHAPTERS.flatMap(chapter => chapter.charts).length);
   });
 });
 
@@ -166,10 +224,17 @@ test('a chart is drawn to scale, with ours standing out and text escaped', () =>
     ['other', '400'],
   ]);
   expect(svg).toContain('a &amp; b');
+  expect(svg).toContain('width="760"');
   expect(svg).toContain('50 &lt;ms&gt;');
   expect(
     drawChart('nothing', [{ title: '', bars: [{ ...bar, label: 'zero', value: 0, spread: [0, 0] }] }]),
   ).not.toMatch(/NaN|Infinity/);
+});
+
+test('a chart is as wide as its longest label needs', () => {
+  const bar = { value: 1, spread: [1, 1], text: '1', ours: true } as const;
+  const svg = drawChart('', [{ title: '', bars: [{ ...bar, label: 'x'.repeat(50) }] }]);
+  expect(Number(/ width="(\d+)"/.exec(svg)?.[1])).toBeGreaterThan(50 * 6 + 460);
 });
 
 describe('the command', () => {
