@@ -1,8 +1,8 @@
 /** The results of the races as they are kept: one JSON file, `bench/results/races.json`. */
-import { readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { packageVersion, thisCommit, thisMachine } from '../results.js';
+import { gatebellCache } from './libraries/gatebell.js';
 import type { Race } from './races.js';
 import type { Library } from './subject.js';
 import type { Cell } from './suite.js';
@@ -18,6 +18,7 @@ export interface RaceResults {
   readonly seconds: number;
   /** In the order of the columns. */
   readonly libraries: readonly Pick<Library, 'name' | 'keeps'>[];
+  /** By name; of Gatebell there is none. */
   readonly versions: Readonly<Record<string, string>>;
   /** In the order of the rows; cells in the order of the libraries. */
   readonly races: readonly { readonly name: string; readonly title: string; readonly cells: readonly Cell[] }[];
@@ -25,13 +26,10 @@ export interface RaceResults {
 
 const FILE = 'races.json';
 
-/** The version that is raced. */
-export function versionOf(name: string): string {
-  if (name !== 'gatebell/cache') {
-    return packageVersion(name);
-  }
-  const own = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(own) as { version: string }).version;
+/** The versions of the packages that are raced; ours is the commit. */
+export function versionsOf(libraries: readonly Pick<Library, 'name'>[]): Record<string, string> {
+  const packages = libraries.filter(({ name }) => name !== gatebellCache.name);
+  return Object.fromEntries(packages.map(({ name }) => [name, packageVersion(name)]));
 }
 
 export function createResults(
@@ -57,7 +55,7 @@ export function createResults(
     seed,
     seconds,
     libraries: libraries.map(({ name, keeps }) => ({ name, keeps })),
-    versions: Object.fromEntries(libraries.map(({ name }) => [name, versionOf(name)])),
+    versions: versionsOf(libraries),
     races: races.map(({ name, title }, index) => ({ name, title, cells: cells[index]! })),
   };
 }

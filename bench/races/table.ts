@@ -18,7 +18,7 @@ export function tellCell(cell: Cell, keeps: string, strong: (text: string) => st
 
 function rowsOf({ libraries, versions, races }: RaceResults, strong?: (text: string) => string): string[][] {
   return [
-    ['stale in', ...libraries.map(({ name }) => `${name} ${versions[name]}`)],
+    ['stale in', ...libraries.map(({ name }) => `${name} ${versions[name] ?? ''}`.trimEnd())],
     ...races.map(({ title, cells }) => [
       title,
       ...cells.map((cell, index) => tellCell(cell, libraries[index]!.keeps, strong)),

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { gatebellCache, LIBRARIES } from '../../bench/races/libraries/index.js';
 import { RACES } from '../../bench/races/races.js';
-import { readRaceResults, versionOf, type RaceResults } from '../../bench/races/results.js';
+import { readRaceResults, versionsOf, type RaceResults } from '../../bench/races/results.js';
 import { BEGIN, formatRaces, lostBy, renderRaces, tellCell } from '../../bench/races/table.js';
 import { RESULTS_DIRECTORY } from '../../bench/results.js';
 import { END, readMarked } from '../support/marked-table.js';
@@ -24,7 +24,7 @@ describe('docs/races.md', async () => {
       RACES.map(({ name, title }) => [name, title]),
     );
     expect(results.libraries).toEqual(LIBRARIES.map(({ name, keeps }) => ({ name, keeps })));
-    expect(results.versions).toEqual(Object.fromEntries(LIBRARIES.map(({ name }) => [name, versionOf(name)])));
+    expect(results.versions).toEqual(versionsOf(LIBRARIES));
   });
 
   test('says that gatebell/cache lost no race', () => {
