@@ -1,31 +1,36 @@
 -- Signals: a statement that changes a watched row notifies every replica, in commit order, after the commit.
 --
 -- gatebell.watch(table, topic, key columns, watched columns) attaches the triggers, gatebell.unwatch(table, topic)
--- removes them, the view gatebell.watch_status lists them and says what is wrong with them. Payloads carry keys, never secrets:
+-- removes them, the view gatebell.watch_status lists them and says what is wrong with them. Payloads carry keys, never
+-- secrets:
 --   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the topic changed
 --   {"v":1,"s":"grant"}                               any key of the topic may have changed
 --   {"v":1,"f":812,"n":42,"o":"<server and schema>","m":"<signature>"}   a fence, see gatebell.fence()
 
 create schema gatebell;
 
-comment on schema gatebell is 'Gatebell: facts that a forward-auth gate answers from, and the signals that keep its caches true.';
+comment on schema gatebell is
+  'Gatebell: facts that a forward-auth gate answers from, and the signals that keep its caches true.';
 
 create function gatebell.schema_version() returns integer
   language sql immutable parallel safe
   return 1;
 
-comment on function gatebell.schema_version() is 'Number of the newest migration applied. A program refuses a database that is newer than itself.';
+comment on function gatebell.schema_version() is
+  'Number of the newest migration applied. A program refuses a database that is newer than itself.';
 
 -- The channel is a function, not a setting of the session: a writer cannot change it, and the triggers, the fences and
--- the replicas all read the same one. gatebell.set_channel() replaces it. (Not immutable: that would live on in plans made before.)
+-- the replicas all read the same one. gatebell.set_channel() replaces it. (Not immutable: that would live on in plans
+-- made before.)
 create function gatebell.channel() returns text
   language sql stable parallel safe
   return 'gatebell';
 
-comment on function gatebell.channel() is 'The channel that signals and fences are sent on; change it with gatebell.set_channel(name).';
+comment on function gatebell.channel() is
+  'The channel that signals and fences are sent on; change it with gatebell.set_channel(name).';
 
--- Anybody can NOTIFY: fences are signed, by HMAC-SHA256 (RFC 2104) with a key of 64 bytes. It is kept as it is, and combined
--- with the two pads of the algorithm.
+-- Anybody can NOTIFY: fences are signed, by HMAC-SHA256 (RFC 2104) with a key of 64 bytes. It is kept as it is, and
+-- combined with the two pads of the algorithm.
 create table gatebell.fence_key (
   key bytea not null,
   inner_key bytea not null,
@@ -36,9 +41,10 @@ create unique index fence_key_one on gatebell.fence_key ((true));
 -- Where and when a statement was answered: a load that was read elsewhere than where the replica listens must be
 -- discarded (P5, P23).
 --
--- The server is named by when it was started and by the oid of the database: they change at a restart, at a failover, and when the
--- database is restored under the same name. The schema is named by its fence key: the table's oid and the row's transaction change
--- when the schema is dropped, made anew, or restored in place in whatever way, and when the key is written again.
+-- The server is named by when it was started and by the oid of the database: they change at a restart, at a failover,
+-- and when the database is restored under the same name. The schema is named by its fence key: the table's oid and the
+-- row's transaction change when the schema is dropped, made anew, or restored in place in whatever way, and when the
+-- key is written again.
 create view gatebell.origin as
 select
   (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text
@@ -50,8 +56,8 @@ select
 comment on view gatebell.origin is
   'One row: which server and which schema answers, whether it is a standby, and its clock (milliseconds since 1970).';
 
--- Whoever asks for a fence takes a number here, so that others see that one is on its way and need not send their own. Nothing
--- is proven by these numbers: when they go back or jump ahead, one fence too many or too few is sent.
+-- Whoever asks for a fence takes a number here, so that others see that one is on its way and need not send their own.
+-- Nothing is proven by these numbers: when they go back or jump ahead, one fence too many or too few is sent.
 create sequence gatebell.fence_number maxvalue 9007199254740991 cycle;
 
 -- A dump of the schema alone has no key: it is made anew then.
@@ -60,7 +66,8 @@ create function gatebell.make_fence_key() returns void
   set search_path = pg_catalog, pg_temp
 as $function$
 declare
-  key bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+  key bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
   inner_key bytea := key;
   outer_key bytea := key;
 begin
@@ -74,16 +81,19 @@ $function$;
 
 select gatebell.make_fence_key();
 
-comment on table gatebell.fence_key is 'The key that fences are signed with. Who can read it can make replicas believe that they have heard what they have not.';
+comment on table gatebell.fence_key is
+  'The key that fences are signed with. Who can read it can make replicas believe that they have heard everything.';
 
--- A fence is a message that carries its transaction's id. Who asks is told a bound: the first id past all that had completed. NOTIFY takes
--- a lock before it queues, and its transaction holds that until it has completed; so the queue is in the order of completion, and whoever
--- hears a fence with the bound or a greater id, which had not completed by then, has heard all that had.
--- The bound is read first: its snapshot is older than the id that this transaction takes to send a fence.
+-- A fence is a message that carries its transaction's id. Who asks is told a bound: the first id past all that had
+-- completed. NOTIFY takes a lock before it queues, and its transaction holds that until it has completed; so the queue
+-- is in the order of completion, and whoever hears a fence with the bound or a greater id, which had not completed by
+-- then, has heard all that had. The bound is read first: its snapshot is older than the id that this transaction takes
+-- to send a fence.
 --
--- It runs with the rights of its caller, who must be able to read the key and to use the sequence. Functions are everybody's in a dump
--- without privileges; tables and sequences are nobody's.
-create function gatebell.fence(unless_after bigint, out bound bigint, out newest bigint, out sent boolean, out key bytea)
+-- It runs with the rights of its caller, who must be able to read the key and to use the sequence. Functions are
+-- everybody's in a dump without privileges; tables and sequences are nobody's.
+create function gatebell.fence(
+  unless_after bigint, out bound bigint, out newest bigint, out sent boolean, out key bytea)
   language plpgsql volatile
   set search_path = pg_catalog, pg_temp
 as $function$
@@ -115,7 +125,8 @@ begin
       'f', id::text::bigint,
       'n', number,
       'o', origin,
-      'm', encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, origin), 'UTF8'))), 'hex')
+      'm', encode(sha256(
+        secret.outer_key || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, origin), 'UTF8'))), 'hex')
     )::text);
   end if;
 end
@@ -124,7 +135,9 @@ $function$;
 revoke execute on function gatebell.fence(bigint) from public;
 
 comment on function gatebell.fence(bigint) is
-  'Says the bound and the number of the newest fence, and then sends one, unless there is one with a greater number than given; null: in any case; -1: never. Whoever hears a fence of the bound or more has heard every signal of every transaction that was acknowledged before it asked.';
+  'Says the bound and the number of the newest fence, and then sends one, unless there is one with a greater number '
+  'than given; null: in any case; -1: never. Whoever hears a fence of the bound or more has heard every signal of '
+  'every transaction that was acknowledged before it asked.';
 
 create table gatebell.watches (
   id bigint generated always as identity primary key,
@@ -145,8 +158,8 @@ create table gatebell.watches (
 
 comment on table gatebell.watches is 'The watched tables; written by gatebell.watch() and gatebell.unwatch() only.';
 
--- A dump of the schema alone has the triggers and their functions, but no row of gatebell.watches. What was watched stands in the
--- comments of the functions, too.
+-- A dump of the schema alone has the triggers and their functions, but no row of gatebell.watches. What was watched
+-- stands in the comments of the functions, too.
 create view gatebell.lost_watches as
 select
   p.oid as function_id,
@@ -164,7 +177,9 @@ where p.pronamespace = 'gatebell'::pg_catalog.regnamespace and p.proname ~ '^sig
   and p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
   and not exists (select from gatebell.watches w where 'signal_' || w.id = p.proname);
 
-comment on view gatebell.lost_watches is 'Trigger functions of gatebell.watch() that gatebell.watches knows nothing of. Watching these tables again repairs it.';
+comment on view gatebell.lost_watches is
+  'Trigger functions of gatebell.watch() that gatebell.watches knows nothing of. Watching these tables again repairs '
+  'it.';
 
 -- The columns of a key with the types that they have in the end, behind all domains.
 create function gatebell.key_types(target regclass, key_columns text[])
@@ -185,8 +200,9 @@ begin atomic
   where not exists (select from pg_type t where t.oid = b.type and t.typtype = 'd');
 end;
 
--- The text of one key: a JSON array of strings, null if a part is null (no fact has a null key). The same text whatever the
--- writer's settings: bytea in hex, times as seconds since 1970, the rest as Postgres prints it under the settings pinned on the trigger.
+-- The text of one key: a JSON array of strings, null if a part is null (no fact has a null key). The same text whatever
+-- the writer's settings: bytea in hex, times as seconds since 1970, the rest as Postgres prints it under the settings
+-- pinned on the trigger.
 create function gatebell.key_expression(target regclass, key_columns text[], alias text) returns text
   language sql stable
   set search_path = pg_catalog, pg_temp
@@ -196,7 +212,8 @@ create function gatebell.key_expression(target regclass, key_columns text[], ali
         when type = 'bytea'::regtype then format('''"'' || encode(%s.%I, ''hex'') || ''"''', alias, name)
         when type in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
           then format('''"'' || extract(epoch from %s.%I)::text || ''"''', alias, name)
-        when type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype, 'uuid'::regtype, 'bool'::regtype)
+        when type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype, 'uuid'::regtype,
+          'bool'::regtype)
           then format('''"'' || %s.%I::text || ''"''', alias, name)
         else format('to_json(%s.%I::text)::text', alias, name)
       end, ' || '','' || ' order by ordinal) || ' || '']'''
@@ -237,7 +254,11 @@ begin
   where i.indrelid = target and i.indisprimary and i.indisvalid;
 
   select array_agg(name order by first) into facts
-  from (select name, min(ordinal) as first from unnest(key_columns || watched_columns) with ordinality as c (name, ordinal) group by name) c;
+  from (
+    select name, min(ordinal) as first
+    from unnest(key_columns || watched_columns) with ordinality as c (name, ordinal)
+    group by name
+  ) c;
   -- Of the one row that most statements write. Another primary key is another row.
   columns := facts || array(select r from unnest(row_names) r where r <> all (facts));
 
@@ -302,8 +323,8 @@ begin
     return null;
   end if;
 
-  -- Most statements write one row: it is looked at without the joins that many need. An update writes no more new rows than old ones, but
-  -- one row less where a trigger of a partition refuses the row that was moved there.
+  -- Most statements write one row: it is looked at without the joins that many need. An update writes no more new rows
+  -- than old ones, but one row less where a trigger of a partition refuses the row that was moved there.
   if tg_level = 'STATEMENT' then
     if tg_op = 'INSERT' then
       select %16$s into new from new_rows n;
@@ -344,15 +365,18 @@ begin
     keys := array_remove(array[old_key, nullif(new_key, old_key)], null);
     widest := greatest(octet_length(old_key), octet_length(new_key));
   elsif tg_op = 'INSERT' then
-    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
+    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key))
+    into seen, keys, widest
     from (select %9$s as key from new_rows n limit %11$s) as e;
   elsif tg_op = 'DELETE' then
-    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
+    select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key))
+    into seen, keys, widest
     from (select %8$s as key from old_rows o limit %11$s) as e;
   else
     seen := (%17$s);
     if seen <= %14$s then
-      select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key)) into seen, keys, widest
+      select count(*), array_agg(distinct e.key) filter (where e.key is not null), max(octet_length(e.key))
+      into seen, keys, widest
       from (%10$s) as e;
     end if;
   end if;
@@ -373,7 +397,10 @@ begin
   end if;
   for part in
     select string_agg(p.key, ',' order by p.key)
-    from (select u.key, (sum(octet_length(u.key) + 1) over (order by u.key)) / 7000 as bucket from unnest(keys) as u (key)) as p
+    from (
+      select u.key, (sum(octet_length(u.key) + 1) over (order by u.key)) / 7000 as bucket
+      from unnest(keys) as u (key)
+    ) as p
     group by p.bucket
   loop
     perform pg_notify(%1$L, %3$L || part || ']}');
@@ -381,7 +408,8 @@ begin
   return null;
 exception when others then
   perform pg_notify(%1$L, %2$L);
-  raise warning 'gatebell: the trigger of %% could not name the changed keys of topic %%, so all of them were signalled: %%',
+  raise warning
+    'gatebell: the trigger of %% could not name the changed keys of topic %%, so all of them were signalled: %%',
     tg_relid::regclass, %13$L, sqlerrm;
   return null;
 end
@@ -418,7 +446,8 @@ begin atomic
   select relation from tree;
 end;
 
--- Which rows of the catalogs say how values of these types are printed: those of the types, and of all that they are made of.
+-- Which rows of the catalogs say how values of these types are printed: those of the types, and of all that they are
+-- made of.
 create function gatebell.types_fingerprint(types regtype[]) returns text
   language sql stable
 begin atomic
@@ -430,16 +459,19 @@ begin atomic
     join pg_catalog.pg_type t on t.oid = u.type
     cross join lateral (
       values (t.typbasetype), (t.typelem)
-      union all select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      union all select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0
+        and not a.attisdropped
       union all select r.rngsubtype from pg_catalog.pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
     ) as part (type)
     where part.type >= 16384
   )
   select pg_catalog.string_agg(pg_catalog.concat_ws(':', t.oid, t.xmin,
-    (select pg_catalog.string_agg(e.oid || '.' || e.xmin::text, ';' order by e.oid) from pg_catalog.pg_enum e where e.enumtypid = t.oid),
+    (select pg_catalog.string_agg(e.oid || '.' || e.xmin::text, ';' order by e.oid) from pg_catalog.pg_enum e
+      where e.enumtypid = t.oid),
     (select pg_catalog.string_agg(a.attnum || '.' || a.xmin::text, ';' order by a.attnum) from pg_catalog.pg_attribute a
       where a.attrelid = t.typrelid and a.attnum > 0),
-    (select pg_catalog.concat_ws('.', k.oid, k.xmin, f.xmin) from pg_catalog.pg_cast k left join pg_catalog.pg_proc f on f.oid = k.castfunc
+    (select pg_catalog.concat_ws('.', k.oid, k.xmin, f.xmin) from pg_catalog.pg_cast k
+      left join pg_catalog.pg_proc f on f.oid = k.castfunc
       where k.castsource = t.oid and k.casttarget = 'text'::pg_catalog.regtype)), ',' order by t.oid)
   from used u join pg_catalog.pg_type t on t.oid = u.type;
 end;
@@ -465,7 +497,8 @@ begin
   delete from gatebell.watches w where w.target = unwatch.target and w.topic = unwatch.topic returning w.* into watch;
   if watch.id is null then
     raise exception 'gatebell.unwatch: table % is not watched for topic %', target, quote_literal(topic)
-      using errcode = 'undefined_object', hint = 'select target, topic from gatebell.watch_status lists what is watched.';
+      using errcode = 'undefined_object',
+        hint = 'select target, topic from gatebell.watch_status lists what is watched.';
   end if;
   for found_trigger in
     select t.tgname, t.tgrelid::regclass as relation
@@ -479,7 +512,8 @@ begin
 end
 $function$;
 
-comment on function gatebell.unwatch(regclass, text) is 'Removes the triggers that gatebell.watch() attached for this table and topic.';
+comment on function gatebell.unwatch(regclass, text) is
+  'Removes the triggers that gatebell.watch() attached for this table and topic.';
 
 create function gatebell.watch(target regclass, topic text, key_columns text[], watched_columns text[] default '{}')
   returns void
@@ -497,34 +531,41 @@ declare
   relative regclass;
   watch_id bigint;
   source text;
-  settings text := 'set datestyle = ''ISO, YMD'' set timezone = ''UTC'' set intervalstyle = ''postgres'' set bytea_output = ''hex'' set extra_float_digits = 1';
+  settings text := 'set datestyle = ''ISO, YMD'' set timezone = ''UTC'' set intervalstyle = ''postgres'' '
+    'set bytea_output = ''hex'' set extra_float_digits = 1';
   relation record;
 begin
   if target is null or topic is null or key_columns is null or watched_columns is null then
     raise exception 'gatebell.watch: the table, the topic, the key columns and the watched columns must not be null'
-      using errcode = 'null_value_not_allowed', hint = 'Leave the watched columns out, or give ''{}'', to watch the key columns only.';
+      using errcode = 'null_value_not_allowed',
+        hint = 'Leave the watched columns out, or give ''{}'', to watch the key columns only.';
   end if;
   if topic !~ '^[a-z][a-z0-9_]{0,39}$' then
     raise exception 'gatebell.watch: topic % is not allowed', quote_literal(topic)
-      using errcode = 'invalid_parameter_value', hint = 'A topic is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter.';
+      using errcode = 'invalid_parameter_value',
+        hint = 'A topic is 1 to 40 characters, a-z, 0-9 and _, and begins with a letter.';
   end if;
   select c.relkind into kind from pg_class c where c.oid = target;
   if kind is null or kind not in ('r', 'p') then
     raise exception 'gatebell.watch: % is not a table', target
-      using errcode = 'wrong_object_type', hint = 'Only tables and partitioned tables can be watched; watch the tables below a view.';
+      using errcode = 'wrong_object_type',
+        hint = 'Only tables and partitioned tables can be watched; watch the tables below a view.';
   end if;
   if exists (select from gatebell.relation_tree(target) as r join pg_class c on c.oid = r where c.relkind = 'f') then
     raise exception 'gatebell.watch: a foreign table is part of %', target
-      using errcode = 'wrong_object_type', hint = 'Postgres refuses writes to it below a table with such triggers; watch the table where it lives.';
+      using errcode = 'wrong_object_type',
+        hint = 'Postgres refuses writes to it below a table with such triggers; watch the table where it lives.';
   end if;
   if cardinality(key_columns) = 0 then
     raise exception 'gatebell.watch: no key column was given for %', target
-      using errcode = 'invalid_parameter_value', hint = 'Name at least one column of the table; its value is the key of a fact.';
+      using errcode = 'invalid_parameter_value',
+        hint = 'Name at least one column of the table; its value is the key of a fact.';
   end if;
   select string_agg(coalesce(quote_literal(c.name), 'null'), ', ') into missing
   from unnest(key_columns || watched_columns) as c (name)
   where not exists (
-    select from pg_attribute a where a.attrelid = target and a.attname = c.name and a.attnum > 0 and not a.attisdropped);
+    select from pg_attribute a where a.attrelid = target and a.attname = c.name and a.attnum > 0
+      and not a.attisdropped);
   if missing is not null then
     raise exception 'gatebell.watch: table % has no column %', target, missing
       using errcode = 'undefined_column', hint = 'Name columns of the table itself.';
@@ -543,7 +584,8 @@ begin
   where t.typnamespace = 'pg_catalog'::regnamespace and t.typname ~ '^_?(reg|aclitem)';
   if renaming is not null then
     raise exception 'gatebell.watch: column % of % holds names of other objects', renaming, target
-      using errcode = 'feature_not_supported', hint = 'Its text changes when such an object is renamed, and no trigger tells. Keep an oid or the text.';
+      using errcode = 'feature_not_supported',
+        hint = 'Its text changes when such an object is renamed, and no trigger tells. Keep an oid or the text.';
   end if;
   select c.name into repeated from unnest(key_columns) as c (name) group by c.name having count(*) > 1 limit 1;
   if repeated is not null then
@@ -560,12 +602,16 @@ begin
   where w.topic = watch.topic
     and exists (select gatebell.relation_tree(w.target) intersect select gatebell.relation_tree(watch.target));
   if relative is not null then
-    raise exception 'gatebell.watch: % is already watched for topic % together with %', target, quote_literal(topic), relative
-      using errcode = 'duplicate_object', hint = 'A table is watched with its partitions and children; unwatch that one first.';
+    raise exception 'gatebell.watch: % is already watched for topic % together with %',
+        target, quote_literal(topic), relative
+      using errcode = 'duplicate_object',
+        hint = 'A table is watched with its partitions and children; unwatch that one first.';
   end if;
 
-  -- What gatebell.watches has lost keeps its functions: theirs are not given out again, and those of this watch are replaced.
-  perform setval(pg_get_serial_sequence('gatebell.watches', 'id'), greatest(max(l.id), nextval(pg_get_serial_sequence('gatebell.watches', 'id'))))
+  -- What gatebell.watches has lost keeps its functions: theirs are not given out again, and those of this watch are
+  -- replaced.
+  perform setval(pg_get_serial_sequence('gatebell.watches', 'id'),
+    greatest(max(l.id), nextval(pg_get_serial_sequence('gatebell.watches', 'id'))))
   from gatebell.lost_watches l having count(*) > 0;
   for relation in
     select l.id from gatebell.lost_watches l
@@ -584,13 +630,15 @@ begin
       or exists (select from pg_index i where i.indrelid = a.attrelid and i.indisprimary and a.attnum = any (i.indkey)))
   returning id into watch_id;
 
-  -- Each setting costs every statement of a writer: those that change how values are printed are pinned only where that is compared
-  -- (without a primary key), or where a key has a type that may read them.
+  -- Each setting costs every statement of a writer: those that change how values are printed are pinned only where that
+  -- is compared (without a primary key), or where a key has a type that may read them.
   if exists (select from pg_index i where i.indrelid = target and i.indisprimary and i.indisvalid)
     and not exists (
       select from gatebell.key_types(target, key_columns) k join pg_type t on t.oid = k.type
-      where t.typtype <> 'e' and k.type not in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype, 'numeric'::regtype,
-        'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype, 'uuid'::regtype, 'bool'::regtype, 'bytea'::regtype,
+      where t.typtype <> 'e'
+        and k.type not in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype, 'numeric'::regtype,
+          'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype, 'uuid'::regtype, 'bool'::regtype,
+          'bytea'::regtype,
         'timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))
   then
     settings := '';
@@ -600,7 +648,8 @@ begin
     'signal_' || watch_id, settings, source);
   execute format('revoke all on function gatebell.%I() from public', 'signal_' || watch_id);
   execute format('comment on function gatebell.%I() is %L', 'signal_' || watch_id, json_build_object(
-    'target', gatebell.qualified_name(target), 'topic', topic, 'key_columns', key_columns, 'watched_columns', watched_columns));
+    'target', gatebell.qualified_name(target), 'topic', topic,
+    'key_columns', key_columns, 'watched_columns', watched_columns));
   update gatebell.watches w set function_md5 = md5(p.prosrc || p.proconfig::text)
   from pg_proc p
   where w.id = watch_id and p.pronamespace = 'gatebell'::regnamespace and p.proname = 'signal_' || watch_id;
@@ -612,22 +661,27 @@ begin
   loop
     execute format(
       'create trigger %1$I after insert on %2$s referencing new table as new_rows
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_insert', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()',
+         'gatebell_' || topic || '_insert', relation.name, 'signal_' || watch_id);
     execute format(
       'create trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_update', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()',
+         'gatebell_' || topic || '_update', relation.name, 'signal_' || watch_id);
     execute format(
       'create trigger %1$I after delete on %2$s referencing old table as old_rows
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_delete', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()',
+         'gatebell_' || topic || '_delete', relation.name, 'signal_' || watch_id);
     execute format(
       'create trigger %1$I after truncate on %2$s
-         for each statement execute function gatebell.%3$I()', 'gatebell_' || topic || '_truncate', relation.name, 'signal_' || watch_id);
+         for each statement execute function gatebell.%3$I()',
+         'gatebell_' || topic || '_truncate', relation.name, 'signal_' || watch_id);
     execute format('alter table %s enable always trigger %I', relation.name, 'gatebell_' || topic || '_truncate');
     -- Logical replication's apply, and session_replication_role = replica, fire row triggers only, of leaf tables.
     if relation.relkind = 'r' then
       execute format(
         'create trigger %1$I after insert or update or delete on %2$s
-           for each row execute function gatebell.%3$I()', 'gatebell_' || topic || '_replica', relation.name, 'signal_' || watch_id);
+           for each row execute function gatebell.%3$I()',
+           'gatebell_' || topic || '_replica', relation.name, 'signal_' || watch_id);
       execute format('alter table %s enable replica trigger %I', relation.name, 'gatebell_' || topic || '_replica');
     end if;
   end loop;
@@ -638,10 +692,12 @@ end
 $function$;
 
 comment on function gatebell.watch(regclass, text, text[], text[]) is
-  'Signals the topic whenever a row''s key columns or watched columns change, by whatever means. Calling it again replaces the triggers: do so after a partition was added or a column renamed.';
+  'Signals the topic whenever a row''s key columns or watched columns change, by whatever means. Calling it again '
+  'replaces the triggers: do so after a partition was added or a column renamed.';
 
--- Read with every fence, so its cost counts: one pass over the relations of each table. Each LIMIT 1 makes a look-up by an index,
--- however many tables and functions the database has. What is seldom there (types of one's own, row level security) is read where it is there.
+-- Read with every fence, so its cost counts: one pass over the relations of each table. Each LIMIT 1 makes a look-up by
+-- an index, however many tables and functions the database has. What is seldom there (types of one's own, row level
+-- security) is read where it is there.
 create view gatebell.watch_status as
 select
   w.target,
@@ -655,8 +711,10 @@ select
       then 'the table was renamed or moved, it was ' || w.target_name
     when c.relkind not in ('r', 'p') then 'it is not a table any more'
     when p.oid is null then 'the trigger function is missing'
-    when pg_catalog.md5(p.prosrc || p.proconfig::text) is distinct from w.function_md5 then 'the trigger function is not current'
-    when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0 then 'the triggers signal on another channel'
+    when pg_catalog.md5(p.prosrc || p.proconfig::text) is distinct from w.function_md5
+      then 'the trigger function is not current'
+    when pg_catalog.strpos(p.prosrc, 'pg_notify(' || pg_catalog.quote_literal(gatebell.channel()) || ',') = 0
+      then 'the triggers signal on another channel'
     when columns.found <> pg_catalog.cardinality(w.source_columns)
       then 'a watched column was dropped or renamed, or has another type'
     when columns.with_virtual then 'a watched column is generated and virtual: triggers do not see its value'
@@ -664,16 +722,20 @@ select
     when relations.with_foreign then 'a foreign table was added to it'
     else relations.problem
   end as problem,
-  -- Changes whenever something was touched that may change facts without a signal: a trigger, its function, the table, its schema, a
-  -- partition, a watched column, the labels or attributes of its type, a policy; even when all is as before in the end, and again
-  -- within a second. For each change of a row of a catalog leaves the number of its transaction in xmin.
-  pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin, n.xmin, columns.fingerprint, types.fingerprint, policies.fingerprint,
-    relations.fingerprint)) as fingerprint
+  -- Changes whenever something was touched that may change facts without a signal: a trigger, its function, the table,
+  -- its schema, a partition, a watched column, the labels or attributes of its type, a policy; even when all is as
+  -- before in the end, and again within a second. For each change of a row of a catalog leaves the number of its
+  -- transaction in xmin.
+  pg_catalog.md5(pg_catalog.concat_ws('/', p.oid, p.xmin, n.xmin, columns.fingerprint, types.fingerprint,
+    policies.fingerprint, relations.fingerprint)) as fingerprint
 from gatebell.watches w
 left join lateral (
-  select c.oid, c.relname, c.relnamespace, c.relkind, c.relrowsecurity from pg_catalog.pg_class c where c.oid = w.target limit 1
+  select c.oid, c.relname, c.relnamespace, c.relkind, c.relrowsecurity from pg_catalog.pg_class c
+  where c.oid = w.target limit 1
 ) as c on true
-left join lateral (select n.nspname, n.xmin from pg_catalog.pg_namespace n where n.oid = c.relnamespace limit 1) as n on true
+left join lateral (
+  select n.nspname, n.xmin from pg_catalog.pg_namespace n where n.oid = c.relnamespace limit 1
+) as n on true
 left join lateral (
   select p.oid, p.xmin, p.prosrc, p.proconfig
   from pg_catalog.pg_proc p
@@ -686,24 +748,30 @@ cross join lateral (
     pg_catalog.string_agg(a.attname || ':' || a.xmin::text, ',' order by a.attnum) as fingerprint
   from rows from (pg_catalog.unnest(w.source_columns), pg_catalog.unnest(w.source_types)) as s (name, type)
   join pg_catalog.pg_attribute a
-    on a.attrelid = w.target and a.attname = s.name::pg_catalog.name and a.atttypid = s.type and a.attnum > 0 and not a.attisdropped
+    on a.attrelid = w.target and a.attname = s.name::pg_catalog.name and a.atttypid = s.type and a.attnum > 0
+      and not a.attisdropped
 ) as columns
--- A label of an enum that is renamed, or an attribute that a row type gains, changes the text of values that no statement has written.
--- Types below 16384 are Postgres' own.
+-- A label of an enum that is renamed, or an attribute that a row type gains, changes the text of values that no
+-- statement has written. Types below 16384 are Postgres' own.
 cross join lateral (
   select case when exists (select from pg_catalog.unnest(w.source_types) as s (type) where s.type::oid >= 16384)
     then gatebell.types_fingerprint(w.source_types) end as fingerprint
 ) as types
--- Policies show and hide rows. One that is not constant reads what nobody watches: other columns, other tables, settings of the session.
+-- Policies show and hide rows. One that is not constant reads what nobody watches: other columns, other tables,
+-- settings of the session.
 cross join lateral (
   select
     c.relrowsecurity and (
-      select pg_catalog.row_security_active(c.oid) and pg_catalog.bool_or(pg_catalog.pg_get_expr(y.polqual, y.polrelid) <> 'true')
+      select pg_catalog.row_security_active(c.oid)
+        and pg_catalog.bool_or(pg_catalog.pg_get_expr(y.polqual, y.polrelid) <> 'true')
       from pg_catalog.pg_policy y where y.polrelid = c.oid and y.polcmd in ('r', '*')
     ) as deciding,
     case when c.relrowsecurity then (
-      select pg_catalog.concat_ws(',', pg_catalog.row_security_active(c.oid), pg_catalog.string_agg(pg_catalog.concat_ws(':', y.oid, y.xmin,
-        (select pg_catalog.bool_or(role = 0 or pg_catalog.pg_has_role(role, 'usage')) from pg_catalog.unnest(y.polroles) as role)), ',' order by y.oid))
+      select pg_catalog.concat_ws(',', pg_catalog.row_security_active(c.oid),
+        pg_catalog.string_agg(pg_catalog.concat_ws(':', y.oid, y.xmin, (
+          select pg_catalog.bool_or(role = 0 or pg_catalog.pg_has_role(role, 'usage'))
+          from pg_catalog.unnest(y.polroles) as role
+        )), ',' order by y.oid))
       from pg_catalog.pg_policy y where y.polrelid = c.oid
     ) end as fingerprint
 ) as policies
@@ -715,37 +783,44 @@ cross join lateral (
       when t.tgenabled::text <> e.enabled then 'not enabled as it must be'
       when t.tgtype <> e.type or t.tgqual is not null or t.tgattr::text <> '' then 'not current'
     end) as problem,
-    pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.xmin, r.parents, t.oid, t.xmin, t.tgenabled), ',' order by r.oid, t.oid) as fingerprint
+    pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.xmin, r.parents, t.oid, t.xmin, t.tgenabled),
+      ',' order by r.oid, t.oid) as fingerprint
   from gatebell.relation_tree(w.target) as tree (relation)
   cross join lateral (
     select c.oid, c.relkind, c.xmin,
-      -- Also says that DETACH ... CONCURRENTLY has begun: from then on its rows are not seen through the parent, finished or not.
-      (select pg_catalog.string_agg(i.xmin::text, ';' order by i.inhparent) from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as parents
+      -- Also says that DETACH ... CONCURRENTLY has begun: from then on its rows are not seen through the parent,
+      -- finished or not.
+      (select pg_catalog.string_agg(i.xmin::text, ';' order by i.inhparent) from pg_catalog.pg_inherits i
+        where i.inhrelid = c.oid) as parents
     from pg_catalog.pg_class c where c.oid = tree.relation limit 1
   ) as r
   -- tgtype: the row's 1, insert 4, delete 8, update 16, truncate 32; all of them AFTER.
   left join lateral (
     select ('gatebell_' || w.topic || '_' || v.event)::pg_catalog.name as name, v.enabled, v.type
-    from (values ('insert', 'O', 4), ('update', 'O', 16), ('delete', 'O', 8), ('truncate', 'A', 32), ('replica', 'R', 29)) as v (event, enabled, type)
+    from (values ('insert', 'O', 4), ('update', 'O', 16), ('delete', 'O', 8), ('truncate', 'A', 32),
+      ('replica', 'R', 29)) as v (event, enabled, type)
     where v.event <> 'replica' or r.relkind = 'r'
   ) as e on r.relkind in ('r', 'p')
   left join pg_catalog.pg_trigger t on t.tgrelid = r.oid and t.tgname = e.name and t.tgfoid = p.oid
 ) as relations;
 
-comment on view gatebell.watch_status is 'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
+comment on view gatebell.watch_status is
+  'What is watched; problem is null where signals are sure to come, else it says what is wrong.';
 
--- A fingerprint tells that the triggers are as they should be, and when they were touched. It does not tell what a transaction did that had
--- begun to write before: CREATE OR REPLACE FUNCTION waits for nobody, so one that wrote while another function was there may commit later,
--- and nothing signals it. So a replica trusts a table whose fingerprint is new to it once the transactions have ended that this function
--- names, and loads everything after that. Those that come later do not matter: a backend that locks a table first
--- learns what was changed in the catalogs. A lock that it has already teaches it nothing, and that one is listed here. So are prepared
--- transactions; they keep their name.
+-- A fingerprint tells that the triggers are as they should be, and when they were touched. It does not tell what a
+-- transaction did that had begun to write before: CREATE OR REPLACE FUNCTION waits for nobody, so one that wrote while
+-- another function was there may commit later, and nothing signals it. So a replica trusts a table whose fingerprint is
+-- new to it once the transactions have ended that this function names, and loads everything after that. Those that come
+-- later do not matter: a backend that locks a table first learns what was changed in the catalogs. A lock that it has
+-- already teaches it nothing, and that one is listed here. So are prepared transactions; they keep their name.
 --
--- The backend that changed a catalog tells the others only after its commit can be seen, and before it gives its locks up, that of its own
--- transaction number included. While any transaction is in between, nobody knows yet what writers see: null, ask again.
+-- The backend that changed a catalog tells the others only after its commit can be seen, and before it gives its locks
+-- up, that of its own transaction number included. While any transaction is in between, nobody knows yet what writers
+-- see: null, ask again.
 --
--- A vacuum that shortens a table has a number that is in no snapshot, for seconds where readers keep it from its lock. It changes no
--- catalog that writers go by, so it is left out. Whoever is in between has been since before the snapshot, so it is not vacuuming.
+-- A vacuum that shortens a table has a number that is in no snapshot, for seconds where readers keep it from its lock.
+-- It changes no catalog that writers go by, so it is left out. Whoever is in between has been since before the
+-- snapshot, so it is not vacuuming.
 --
 -- seen: the snapshot in which the fingerprint was read.
 create function gatebell.open_writers(target regclass, seen pg_snapshot) returns text[]
@@ -756,7 +831,8 @@ declare
   next constant bigint := pg_snapshot_xmax(seen)::text::bigint & 4294967295;
   running constant bigint[] := array(select x::text::bigint & 4294967295 from pg_snapshot_xip(seen) as x);
 begin
-  -- Numbers of transactions go round at 2^32. Numbers of subtransactions are in no snapshot, but whoever holds one holds that of the whole.
+  -- Numbers of transactions go round at 2^32. Numbers of subtransactions are in no snapshot, but whoever holds one
+  -- holds that of the whole.
   if exists (
     select from pg_locks l
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
@@ -779,7 +855,8 @@ end
 $function$;
 
 comment on function gatebell.open_writers(regclass, pg_snapshot) is
-  'The open transactions that may have written to the table, or a partition of it, by their virtualtransaction in pg_locks; null: not known at this moment.';
+  'The open transactions that may have written to the table, or a partition of it, by their virtualtransaction in '
+  'pg_locks; null: not known at this moment.';
 
 create function gatebell.set_channel(name text) returns void
   language plpgsql
@@ -792,11 +869,14 @@ begin
     raise exception 'gatebell.set_channel: channel % is not allowed', coalesce(quote_literal(name), 'null')
       using errcode = 'invalid_parameter_value', hint = 'A channel is 1 to 63 bytes.';
   end if;
-  execute format('create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text', name);
+  execute format(
+    'create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text',
+    name);
   for watch in select w.* from gatebell.watches w join pg_class c on c.oid = w.target loop
     perform gatebell.watch(watch.target, watch.topic, watch.key_columns, watch.watched_columns);
   end loop;
 end
 $function$;
 
-comment on function gatebell.set_channel(text) is 'Sets the channel and moves every watched table to it. Restart the replicas with the same GATEBELL_CHANNEL.';
+comment on function gatebell.set_channel(text) is
+  'Sets the channel and moves every watched table to it. Restart the replicas with the same GATEBELL_CHANNEL.';

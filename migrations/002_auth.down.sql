@@ -7,7 +7,8 @@ where w.target in (
 
 drop function gatebell.constraint_problems();
 drop table gatebell.credentials, gatebell.grants, gatebell.app_routes, gatebell.apps, gatebell.users;
-drop function gatebell.are_labels(text[]), gatebell.is_label(text), gatebell.is_one_line(text), gatebell.is_canonical_path_prefix(text), gatebell.is_canonical_host(text), gatebell.is_canonical_address(text);
+drop function gatebell.are_labels(text[]), gatebell.is_label(text), gatebell.is_one_line(text),
+  gatebell.is_canonical_path_prefix(text), gatebell.is_canonical_host(text), gatebell.is_canonical_address(text);
 
 create or replace function gatebell.schema_version() returns integer
   language sql immutable parallel safe

@@ -1,11 +1,13 @@
 -- JWTs: whom they name, and which of them do not count any more. A JWT is not stored.
 
--- A provider promises of the subject alone that it stays one person's; names are given anew, here and there. So a name counts once, when a
--- subject is seen for the first time, and the subject from then on.
+-- A provider promises of the subject alone that it stays one person's; names are given anew, here and there. So a name
+-- counts once, when a subject is seen for the first time, and the subject from then on.
 create table gatebell.identities (
-  issuer text not null constraint identities_issuer_form check (char_length(issuer) <= 512 and issuer ~ '^[\x21-\x7e]+$'),
+  issuer text not null constraint identities_issuer_form
+    check (char_length(issuer) <= 512 and issuer ~ '^[\x21-\x7e]+$'),
   subject text not null constraint identities_subject_form
-    check (subject <> '' and char_length(subject) <= 255 and gatebell.is_one_line(subject) and subject = btrim(subject)),
+    check (subject <> '' and char_length(subject) <= 255 and gatebell.is_one_line(subject)
+      and subject = btrim(subject)),
   -- Null: of a user who was deleted. The row stays, so that a name alone does not make the subject another user.
   user_id bigint references gatebell.users (id) on delete set null,
   created_at timestamptz not null default now(),
@@ -14,8 +16,10 @@ create table gatebell.identities (
 
 create index identities_user_id on gatebell.identities (user_id);
 
-comment on table gatebell.identities is 'Which user a subject of an issuer is: of JWTs (iss, sub) and of sign-in. Without a row the name is asked, once.';
-comment on column gatebell.identities.user_id is 'Null: the user was deleted, and the subject is nobody until it is bound to a user anew.';
+comment on table gatebell.identities is
+  'Which user a subject of an issuer is: of JWTs (iss, sub) and of sign-in. Without a row the name is asked, once.';
+comment on column gatebell.identities.user_id is
+  'Null: the user was deleted, and the subject is nobody until it is bound to a user anew.';
 
 -- Names that users have had. A JWT from before a name was free again does not mean the user who has it now.
 create table gatebell.former_names (
@@ -23,7 +27,8 @@ create table gatebell.former_names (
   until timestamptz not null
 );
 
-comment on table gatebell.former_names is 'Names that a user has had and has no more, and until when; written by triggers of gatebell.users.';
+comment on table gatebell.former_names is
+  'Names that a user has had and has no more, and until when; written by triggers of gatebell.users.';
 
 create function gatebell.note_former_names() returns trigger
   language plpgsql security definer
@@ -32,7 +37,8 @@ as $function$
 begin
   -- Whoever may execute it can make it a trigger of a table of their own.
   if tg_relid <> 'gatebell.users'::regclass then
-    raise exception 'gatebell.note_former_names: not for table %', tg_relid::regclass using errcode = 'insufficient_privilege';
+    raise exception 'gatebell.note_former_names: not for table %', tg_relid::regclass
+      using errcode = 'insufficient_privilege';
   end if;
   if tg_op = 'TRUNCATE' then
     insert into gatebell.former_names select u.name, clock_timestamp() from gatebell.users u
@@ -42,7 +48,8 @@ begin
     on conflict (name) do update set until = excluded.until;
   else
     insert into gatebell.former_names
-    select o.name, clock_timestamp() from old_rows o left join new_rows n on n.id = o.id where n.name is distinct from o.name
+    select o.name, clock_timestamp() from old_rows o left join new_rows n on n.id = o.id
+    where n.name is distinct from o.name
     on conflict (name) do update set until = excluded.until;
   end if;
   return null;
@@ -50,7 +57,8 @@ end
 $function$;
 
 create trigger former_names_update after update on gatebell.users
-  referencing old table as old_rows new table as new_rows for each statement execute function gatebell.note_former_names();
+  referencing old table as old_rows new table as new_rows for each statement
+    execute function gatebell.note_former_names();
 create trigger former_names_delete after delete on gatebell.users
   referencing old table as old_rows for each statement execute function gatebell.note_former_names();
 create trigger former_names_truncate before truncate on gatebell.users
@@ -63,11 +71,13 @@ create table gatebell.revoked_jwts (
 );
 
 comment on table gatebell.revoked_jwts is 'A JWT whose jti is here is refused, for as long as the row is here.';
-comment on column gatebell.revoked_jwts.expires_at is 'When the JWT expires by itself; some time after that the row is of no use.';
+comment on column gatebell.revoked_jwts.expires_at is
+  'When the JWT expires by itself; some time after that the row is of no use.';
 
 alter table gatebell.users add column jwt_not_before timestamptz;
 
-comment on column gatebell.users.jwt_not_before is 'JWTs of this user that were issued (iat) before are refused: set it to now() to sign the user out everywhere.';
+comment on column gatebell.users.jwt_not_before is
+  'JWTs of this user that were issued (iat) before are refused: set it to now() to sign the user out everywhere.';
 
 select gatebell.watch('gatebell.users', 'user', '{id}', '{name,email,display_name,groups,enabled,jwt_not_before}');
 select gatebell.watch('gatebell.users', 'user_name', '{name}', '{id}');

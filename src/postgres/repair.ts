@@ -13,7 +13,7 @@ export interface WatchCall {
   readonly watchedColumns: string;
 }
 
-const WATCH = /^select gatebell\.watch\('([^']*)', '([^']*)', '([^']*)'(?:, '([^']*)')?\);$/gm;
+const WATCH = /^select gatebell\.watch\('([^']*)',\s+'([^']*)',\s+'([^']*)'(?:,\s+'([^']*)')?\);$/gm;
 
 /**
  * The calls of `gatebell.watch()` in the texts of the migrations, oldest first; the last of each table and topic

@@ -1,6 +1,6 @@
 /**
- * Mistakes in the migrations, by the check that must see each. `find` stands exactly once in the file whose name begins with `file`;
- * `replace` is planted in its place.
+ * Mistakes in the migrations, by the check that must see each. `find` stands exactly once in the file whose name begins
+ * with `file`; `replace` is planted in its place.
  */
 import type { CheckName } from './sql-battery.js';
 
@@ -182,8 +182,8 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'the channel is not changed',
       file: '001',
-      find: "'create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text', name",
-      replace: "'select %L', name",
+      find: "'create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text'",
+      replace: "'select %L'",
     },
     {
       mistake: 'the triggers stay on the old channel',
@@ -222,8 +222,8 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'another channel is not a problem',
       file: '001',
-      find: "|| ',') = 0 then 'the triggers signal",
-      replace: "|| ',') < 0 then 'the triggers signal",
+      find: "|| ',') = 0\n      then 'the triggers signal",
+      replace: "|| ',') < 0\n      then 'the triggers signal",
     },
     {
       mistake: 'a dropped column is not a problem',
@@ -297,13 +297,13 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'the fingerprint lacks the types',
       file: '001',
-      find: ' types.fingerprint, policies',
-      replace: ' policies',
+      find: ' types.fingerprint,\n    policies',
+      replace: '\n    policies',
     },
     {
       mistake: 'the fingerprint lacks the relations',
       file: '001',
-      find: ' policies.fingerprint,\n    relations.fingerprint',
+      find: ' policies.fingerprint, relations.fingerprint',
       replace: ' policies.fingerprint',
     },
     {
@@ -321,8 +321,8 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'the fingerprint lacks changes of the triggers',
       file: '001',
-      find: "t.oid, t.xmin, t.tgenabled), ',' order by r.oid",
-      replace: "t.tgenabled), ',' order by r.oid",
+      find: "t.oid, t.xmin, t.tgenabled),\n      ',' order by r.oid",
+      replace: "t.tgenabled),\n      ',' order by r.oid",
     },
     {
       mistake: 'the fingerprint lacks labels',
@@ -347,8 +347,8 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'the fingerprint lacks the policies',
       file: '001',
-      find: ' policies.fingerprint,\n    relations.fingerprint',
-      replace: '\n    relations.fingerprint',
+      find: ' policies.fingerprint, relations.fingerprint',
+      replace: ' relations.fingerprint',
     },
     {
       mistake: 'the fingerprint lacks whether a policy is for this role',
