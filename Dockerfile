@@ -23,6 +23,7 @@ USER node
 EXPOSE 4280 4281
 # Ready is: listening, and a fence has come back. The image has no curl.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.GATEBELL_OPS_PORT || 4281) + '/readyz').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", \
+    "fetch('http://127.0.0.1:' + (process.env.GATEBELL_OPS_PORT || 4281) + '/readyz').then(r => process.exit(+!r.ok))"]
 ENTRYPOINT ["node", "dist/cli.js"]
 CMD ["serve"]

@@ -1,4 +1,5 @@
-// The auth endpoints inside an Express application of your own, instead of a process of its own: point the proxy's forward-auth at it.
+// The auth endpoints inside an Express application of your own, instead of a process of its own: point the proxy's
+// forward-auth at it.
 //
 //   DATABASE_URL=postgres://… PORT=3000 node examples/forward-auth.mjs
 import express from 'express';

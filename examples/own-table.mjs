@@ -2,7 +2,8 @@
 //
 //   DATABASE_URL=postgres://… node examples/own-table.mjs
 //
-// The schema must be there: gatebell migrate up. The role must be allowed to watch the table once (its owner) and to read it.
+// The schema must be there: gatebell migrate up. The role must be allowed to watch the table once (its owner) and to
+// read it.
 import pg from 'pg';
 import { createGatebell } from 'gatebell/cache';
 

@@ -1,8 +1,8 @@
 -- Roles and ownership; run once by the postgres image, as superuser, when the volume is empty.
 --
--- The owner migrates, and is no superuser. The replicas log in as a role that can read the facts, listen and send fences, and
--- nothing else: gatebell_daemon. The migrations grant rights to it and to gatebell_sign_in, which the replicas of these files do not need;
--- as a role that may create roles, they would create both themselves.
+-- The owner migrates, and is no superuser. The replicas log in as a role that can read the facts, listen and send
+-- fences, and nothing else: gatebell_daemon. The migrations grant rights to it and to gatebell_sign_in, which the
+-- replicas of these files do not need; as a role that may create roles, they would create both themselves.
 \set ON_ERROR_STOP on
 \getenv owner_password OWNER_PASSWORD
 \getenv replica_password REPLICA_PASSWORD

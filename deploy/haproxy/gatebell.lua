@@ -1,19 +1,24 @@
--- Asks Gatebell whether a request may pass: `http-request lua.gatebell <address>` (see haproxy.cfg). Allowed: the identity is put into the
--- request, and HAProxy goes on. Anything else ends here, with the gate's answer, or with 503 when there was none.
+-- Asks Gatebell whether a request may pass: `http-request lua.gatebell <address>` (see haproxy.cfg). Allowed: the
+-- identity is put into the request, and HAProxy goes on. Anything else ends here, with the gate's answer, or with 503
+-- when there was none.
 
 -- What the gate looks at, and no more. A header that came twice is told twice, and refused there.
 local PASSED = {
-    'authorization', 'cookie', 'accept', 'x-requested-with', 'sec-fetch-mode', 'origin', 'access-control-request-method',
-    'depth', 'destination', 'x-copy-from', 'x-amz-copy-source',
+    'authorization', 'cookie', 'accept', 'x-requested-with', 'sec-fetch-mode', 'origin',
+    'access-control-request-method', 'depth', 'destination', 'x-copy-from', 'x-amz-copy-source',
 }
--- Headers of a 200 that the app gets; what the client sent under these names has been removed before. Names that an app's or route's own
--- header templates use belong here and among those that haproxy.cfg removes. The last two come with GATEBELL_STRIP_CREDENTIALS only.
-local COPIED = { 'remote-user', 'remote-name', 'remote-email', 'remote-groups', 'x-gatebell-app', 'x-gatebell-role', 'cookie', 'authorization' }
+-- Headers of a 200 that the app gets; what the client sent under these names has been removed before. Names that an
+-- app's or route's own header templates use belong here and among those that haproxy.cfg removes. The last two come
+-- with GATEBELL_STRIP_CREDENTIALS only.
+local COPIED = {
+    'remote-user', 'remote-name', 'remote-email', 'remote-groups', 'x-gatebell-app', 'x-gatebell-role',
+    'cookie', 'authorization',
+}
 -- Headers of a refusal that the client gets.
 local TOLD = { 'x-gatebell-reason', 'www-authenticate', 'location', 'retry-after' }
 local REFUSALS = {
-    [302] = true, [400] = true, [401] = true, [403] = true, [404] = true, [405] = true, [408] = true, [413] = true, [414] = true,
-    [431] = true, [503] = true,
+    [302] = true, [400] = true, [401] = true, [403] = true, [404] = true, [405] = true, [408] = true, [413] = true,
+    [414] = true, [431] = true, [503] = true,
 }
 -- Only the path says something: where it goes is the address that the action is given.
 local ASKED = 'http://gatebell/auth/haproxy'
