@@ -5,7 +5,10 @@ import { APP, versionOfEmail, type Route, type Topic } from './people.js';
 /** One question and its answer, as seen by the one who asked. Times are those of this process' monotonic clock. */
 export interface Answer {
   readonly replica: string;
-  /** The process that answered: the replica, or the connection, which leads to one of its workers. What was shown binds a process. */
+  /**
+   * The process that answered: the replica, or the connection, which leads to one of its workers. What was shown binds
+   * a process.
+   */
   readonly process: string;
   readonly person: string;
   readonly route: Route;
@@ -33,7 +36,10 @@ export const isAllow = ({ status }: Answer): boolean => status === 200;
 export const isUnavailable = ({ status }: Answer): boolean => status === 503;
 export const isStrong = ({ route }: Answer): boolean => route === 'strong';
 
-/** The facts; or what is wrong with an answer that no facts could give. A denial for one reason tells what was checked before, too. */
+/**
+ * The facts; or what is wrong with an answer that no facts could give. A denial for one reason tells what was checked
+ * before, too.
+ */
 export function factsOf(answer: Answer): { readonly facts: readonly Held[] } | { readonly problem: string } {
   const { person, route, status, reason, user, app, role, email } = answer;
   const held = (topic: Topic, text: string): Held => ({

@@ -1,9 +1,10 @@
 /**
  * Runs nemeses on a cluster, one after the other, and judges every answer by the history of commits.
  *
- * For each: the writers go on and the nemesis comes; it is in force for a while; it goes; the replicas recover; then the writers
- * pause, so that every commit is known to have happened or not, and the answers are judged. Readers and history go on from one
- * nemesis to the next: what one has left behind, the next one's answers show, and a calm time at the end the last one's.
+ * For each: the writers go on and the nemesis comes; it is in force for a while; it goes; the replicas recover; then
+ * the writers pause, so that every commit is known to have happened or not, and the answers are judged. Readers and
+ * history go on from one nemesis to the next: what one has left behind, the next one's answers show, and a calm time at
+ * the end the last one's.
  */
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -170,7 +171,10 @@ function judgeAnswers(
   };
 }
 
-/** More connections at a time than G5 allows, at the replica's proxies: each may be closing while the one in its place is there. */
+/**
+ * More connections at a time than G5 allows, at the replica's proxies: each may be closing while the one in its place
+ * is there.
+ */
 function excessConnections({ name, listen, pool }: Member): string[] {
   const excess = (kind: string, { openMax }: TcpProxy, most: number): string[] =>
     openMax > 2 * most ? [`G5: ${name} had ${openMax} ${kind} connections at a time; ${most} are allowed`] : [];

@@ -8,7 +8,10 @@ import { APP, emailOf } from './people.js';
 const LEASE_MS = 3_000;
 const ANN = ['ann'];
 
-/** ann: enabled, email v1, good credential and grant v1 from the start. The grant becomes v2 between 10,000 and 10,010, and ends between 20,000 and 20,010. */
+/**
+ * ann: enabled, email v1, good credential and grant v1 from the start. The grant becomes v2 between 10,000 and 10,010,
+ * and ends between 20,000 and 20,010.
+ */
 function history(): History {
   const told = new History();
   told.note('credential', ANN, 'good', -Infinity);
@@ -76,7 +79,7 @@ test('G1: a denial by what was never so', () => {
   expect(verdicts(denied(5_000))).toEqual(['G1 at 5000']);
 });
 
-test('G2: an older version after a newer one was shown, on the same replica; a question that was sent before may still be answered so', () => {
+test('G2: an older version after a newer one, on the same replica; a question sent before may still get it', () => {
   expect(verdicts(answer(10_005, 'v2'), answer(10_007, 'v1'))).toEqual(['G2 at 10007']);
   expect(verdicts(denied(20_005), answer(20_007, 'v2'))).toEqual(['G2 at 20007']);
   expect(verdicts(answer(10_005, 'v2'), answer(10_007, 'v1', { replica: 'replica-2', process: 'replica-2' }))).toEqual(
@@ -136,7 +139,8 @@ test('staleness is how long before the question the oldest fact was replaced', (
 test('a violation is told with the history around it', () => {
   const [violation] = createChecker(history(), LEASE_MS).judge([answer(13_500, 'v1')]);
   expect(describeViolation(violation!)).toBe(
-    'G1 on replica-1: asked about ann (granted) at 13500.000, answered at 13501.000: 200 granted, role v1, email v1@chaos.test\n' +
+    'G1 on replica-1: asked about ann (granted) at 13500.000, answered at ' +
+      '13501.000: 200 granted, role v1, email v1@chaos.test\n' +
       '  stale grant[ann] was v1; the truth since 10500.000: v2 from 10000.000 to 20010.000',
   );
 });

@@ -1,10 +1,12 @@
 /**
- * Judges answers by the history of commits, as the simulation does, with what can be known from outside: a commit took effect at
- * some moment between being sent and being acknowledged, a question arrived at some moment after it was sent.
+ * Judges answers by the history of commits, as the simulation does, with what can be known from outside: a commit took
+ * effect at some moment between being sent and being acknowledged, a question arrived at some moment after it was sent.
  *
- * - G1: no answer to a question sent later than a commit's acknowledgement plus the lease uses what the commit replaced.
- * - G2: once a replica's answer showed a version, no answer to a question sent after it shows an older one. What a strong
- *   answer showed binds strong ones only: it may come from Postgres itself, before the replica hears of the change.
+ * - G1: no answer to a question sent later than a commit's acknowledgement plus the lease uses what the commit
+ *   replaced.
+ * - G2: once a replica's answer showed a version, no answer to a question sent after it shows an older one. What a
+ *   strong answer showed binds strong ones only: it may come from Postgres itself, before the replica hears of the
+ *   change.
  * - G3: a strong answer uses facts that were all true at one moment after it was sent.
  * - G4: no allow by facts that never were, nor of somebody else.
  */
@@ -24,7 +26,10 @@ export interface Checker {
   judge(answers: readonly Answer[]): readonly Violation[];
 }
 
-/** How long before the question was sent the oldest of its facts was replaced, in milliseconds; 0 if all were still true. */
+/**
+ * How long before the question was sent the oldest of its facts was replaced, in milliseconds; 0 if all were still
+ * true.
+ */
 export function stalenessMs(answer: Answer, history: History): number {
   const read = factsOf(answer);
   const facts = 'facts' in read ? read.facts : [];
@@ -146,5 +151,8 @@ export function createChecker(history: History, leaseMs: number): Checker {
 export function describeViolation({ promise, answer, problem }: Violation): string {
   const { replica, person, route, sentMs, answeredMs, status, reason, role, email } = answer;
   const said = [`${status} ${reason}`, role && `role ${role}`, email && `email ${email}`].filter(Boolean).join(', ');
-  return `${promise} on ${replica}: asked about ${person} (${route}) at ${sentMs.toFixed(3)}, answered at ${answeredMs.toFixed(3)}: ${said}\n  ${problem}`;
+  return (
+    `${promise} on ${replica}: asked about ${person} (${route}) at ${sentMs.toFixed(3)}, answered at ` +
+    `${answeredMs.toFixed(3)}: ${said}\n  ${problem}`
+  );
 }

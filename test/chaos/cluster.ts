@@ -1,6 +1,6 @@
 /**
- * What the faults are done to: one primary, and replicas as processes of their own. Each replica reaches Postgres through two
- * proxies, one for its listening connection and one for its pool.
+ * What the faults are done to: one primary, and replicas as processes of their own. Each replica reaches Postgres
+ * through two proxies, one for its listening connection and one for its pool.
  */
 import pg from 'pg';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
@@ -48,7 +48,10 @@ export interface Cluster {
   replicaUrl(port?: number): string;
   /** Runs a statement on the primary as its superuser, past the proxies. */
   sql(text: string, values?: readonly unknown[]): Promise<pg.QueryResultRow[]>;
-  /** A connection to the primary of a nemesis' own. @param user who it is; the superuser may use the reserved connections */
+  /**
+   * A connection to the primary of a nemesis' own.
+   * @param user who it is; the superuser may use the reserved connections
+   */
   connect(user?: 'superuser' | 'replica'): Promise<pg.Client>;
   /** To be done at the end, whatever happens. */
   onStop(undo: () => Promise<void>): void;

@@ -1,4 +1,6 @@
-/** What a nemesis is. Those that there are stand in `nemeses/`, by what they attack; `nemeses/index.ts` lists them all. */
+/**
+ * What a nemesis is. Those that there are stand in `nemeses/`, by what they attack; `nemeses/index.ts` lists them all.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Line } from '../support/replica.js';
 import type { Tool } from '../support/tool.js';
@@ -20,11 +22,14 @@ export interface Nemesis {
   /** Brings it on. Resolves when it is in force. */
   start(cluster: Cluster): Promise<Stop>;
   /**
-   * A line that every replica must have logged since the start: a nemesis that nobody has noticed was none. Where a replica
-   * must not notice anything, there is none.
+   * A line that every replica must have logged since the start: a nemesis that nobody has noticed was none. Where a
+   * replica must not notice anything, there is none.
    */
   readonly leaves?: (line: Line) => boolean;
-  /** What must be so while it is in force, besides the promises: an error says what is not. Asked again and again, until it is so. */
+  /**
+   * What must be so while it is in force, besides the promises: an error says what is not. Asked again and again, until
+   * it is so.
+   */
   readonly expect?: (cluster: Cluster) => Promise<void>;
 }
 

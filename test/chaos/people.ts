@@ -1,9 +1,9 @@
 /**
- * Who is asked about. Every fact of a person tells its version: the grant in its role, the user in the email; so an answer says
- * what it was decided by.
+ * Who is asked about. Every fact of a person tells its version: the grant in its role, the user in the email; so an
+ * answer says what it was decided by.
  *
- * Some people change all the time, so that answers and changes meet; others less often than the lease is long, because a
- * change that was missed shows only while no later one covers it.
+ * Some people change all the time, so that answers and changes meet; others less often than the lease is long, because
+ * a change that was missed shows only while no later one covers it.
  */
 import type pg from 'pg';
 import { createToken, hashToken } from '../../src/auth/token.js';
@@ -29,7 +29,9 @@ export type Topic = (typeof TOPICS)[number];
 export const APP = 'chaos';
 export const HOST = 'chaos.test';
 
-/** What is asked for: the default rule needs a grant; `/me` does not; `/strong` sees every commit acknowledged before. */
+/**
+ * What is asked for: the default rule needs a grant; `/me` does not; `/strong` sees every commit acknowledged before.
+ */
 export const ROUTES = { granted: '/', authenticated: '/me', strong: '/strong' } as const;
 export type Route = keyof typeof ROUTES;
 
@@ -57,7 +59,8 @@ export async function addPeople(client: pg.Client): Promise<void> {
   );
   await client.query(
     `insert into gatebell.credentials (user_id, kind, token_hash)
-     select u.id, 'token', decode(p.hash, 'hex') from unnest($1::text[], $2::text[]) as p (name, hash) join gatebell.users u using (name)`,
+     select u.id, 'token', decode(p.hash, 'hex') from unnest($1::text[], $2::text[]) as p (name, hash)
+       join gatebell.users u using (name)`,
     [PEOPLE.map(({ name }) => name), PEOPLE.map(({ token }) => hashToken(token))],
   );
   await client.query(`insert into gatebell.apps (name, host) values ('${APP}', '${HOST}')`);
@@ -67,7 +70,8 @@ export async function addPeople(client: pg.Client): Promise<void> {
      union all select id, '${ROUTES.strong}', 'grant', 'strong' from gatebell.apps`,
   );
   await client.query(
-    `insert into gatebell.grants (user_id, app_id, role) select u.id, a.id, 'v0' from gatebell.users u, gatebell.apps a`,
+    `insert into gatebell.grants (user_id, app_id, role) select u.id, a.id, 'v0'
+      from gatebell.users u, gatebell.apps a`,
   );
 }
 
@@ -81,7 +85,8 @@ export async function readPeople(client: pg.Client): Promise<ReadonlyMap<string,
     revoked: boolean;
   }>(
     `select u.name, g.role, u.email, u.enabled, c.revoked_at is not null as revoked
-     from gatebell.users u join gatebell.credentials c on c.user_id = u.id left join gatebell.grants g on g.user_id = u.id`,
+     from gatebell.users u join gatebell.credentials c on c.user_id = u.id
+       left join gatebell.grants g on g.user_id = u.id`,
   );
   return new Map(
     rows.map(({ name, role, email, enabled, revoked }) => [

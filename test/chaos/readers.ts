@@ -1,7 +1,7 @@
 /**
- * The readers: on every replica a few that ask one question after the other, as a proxy does, over kept-alive connections, and
- * note when each was sent and answered. One that waits for long asks the next question beside: a replica that wakes up finds
- * questions of all ages.
+ * The readers: on every replica a few that ask one question after the other, as a proxy does, over kept-alive
+ * connections, and note when each was sent and answered. One that waits for long asks the next question beside: a
+ * replica that wakes up finds questions of all ages.
  */
 import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';

@@ -1,4 +1,7 @@
-/** docs/reliability.md says what is so: its commands are run by CI, its table is the recorded run's, what it names is there. */
+/**
+ * docs/reliability.md says what is so: its commands are run by CI, its table is the recorded run's, what it names is
+ * there.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

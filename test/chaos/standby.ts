@@ -50,8 +50,8 @@ interface Installation {
 const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
 
 /**
- * Copies a folder in which files come and go: one that has gone is not needed, for what removed it is in the log that is replayed.
- * https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP-DATA
+ * Copies a folder in which files come and go: one that has gone is not needed, for what removed it is in the log that
+ * is replayed. https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP-DATA
  */
 async function copyTree(from: string, to: string, isCopied: (file: string) => boolean): Promise<void> {
   await mkdir(to, { recursive: true });

@@ -16,10 +16,11 @@ const COLUMNS: readonly (readonly [string, (result: Result) => string])[] = [
 export function formatTable(results: readonly Result[]): string {
   const rows = [COLUMNS.map(([title]) => title), ...results.map(result => COLUMNS.map(([, text]) => text(result)))];
   const widths = COLUMNS.map((_, column) => Math.max(...rows.map(row => row[column]!.length)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join(' | ')} |`;
-  const rule = `| ${widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`;
-  return [line(rows[0]!), rule, ...rows.slice(1).map(line)].join('\n');
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const aligned = (cells: readonly string[]): string =>
+    line(cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))));
+  const rule = line(widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)));
+  return [aligned(rows[0]!), rule, ...rows.slice(1).map(aligned)].join('\n');
 }
 
 /** The sums that tell how much was checked. */
@@ -27,5 +28,8 @@ export function formatSummary(results: readonly Result[]): string {
   const sum = (count: (result: Result) => number): number =>
     results.reduce((total, result) => total + count(result), 0);
   const worst = Math.max(...results.map(({ worstStalenessMs }) => worstStalenessMs));
-  return `${results.length} nemeses, ${sum(({ commits }) => commits)} commits, ${sum(({ decisions }) => decisions)} decisions checked, ${sum(({ violations }) => violations)} violations, worst staleness ${worst.toFixed(0)} ms`;
+  return (
+    `${results.length} nemeses, ${sum(({ commits }) => commits)} commits, ${sum(({ decisions }) => decisions)} ` +
+    `decisions checked, ${sum(({ violations }) => violations)} violations, worst staleness ${worst.toFixed(0)} ms`
+  );
 }

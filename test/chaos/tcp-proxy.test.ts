@@ -75,7 +75,7 @@ async function turns(): Promise<void> {
   await beside.close();
 }
 
-test('a black hole lets nothing out, either way or one way, and what was kept back comes in its order when it closes', async () => {
+test('a black hole lets nothing out, either way or one way; what was kept back then comes in order', async () => {
   const { socket, heard, hears } = await open();
   socket.write('a');
   await hears('a');

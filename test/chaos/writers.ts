@@ -1,11 +1,14 @@
 /**
- * The writers: one for grants, one for users, one for credentials, each on a connection of its own, so that every fact has one
- * writer and its changes one order. For each commit they note when it was sent, when it was acknowledged, and what it made true.
+ * The writers: one for grants, one for users, one for credentials, each on a connection of its own, so that every fact
+ * has one writer and its changes one order. For each commit they note when it was sent, when it was acknowledged, and
+ * what it made true.
  *
- * When the acknowledgement is lost, what happened is read on a new connection: by then the old one's backend has ended its
- * transaction one way or the other. Until it is known, the commit may have happened at any moment since it was sent.
+ * When the acknowledgement is lost, what happened is read on a new connection: by then the old one's backend has ended
+ * its transaction one way or the other. Until it is known, the commit may have happened at any moment since it was
+ * sent.
  *
- * They write to Postgres directly, past the proxies, as its superuser: what is cut, delayed or refused is what the replicas see.
+ * They write to Postgres directly, past the proxies, as its superuser: what is cut, delayed or refused is what the
+ * replicas see.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -74,7 +77,8 @@ function createPlans(history: History): readonly Plan[] {
       const text = fresh();
       return {
         changes: [{ person: name, topic: 'grant', text }],
-        statement: `insert into gatebell.grants (user_id, app_id, role) select u.id, a.id, $2 from gatebell.users u, gatebell.apps a where u.name = $1
+        statement: `insert into gatebell.grants (user_id, app_id, role) select u.id, a.id, $2
+          from gatebell.users u, gatebell.apps a where u.name = $1
                     on conflict (user_id, app_id) do update set role = excluded.role`,
         values: [name, text],
       };

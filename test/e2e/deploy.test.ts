@@ -59,7 +59,8 @@ describe('nginx', () => {
     const conf = path.join(scratch, 'nginx.conf');
     await writeFile(
       conf,
-      `pid ${scratch}/pid; error_log stderr; events {}\nhttp { access_log off; ${directories} include gatebell/gatebell.conf; }\n`,
+      `pid ${scratch}/pid; error_log stderr; events {}\nhttp { access_log off; ${directories} include ` +
+        'gatebell/gatebell.conf; }\n',
     );
     const output = await run('nginx', ['-t', '-p', scratch, '-c', conf]);
     expect(output).toContain('test is successful');
@@ -135,7 +136,8 @@ describe('the roles of the compose file', () => {
 
   test('the owner is no superuser, and can migrate', async () => {
     const [row] = await database.sql(
-      `select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as powerful from pg_roles where rolname = 'gatebell_owner'`,
+      `select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as powerful from pg_roles
+        where rolname = 'gatebell_owner'`,
     );
     expect(row).toEqual({ powerful: false });
     expect(await database.sql('select problem from gatebell.watch_status where problem is not null')).toEqual([]);

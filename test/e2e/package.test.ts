@@ -160,7 +160,8 @@ test.each(['mts', 'cts'])(
     };
     await write({
       [`typed.${suffix}`]: `
-      import { createGatebell, type Cache, type Gatebell, type GatebellOptions, type ListenerState } from 'gatebell/cache';
+      import { createGatebell } from 'gatebell/cache';
+      import type { Cache, Gatebell, GatebellOptions, ListenerState } from 'gatebell/cache';
       import { createAuthHandler, type Reason } from 'gatebell';
       import { createServer } from 'node:http';
       ${reexports}

@@ -1,6 +1,6 @@
 /**
- * What a public rule lets through, Debian's nginx takes for public as well: the whole corpus of paths, asked with raw bytes, against nginx' own
- * locations, its files, and what an app behind it gets by each of the two ways of proxy_pass.
+ * What a public rule lets through, Debian's nginx takes for public as well: the whole corpus of paths, asked with raw
+ * bytes, against nginx' own locations, its files, and what an app behind it gets by each of the two ways of proxy_pass.
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';

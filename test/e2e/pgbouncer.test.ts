@@ -1,4 +1,6 @@
-/** A transaction-mode pooler in between: notifications cannot come through it, and that must be noticed, not trusted. */
+/**
+ * A transaction-mode pooler in between: notifications cannot come through it, and that must be noticed, not trusted.
+ */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatebell } from '../support/command.js';
@@ -27,7 +29,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-test('it refuses start-up options: doctor and the replica say to set GATEBELL_LISTEN_URL, and nothing is allowed', async () => {
+test('it refuses start-up options: doctor and the replica name GATEBELL_LISTEN_URL; nothing is allowed', async () => {
   const pooled = await startPgBouncer(false);
   const { code, stdout } = await gatebell(['doctor'], pooled);
   expect(code).toBe(1);
@@ -43,7 +45,7 @@ test('it refuses start-up options: doctor and the replica say to set GATEBELL_LI
   }
 });
 
-test('it swallows them: LISTEN seems to work and delivers nothing; the cache is not trusted, answers are right, and the reason is told', async () => {
+test('it swallows LISTEN: the cache is not trusted, answers are right, and the reason is reported', async () => {
   const pooled = await startPgBouncer(true);
   const { code, stdout } = await gatebell(['doctor'], pooled);
   expect(code).toBe(1);
@@ -133,7 +135,8 @@ test('no command leaves anything on the connections of the pool: no lock, no set
           (select count(*)::integer from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks,
           (select count(*)::integer from pg_prepared_statements) as prepared,
           (select coalesce(array_agg(name), '{}') from pg_settings where source = 'session' and name not in
-            ('application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings', 'extra_float_digits')) as settings`)
+            ('application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings',
+              'extra_float_digits')) as settings`)
     ).rows as unknown[];
     expect(left).toEqual({ channels: 0, locks: 0, prepared: 0, settings: [] });
     await pooled.end();

@@ -1,6 +1,6 @@
 /**
- * Sign-in as people do it: headless Chromium, nginx with the configuration of deploy/nginx, two replicas with the least rights, and a
- * real provider. What a browser would not do by itself is sent to the replicas as nginx would.
+ * Sign-in as people do it: headless Chromium, nginx with the configuration of deploy/nginx, two replicas with the least
+ * rights, and a real provider. What a browser would not do by itself is sent to the replicas as nginx would.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -57,9 +57,12 @@ beforeAll(async () => {
   await database.sql(`
     create role ${LOGIN_ROLE} login password 'x' in role gatebell_daemon, gatebell_sign_in;
     insert into gatebell.users (name, email, enabled) values
-      ('alice', 'alice@example.test', true), ('bob', null, true), ('carol', null, false), ('dave@example.test', null, true);
-    insert into gatebell.apps (name, host) values ('photos', '${PHOTOS}'), ('wiki', '${WIKI}'), ('elsewhere', 'app.elsewhere.test');
-    insert into gatebell.app_routes (app_id, path_prefix, access) select id, '/', 'authenticated' from gatebell.apps where name <> 'photos';
+      ('alice', 'alice@example.test', true), ('bob', null, true), ('carol', null, false),
+      ('dave@example.test', null, true);
+    insert into gatebell.apps (name, host) values ('photos', '${PHOTOS}'), ('wiki', '${WIKI}'),
+      ('elsewhere', 'app.elsewhere.test');
+    insert into gatebell.app_routes (app_id, path_prefix, access) select id, '/', 'authenticated' from gatebell.apps
+      where name <> 'photos';
     insert into gatebell.grants (user_id, app_id)
       select u.id, a.id from gatebell.users u, gatebell.apps a where u.name = 'alice' and a.name = 'photos'`);
   const url = new URL(database.url);
@@ -133,7 +136,8 @@ async function signIn(page: Page, url: string, account: string): Promise<void> {
 
 const sessionsOf = async (name: string): Promise<{ id: string; revoked: boolean }[]> =>
   (await database.sql(
-    `select c.id::text, c.revoked_at is not null as revoked from gatebell.credentials c join gatebell.users u on u.id = c.user_id
+    `select c.id::text, c.revoked_at is not null as revoked from gatebell.credentials c
+      join gatebell.users u on u.id = c.user_id
      where u.name = $1 and c.kind = 'session' order by c.id`,
     [name],
   )) as { id: string; revoked: boolean }[];
@@ -180,7 +184,7 @@ async function obtain(replica: Replica, account: string): Promise<Pending> {
   return { callback, flow: pairOf(cookiesOf(login).find(cookie => cookie.startsWith('gatebell_flow_'))) };
 }
 
-test('until the provider answers, nobody is sent there, decisions are made as ever, and then everything works by itself', async () => {
+test('until the provider answers, nobody is sent there and decisions go on; then everything works', async () => {
   const replicas = [...own.replicas, ...central.replicas];
   await Promise.all(replicas.map(replica => replica.waitFor(line => line.event === 'provider_failed', 0)));
   const early = await ask(own.replicas[0]!, own, PHOTOS, '/_gatebell/login');
@@ -239,7 +243,7 @@ describe("on each app's own host", () => {
     expect((await sessionsOf('alice')).at(-1)!.id).not.toBe(newest!.id);
   });
 
-  test('a user who is disabled is denied, and cannot sign in again; the page does not tell that there is such a user', async () => {
+  test('a disabled user is denied and cannot sign in; the page does not reveal that the user exists', async () => {
     const pages = [];
     for (const account of ['carol', 'nobody']) {
       const { page } = await openBrowser();
@@ -497,7 +501,7 @@ describe('a sign-in', () => {
     expect(await sessionsOf('alice')).toEqual(before);
   });
 
-  test("cannot be put into another browser (login CSRF): not without the flow's cookie, and not with another flow's", async () => {
+  test("cannot be put into another browser (login CSRF): it needs its own flow's cookie", async () => {
     const [a] = own.replicas;
     const attacker = await obtain(a!, 'bob');
     const victim = await obtain(a!, 'alice');
@@ -511,7 +515,7 @@ describe('a sign-in', () => {
     expect((await ask(a!, own, PHOTOS, attacker.callback, { Cookie: attacker.flow })).status).toBe(303);
   });
 
-  test('with a state that was made up, changed or left out, with an issuer of another name, or on another host, is refused', async () => {
+  test('is refused with a state that was made up, changed or left out, another issuer, or another host', async () => {
     const [a] = own.replicas;
     const { callback, flow } = await obtain(a!, 'alice');
     const changed = (name: string, value: string | null): string => {
@@ -541,7 +545,7 @@ describe('a sign-in', () => {
     expect(await sessionsOf('alice')).toEqual(before);
   });
 
-  test('gives a new session, and ends the one that was there: what somebody else has put there is of no use to them', async () => {
+  test('gives a new session and ends the one before, so a session that somebody planted is of no use', async () => {
     const [a, b] = own.replicas;
     const first = await obtain(a!, 'alice');
     const planted = pairOf(

@@ -87,7 +87,7 @@ describe('a fact that changed without a signal is found:', () => {
   });
 });
 
-test('the facts of the gate are data that compares, and changes that are signalled are never taken for stale', async () => {
+test('the facts of the gate compare as data, and signalled changes are never taken for stale', async () => {
   const world = await createWorld(database);
   expect(world.alice).toBeTruthy();
   await database.sql(`
@@ -131,7 +131,8 @@ test('the facts of the gate are data that compares, and changes that are signall
   for (let turn = 0; !isEnough(); turn++) {
     await database.sql(`
       update gatebell.grants set role = 'role-${turn}';
-      update gatebell.users set groups = '{group-${turn}}', jwt_not_before = '2020-01-01'::timestamptz + interval '1 ms' * ${turn};
+      update gatebell.users set groups = '{group-${turn}}',
+        jwt_not_before = '2020-01-01'::timestamptz + interval '1 ms' * ${turn};
       delete from gatebell.revoked_jwts;
       insert into gatebell.revoked_jwts (jti) values ('jti-${turn % 2}');
       update gatebell.credentials set revoked_at = ${turn % 2 === 0 ? 'now()' : 'null'};

@@ -1,4 +1,7 @@
-/** What counts as an answer to a barrier, how often it is said, and what it leaves behind. The replicas are the test's own connections. */
+/**
+ * What counts as an answer to a barrier, how often it is said, and what it leaves behind. The replicas are the test's
+ * own connections.
+ */
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -187,7 +190,8 @@ test('a connection that is lost between two barriers fails the next one, and not
   const opened = await openBarrier(options());
   await opened.pass();
   await database.sql(
-    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gatebell-barrier' and datname = current_database()`,
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gatebell-barrier'
+      and datname = current_database()`,
   );
   await closed(database);
   await expect(opened.pass()).rejects.toThrow();

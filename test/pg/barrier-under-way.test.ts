@@ -1,6 +1,7 @@
 /**
- * A barrier and requests that are under way: they have read facts that are revoked meanwhile, and still wait for others. No request is
- * allowed by them after the barrier was passed, however the request waits, and whatever the barrier says of the replica.
+ * A barrier and requests that are under way: they have read facts that are revoked meanwhile, and still wait for
+ * others. No request is allowed by them after the barrier was passed, however the request waits, and whatever the
+ * barrier says of the replica.
  */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
@@ -70,7 +71,8 @@ async function locksAwaited(count: number): Promise<void> {
   for (;;) {
     const [row] = await database.sql(
       `select count(*)::int as waiting from pg_stat_activity
-       where wait_event_type = 'Lock' and query like '%gatebell_found%' and application_name like 'gatebell/%' and datname = current_database()`,
+       where wait_event_type = 'Lock' and query like '%gatebell_found%' and application_name like 'gatebell/%'
+         and datname = current_database()`,
     );
     if (Number(row?.['waiting']) >= count) {
       return;

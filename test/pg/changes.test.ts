@@ -1,4 +1,6 @@
-/** Every way to change a fact reaches every replica: two real replicas, the change in plain SQL, and the next answers. */
+/**
+ * Every way to change a fact reaches every replica: two real replicas, the change in plain SQL, and the next answers.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica, type Ask, type Replica } from '../support/replica.js';
@@ -168,7 +170,8 @@ const CASES: readonly Case[] = [
     change: async () => {
       const file = await copyFile();
       await database.sql(
-        `copy (select u.id, ${APP} from gatebell.users u where name = 'bob') to '${file}'; copy gatebell.grants (user_id, app_id) from '${file}'`,
+        `copy (select u.id, ${APP} from gatebell.users u where name = 'bob') to '${file}';
+          copy gatebell.grants (user_id, app_id) from '${file}'`,
       );
     },
   },
@@ -183,14 +186,16 @@ const CASES: readonly Case[] = [
     before: 'role_required',
     after: 'granted',
     ask: { uri: '/admin' },
-    change: `insert into gatebell.grants (user_id, app_id, role) values (${USER}, ${APP}, 'admin') on conflict (user_id, app_id) do update set role = excluded.role`,
+    change: `insert into gatebell.grants (user_id, app_id, role) values (${USER}, ${APP}, 'admin')
+      on conflict (user_id, app_id) do update set role = excluded.role`,
   },
   {
     title: '100,000 rows in one statement',
     before: 'no_grant',
     after: 'granted',
     ask: { token: 'bob' },
-    change: `with many as (insert into gatebell.users (name) select 'user ' || i from generate_series(1, 100000) i returning id)
+    change: `with many as (insert into gatebell.users (name) select 'user ' || i from generate_series(1, 100000) i
+      returning id)
              insert into gatebell.grants (user_id, app_id)
              select id, ${APP} from many union all select id, ${APP} from gatebell.users where name = 'bob'`,
   },

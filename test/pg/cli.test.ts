@@ -346,7 +346,8 @@ describe('the rest', () => {
         reverted: expect.arrayContaining([expect.stringContaining('002'), expect.stringContaining('001')]) as unknown,
       });
       await empty.sql(
-        `create schema gatebell; create function gatebell.schema_version() returns int immutable language sql return 99`,
+        `create schema gatebell;
+          create function gatebell.schema_version() returns int immutable language sql return 99`,
       );
       const newer = await gatebell(['serve'], empty.url);
       expect(newer.code).toBe(1);
@@ -360,7 +361,8 @@ describe('the rest', () => {
 describe('what is deleted for good is asked for', () => {
   const rows = (): Promise<unknown> =>
     database.sql(`select (select count(*) from gatebell.users where name = 'kept')::integer as users,
-      (select count(*) from gatebell.apps where name = 'kept')::integer as apps, gatebell.schema_version() > 1 as migrated`);
+      (select count(*) from gatebell.apps where name = 'kept')::integer as apps,
+        gatebell.schema_version() > 1 as migrated`);
 
   beforeAll(async () => {
     await call('user', 'add', 'kept');

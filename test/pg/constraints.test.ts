@@ -15,7 +15,10 @@ beforeAll(async () => {
 
 afterAll(() => database.drop());
 
-/** Inserts in a transaction that is taken back; gives the violated constraint, the error's code, or null if all was well. */
+/**
+ * Inserts in a transaction that is taken back; gives the violated constraint, the error's code, or null if all was
+ * well.
+ */
 async function attempt(text: string, values: readonly unknown[]): Promise<string | null> {
   await database.sql('begin');
   try {
@@ -261,7 +264,8 @@ const COLUMNS: Readonly<Record<string, Column>> = {
     refused: ['', 'Token', 'cookie'],
   },
   'credentials.label': {
-    insert: `insert into gatebell.credentials (user_id, kind, token_hash, label) values (1, 'token', '\\x${'00'.repeat(32)}', $1)`,
+    insert: `insert into gatebell.credentials (user_id, kind, token_hash, label)
+      values (1, 'token', '\\x${'00'.repeat(32)}', $1)`,
     constraint: 'credentials_label_form',
     allowed: [null, '', 'phone'],
     refused: ['x'.repeat(201)],
@@ -284,7 +288,8 @@ test.each(cases('refused'))('%s may not be %j', async (column, value) => {
 test('every CHECK of the tables has a case above', async () => {
   const rows = await database.sql(`
     select conname::text as name from pg_constraint
-    where contype = 'c' and connamespace = 'gatebell'::regnamespace and conrelid <> 'gatebell.watches'::regclass order by 1`);
+    where contype = 'c' and connamespace = 'gatebell'::regnamespace and conrelid <> 'gatebell.watches'::regclass
+      order by 1`);
   expect(rows.map(row => row['name'] as unknown)).toEqual(
     // The last two are of the table that sign-in fills.
     [
@@ -324,7 +329,8 @@ describe('a row', () => {
     ['a grant to nothing', 'insert into gatebell.grants (user_id, app_id) values (1, 99)', 'grants_app_id_fkey'],
     [
       'two prefixes that differ in case alone',
-      `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/Docs/x', 'public'), (1, '/docs/X', 'grant')`,
+      `insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/Docs/x', 'public'),
+        (1, '/docs/X', 'grant')`,
       'app_routes_path_prefix_any_case',
     ],
     [
@@ -353,7 +359,8 @@ describe('a row', () => {
     const rows = await database.sql(`
       select c.relname || '.' || a.attname as name
       from pg_attribute a join pg_class c on c.oid = a.attrelid
-      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and c.relname not in ('watches', 'fence_key') and a.attnum > 0
+      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and c.relname not in ('watches', 'fence_key')
+        and a.attnum > 0
         and a.attnotnull and not a.atthasdef and a.attidentity = '' order by 1`);
     expect(rows.map(row => row['name'] as unknown)).toEqual([
       'app_routes.access',

@@ -263,7 +263,8 @@ describe('it cannot hold up a writer', () => {
       }
       const { rows } = await client.query(`
         select l.locktype, l.relation::regclass::text as relation, l.mode from pg_locks l
-        where l.pid = pg_backend_pid() and l.mode <> 'AccessShareLock' and l.locktype not in ('virtualxid', 'transactionid')`);
+        where l.pid = pg_backend_pid() and l.mode <> 'AccessShareLock'
+          and l.locktype not in ('virtualxid', 'transactionid')`);
       // What nextval() takes: only a change of the sequence itself waits for it.
       expect(rows).toEqual([{ locktype: 'relation', relation: 'gatebell.fence_number', mode: 'RowExclusiveLock' }]);
 
@@ -275,7 +276,8 @@ describe('it cannot hold up a writer', () => {
         `update gatebell.grants set role = 'x'`,
         `update gatebell.apps set host = 'x.test'`,
         `insert into gatebell.revoked_jwts (jti) values ('ab-2')`,
-        `select gatebell.sign_in((select origin from gatebell.origin), 'i', 's', 'ada', null, sha256('y'), '1 hour', null, '{}')`,
+        `select gatebell.sign_in((select origin from gatebell.origin), 'i', 's', 'ada', null, sha256('y'), '1 hour',
+          null, '{}')`,
         `delete from gatebell.revoked_jwts`,
         `delete from gatebell.apps`,
         `delete from gatebell.users`,

@@ -1,6 +1,6 @@
 /**
- * What each kind of DDL does to a watched table `s.t (id integer primary key, v text, w text)` whose row 1 has v = 'old', w = 'new'.
- * The table of docs/reliability.md is made of this one, and test/pg/ddl.test.ts holds both.
+ * What each kind of DDL does to a watched table `s.t (id integer primary key, v text, w text)` whose row 1 has v =
+ * 'old', w = 'new'. The table of docs/reliability.md is made of this one, and test/pg/ddl.test.ts holds both.
  */
 export interface Ddl {
   /** As the documentation names it. */
@@ -24,10 +24,12 @@ const FUNCTION = `(select 'gatebell.signal_' || id from gatebell.watches where t
 /** Runs a statement in which % stands for the trigger function. */
 const ofFunction = (statement: string): string =>
   `do $do$ begin execute replace($$${statement}$$, '%', ${FUNCTION} || '()'); end $do$`;
-const PUT_BACK = `do $do$ declare definition text := (select pg_get_functiondef(p.oid) from pg_proc p where p.proname = (
+const PUT_BACK = `do $do$ declare definition text := (select pg_get_functiondef(p.oid) from pg_proc p
+  where p.proname = (
   select 'signal_' || id from gatebell.watches where topic = 't'));
   begin
-    execute 'create or replace function ' || ${FUNCTION} || '() returns trigger language plpgsql as ''begin return null; end''';
+    execute 'create or replace function ' || ${FUNCTION}
+      || '() returns trigger language plpgsql as ''begin return null; end''';
     execute definition;
   end $do$`;
 /** Row 1 in a partition. */
@@ -35,7 +37,8 @@ export const PARTITIONED = `drop table s.t cascade;
   create table s.t (id integer primary key, v text, w text) partition by range (id);
   create table s.low partition of s.t for values from (0) to (10);
   insert into s.t values (1, 'old', 'new')`;
-const CHILD = `create table s.child () inherits (s.t); insert into s.child values (1, 'old', 'new'); delete from only s.t`;
+const CHILD = `create table s.child () inherits (s.t); insert into s.child values (1, 'old', 'new');
+  delete from only s.t`;
 const MISSING = 'trigger gatebell_t_';
 const ENUM = `create type s.mood as enum ('old', 'other'); alter table s.t alter v type s.mood using v::s.mood`;
 
@@ -124,7 +127,8 @@ export const DDL: readonly Ddl[] = [
   },
   {
     title: 'label of an enum renamed, behind domain, array and row type',
-    setUp: `${ENUM}; create domain s.moods as s.mood[]; create type s.pair as (a integer, moods s.moods); alter table s.t alter v type s.pair using row(1, array['old']::s.mood[])::s.pair`,
+    setUp: `${ENUM}; create domain s.moods as s.mood[]; create type s.pair as (a integer, moods s.moods);
+      alter table s.t alter v type s.pair using row(1, array['old']::s.mood[])::s.pair`,
     ddl: `alter type s.mood rename value 'old' to 'new'`,
     touches: true,
     problem: null,
@@ -148,7 +152,8 @@ export const DDL: readonly Ddl[] = [
   {
     title: 'a cast to text for the type',
     setUp: ENUM,
-    ddl: `create function s.print(s.mood) returns text language sql immutable as $$ select 'new' $$; create cast (s.mood as text) with function s.print(s.mood)`,
+    ddl: `create function s.print(s.mood) returns text language sql immutable as $$ select 'new' $$;
+      create cast (s.mood as text) with function s.print(s.mood)`,
     touches: true,
     problem: null,
     value: 'new',
@@ -162,15 +167,16 @@ export const DDL: readonly Ddl[] = [
   },
   {
     title: 'row level security without a policy',
-    ddl: 'alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security; grant select on s.t to public',
+    ddl: `alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security;
+      grant select on s.t to public`,
     touches: true,
     problem: null,
     value: null,
   },
   {
     title: 'a policy that is always true',
-    setUp:
-      'alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security; grant select on s.t to public',
+    setUp: `alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security;
+      grant select on s.t to public`,
     ddl: 'create policy p on s.t using (true)',
     touches: true,
     problem: null,
@@ -185,16 +191,16 @@ export const DDL: readonly Ddl[] = [
   },
   {
     title: 'such a policy for writers only',
-    setUp:
-      'alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security; grant select on s.t to public; create policy p on s.t using (true)',
+    setUp: `alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security;
+      grant select on s.t to public; create policy p on s.t using (true)`,
     ddl: `create policy w on s.t for update using (w = 'x')`,
     touches: true,
     problem: null,
   },
   {
     title: 'a policy altered',
-    setUp:
-      'alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security; grant select on s.t to public; create policy p on s.t using (true)',
+    setUp: `alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security;
+      grant select on s.t to public; create policy p on s.t using (true)`,
     ddl: 'alter policy p on s.t using (false)',
     touches: true,
     problem: 'row level security applies',
@@ -202,8 +208,8 @@ export const DDL: readonly Ddl[] = [
   },
   {
     title: 'a policy dropped',
-    setUp:
-      'alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security; grant select on s.t to public; create policy p on s.t using (true)',
+    setUp: `alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security;
+      grant select on s.t to public; create policy p on s.t using (true)`,
     ddl: 'drop policy p on s.t',
     touches: true,
     problem: null,
@@ -211,8 +217,9 @@ export const DDL: readonly Ddl[] = [
   },
   {
     title: 'membership of the role of a policy revoked',
-    setUp:
-      'alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security; grant select on s.t to public; grant gatebell_test_group to gatebell_test_reader; create policy p on s.t to gatebell_test_group using (true)',
+    setUp: `alter table s.t owner to gatebell_test_owner; alter table s.t enable row level security;
+      grant select on s.t to public; grant gatebell_test_group to gatebell_test_reader;
+      create policy p on s.t to gatebell_test_group using (true)`,
     ddl: 'revoke gatebell_test_group from gatebell_test_reader',
     touches: true,
     problem: null,
@@ -233,7 +240,9 @@ export const DDL: readonly Ddl[] = [
   },
   {
     title: 'the table becomes a view',
-    ddl: `${['insert', 'update', 'delete', 'truncate', 'replica'].map(event => `drop trigger gatebell_t_${event} on s.t`).join(';')};
+    ddl: `drop trigger gatebell_t_insert on s.t; drop trigger gatebell_t_update on s.t;
+      drop trigger gatebell_t_delete on s.t; drop trigger gatebell_t_truncate on s.t;
+      drop trigger gatebell_t_replica on s.t;
       alter table s.t drop constraint t_pkey; alter table s.t alter id drop not null; delete from s.t; vacuum s.t;
       create rule "_RETURN" as on select to s.t do instead select 1 as id, 'new'::text as v, ''::text as w`,
     touches: true,
@@ -260,7 +269,8 @@ export const DDL: readonly Ddl[] = [
   {
     title: 'partition attached that is not watched',
     setUp: PARTITIONED,
-    ddl: `alter table s.t detach partition s.low; create table s.other (id integer primary key, v text, w text); insert into s.other values (1, 'new'); alter table s.t attach partition s.other for values from (0) to (10)`,
+    ddl: `alter table s.t detach partition s.low; create table s.other (id integer primary key, v text, w text);
+      insert into s.other values (1, 'new'); alter table s.t attach partition s.other for values from (0) to (10)`,
     touches: true,
     problem: MISSING,
     value: 'new',
@@ -268,7 +278,8 @@ export const DDL: readonly Ddl[] = [
   {
     title: 'partition attached again that was changed meanwhile',
     setUp: PARTITIONED,
-    ddl: `alter table s.t detach partition s.low; alter table s.low rename v to x; alter table s.low rename w to v; alter table s.low rename x to w; alter table s.t attach partition s.low for values from (0) to (10)`,
+    ddl: `alter table s.t detach partition s.low; alter table s.low rename v to x; alter table s.low rename w to v;
+      alter table s.low rename x to w; alter table s.t attach partition s.low for values from (0) to (10)`,
     touches: true,
     problem: null,
     value: 'new',
@@ -291,7 +302,8 @@ export const DDL: readonly Ddl[] = [
   {
     title: 'child inherits again that was changed meanwhile',
     setUp: CHILD,
-    ddl: `alter table s.child no inherit s.t; alter table s.child rename v to x; alter table s.child rename w to v; alter table s.child rename x to w; alter table s.child inherit s.t`,
+    ddl: `alter table s.child no inherit s.t; alter table s.child rename v to x; alter table s.child rename w to v;
+      alter table s.child rename x to w; alter table s.child inherit s.t`,
     touches: true,
     problem: null,
     value: 'new',
@@ -300,7 +312,9 @@ export const DDL: readonly Ddl[] = [
   { title: 'trigger dropped', ddl: 'drop trigger gatebell_t_update on s.t', touches: true, problem: MISSING },
   {
     title: 'trigger dropped and made anew',
-    ddl: `do $do$ declare definition text := (select pg_get_triggerdef(oid) from pg_trigger where tgrelid = 's.t'::regclass and tgname = 'gatebell_t_update'); begin drop trigger gatebell_t_update on s.t; execute definition; end $do$`,
+    ddl: `do $do$ declare definition text := (select pg_get_triggerdef(oid) from pg_trigger
+      where tgrelid = 's.t'::regclass and tgname = 'gatebell_t_update'); begin drop trigger gatebell_t_update on s.t;
+      execute definition; end $do$`,
     touches: true,
     problem: null,
   },
@@ -388,7 +402,8 @@ export const DDL: readonly Ddl[] = [
   { title: 'COMMENT', ddl: `comment on table s.t is 'x'`, touches: false, problem: null },
   {
     title: 'event trigger',
-    ddl: `create function s.seen() returns event_trigger language plpgsql as 'begin end'; create event trigger e on ddl_command_end execute function s.seen(); drop event trigger e`,
+    ddl: `create function s.seen() returns event_trigger language plpgsql as 'begin end';
+      create event trigger e on ddl_command_end execute function s.seen(); drop event trigger e`,
     touches: false,
     problem: null,
   },
@@ -407,7 +422,9 @@ export function ddlTable(): string {
     since === undefined ? (until === undefined ? '' : ` (to PostgreSQL ${until})`) : ` (from PostgreSQL ${since})`;
   const rows = DDL.map(
     one =>
-      `| ${one.title}${versions(one)} | ${one.touches ? 'yes' : 'no'} | ${one.problem === null ? 'none' : one.problem === MISSING ? 'a trigger is missing or disabled' : one.problem} | ${one.problem === null ? 'memory' : 'Postgres'} |`,
+      `| ${one.title}${versions(one)} | ${one.touches ? 'yes' : 'no'} | ` +
+      `${one.problem === null ? 'none' : one.problem === MISSING ? 'a trigger is missing or disabled' : one.problem} ` +
+      `| ${one.problem === null ? 'memory' : 'Postgres'} |`,
   );
   return ['| DDL | forgotten | problem | then answered from |', '|---|---|---|---|', ...rows].join('\n');
 }

@@ -1,4 +1,7 @@
-/** Each kind of DDL on a watched table: what a replica forgets, what it says is wrong, and that what it answers is right (P11). No audits. */
+/**
+ * Each kind of DDL on a watched table: what a replica forgets, what it says is wrong, and that what it answers is right
+ * (P11). No audits.
+ */
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -49,7 +52,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await inside.coherence.stop();
   await reader.end();
-  await database.sql(`drop schema if exists s, moved cascade; drop owned by ${READER}, gatebell_test_owner, gatebell_test_group;
+  await database.sql(`drop schema if exists s, moved cascade; drop owned by ${READER}, gatebell_test_owner,
+    gatebell_test_group;
     drop role ${READER}, gatebell_test_owner, gatebell_test_group`);
   await database.drop();
 });

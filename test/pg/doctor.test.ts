@@ -42,7 +42,8 @@ describe('privileges', () => {
     await database.sql('grant select on gatebell.credentials to public');
     const [line] = await failures();
     expect(line).toContain(
-      '* public has SELECT on table gatebell.credentials: revoke SELECT on table gatebell.credentials from public cascade;',
+      '* public has SELECT on table gatebell.credentials: revoke SELECT ' +
+        'on table gatebell.credentials from public cascade;',
     );
     expect((await gatebell(['repair'], database.url)).stdout).toBe(
       'repaired: revoke SELECT on table gatebell.credentials from public cascade\n',
@@ -50,7 +51,7 @@ describe('privileges', () => {
     expect(await failures()).toEqual([]);
   });
 
-  test('a program of yours that writes grants is named, until --allow-role says that it is meant; never what is secret', async () => {
+  test('a program that writes grants is named, until --allow-role accepts it; secrets never are', async () => {
     const role = roleOf('portal');
     await database.sql(`
       create role ${role};
@@ -93,26 +94,30 @@ describe('rows that deny their app', () => {
     },
     {
       title: 'too many headers',
-      sql: `update gatebell.apps set headers = (select jsonb_object_agg('X-' || i, 'x') from generate_series(1, 33) i) where id = 1`,
+      sql: `update gatebell.apps set headers = (select jsonb_object_agg('X-' || i, 'x') from generate_series(1, 33) i)
+        where id = 1`,
       says: '33 headers are too many: at most 32',
       reason: 'disabled_app',
     },
     {
       title: 'a host that no request has',
-      sql: `alter table gatebell.apps drop constraint apps_host_canonical; update gatebell.apps set host = 'Wiki.test' where id = 1`,
+      sql: `alter table gatebell.apps drop constraint apps_host_canonical; update gatebell.apps set host = 'Wiki.test'
+        where id = 1`,
       says: 'gatebell.apps of app "wiki" (host Wiki.test): no request has this host',
       reason: 'unknown_app',
     },
     {
       title: 'a wildcard that holds nothing',
-      sql: `alter table gatebell.apps drop constraint apps_host_canonical; update gatebell.apps set host = '*.Wiki.test.' where id = 1`,
+      sql: `alter table gatebell.apps drop constraint apps_host_canonical;
+        update gatebell.apps set host = '*.Wiki.test.' where id = 1`,
       says: '(host *.Wiki.test.): no request has this host',
       reason: 'unknown_app',
     },
   ])('$title', async ({ sql, says, reason }) => {
     await database.sql(`
       insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'notes', '*.notes.test');
-      insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'public'), (1, '/admin', 'grant'), (2, '/', 'public')`);
+      insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'public'), (1, '/admin', 'grant'),
+        (2, '/', 'public')`);
     expect(await failures()).toEqual([]);
     await database.sql(sql);
 
@@ -134,7 +139,8 @@ describe('rows that deny their app', () => {
   test.each(['com', 'co.uk', 'github.io'])('a wildcard that holds everybody below %s', async suffix => {
     await database.sql(`insert into gatebell.apps (name, host) values ('lan', '*.lan'), ('wide', '*.${suffix}')`);
     expect(await failures()).toEqual([
-      `FAILED  rows can be used: gatebell.apps of app "wide" (host *.${suffix}): everybody can have a name under ${suffix}, which is a public suffix`,
+      `FAILED  rows can be used: gatebell.apps of app "wide" (host *.${suffix}): everybody can have a name under ` +
+        `${suffix}, which is a public suffix`,
     ]);
   });
 
@@ -142,7 +148,8 @@ describe('rows that deny their app', () => {
     await database.sql(`
       insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test');
       do $$ declare c record; begin
-        for c in select conname from pg_constraint where conrelid = 'gatebell.app_routes'::regclass and contype = 'c' loop
+        for c in select conname from pg_constraint where conrelid = 'gatebell.app_routes'::regclass
+          and contype = 'c' loop
           execute format('alter table gatebell.app_routes drop constraint %I', c.conname);
         end loop;
       end $$;
@@ -159,7 +166,8 @@ describe('rows that deny their app', () => {
   test('thousands of apps are looked at, and of very many that are bad the first are named', async () => {
     await database.sql(`
       insert into gatebell.apps (name, host, headers)
-      select 'app ' || i, 'app-' || i || '.test', case when i > 1100 then '{"Host": "x"}'::jsonb else '{}' end from generate_series(1, 1200) i`);
+      select 'app ' || i, 'app-' || i || '.test', case when i > 1100 then '{"Host": "x"}'::jsonb else '{}' end
+        from generate_series(1, 1200) i`);
     const [line] = await failures();
     expect(line).toContain('"app 1101"');
     expect(line).toContain('and 80 more');
@@ -172,13 +180,18 @@ describe('constraints', () => {
   test('each that is dropped is named, with the statement that puts it in place again', async () => {
     // Primary keys go with the foreign keys that need them.
     const dropped = (await database.sql(`
-      select format('alter table %s drop constraint if exists %I cascade', conrelid::regclass, conname) as statement, conname::text as name
+      select format('alter table %s drop constraint if exists %I cascade', conrelid::regclass, conname) as statement,
+        conname::text as name
       from pg_constraint where connamespace = 'gatebell'::regnamespace and contype in ('c', 'f', 'u', 'p')
-      union all select format('drop index gatebell.%I', n), n from unnest('{app_routes_path_prefix_any_case,fence_key_one}'::text[]) n
-      union all select format('alter table %s alter column %I drop not null', a.attrelid::regclass, a.attname), a.attname
+      union all select format('drop index gatebell.%I', n), n
+        from unnest('{app_routes_path_prefix_any_case,fence_key_one}'::text[]) n
+      union all select format('alter table %s alter column %I drop not null', a.attrelid::regclass, a.attname),
+        a.attname
       from pg_attribute a join pg_class c on c.oid = a.attrelid
-      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and a.attnum > 0 and a.attnotnull and a.attidentity = ''
-        and not exists (select from pg_constraint p where p.conrelid = c.oid and p.contype = 'p' and a.attnum = any (p.conkey))`)) as {
+      where c.relnamespace = 'gatebell'::regnamespace and c.relkind = 'r' and a.attnum > 0 and a.attnotnull
+        and a.attidentity = ''
+        and not exists (select from pg_constraint p where p.conrelid = c.oid and p.contype = 'p'
+          and a.attnum = any (p.conkey))`)) as {
       statement: string;
       name: string;
     }[];
@@ -203,8 +216,9 @@ describe('constraints', () => {
   test.each([
     [
       'not validated',
-      'alter table gatebell.grants drop constraint grants_role_form, add constraint grants_role_form check (gatebell.is_label(role)) not valid',
-      /grants_role_form on gatebell\.grants is not as the migrations make it: CHECK \(gatebell\.is_label\(role\)\) NOT VALID: alter table/,
+      `alter table gatebell.grants drop constraint grants_role_form, add constraint grants_role_form
+        check (gatebell.is_label(role)) not valid`,
+      /grants_role_form on gatebell\.grants is not .*: CHECK \(gatebell\.is_label\(role\)\) NOT VALID: alter table/,
     ],
     [
       'another condition under the same name',
@@ -213,7 +227,8 @@ describe('constraints', () => {
     ],
     [
       'a foreign key that deletes nothing',
-      'alter table gatebell.credentials drop constraint credentials_user_id_fkey, add constraint credentials_user_id_fkey foreign key (user_id) references gatebell.users',
+      `alter table gatebell.credentials drop constraint credentials_user_id_fkey, add
+        constraint credentials_user_id_fkey foreign key (user_id) references gatebell.users`,
       /credentials_user_id_fkey on gatebell\.credentials is not/,
     ],
     [
@@ -276,7 +291,8 @@ describe('what is watched', () => {
     [
       'functions that are gone',
       `do $$ declare f record; begin
-       for f in select oid::regprocedure as f from pg_proc where proname like 'signal\\_%' loop execute format('drop function %s cascade', f.f); end loop; end $$`,
+       for f in select oid::regprocedure as f from pg_proc where proname like 'signal\\_%' loop
+         execute format('drop function %s cascade', f.f); end loop; end $$`,
     ],
     ['a table that was dropped', 'drop table shop."the orders" cascade'],
     ['a column of the key that was dropped', 'alter table shop."the orders" drop column customer'],

@@ -93,7 +93,7 @@ test('identity, roles and public routes are those of the rows', async () => {
   await expect.poll(() => reasonOf('/admin', world.alice)).toBe('granted');
 });
 
-test('warm decisions cost no query, and a grant that SQL takes away is denied as soon as its signal has come', async () => {
+test('warm decisions cost no query, and a grant that SQL takes away is denied once its signal came', async () => {
   await becomeLive();
   expect(await reasonOf('/', world.alice)).toBe('granted');
   const queries = inside.queries('load_grant');

@@ -1,4 +1,6 @@
-/** The load queries: the same key text as the triggers (P2), one bad value harms one fact (P6), one indexed query each. */
+/**
+ * The load queries: the same key text as the triggers (P2), one bad value harms one fact (P6), one indexed query each.
+ */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Key } from '../../src/coherence/signal.js';
@@ -40,12 +42,15 @@ beforeEach(async () => {
       (1, 'wiki', 'wiki.test', '{"X-User": "{{user.name}}"}'), (2, 'mail', 'mail.test', '{}');
     insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, headers) values
       (1, '/', 'grant', '{}', 'bounded', '{}'), (1, '/open', 'public', '{}', 'bounded', '{}'),
-      (1, '/open/door', 'grant', '{admin,owner}', 'strong', '{"X-Role": "{{grant.role}}"}'), (1, '/else', 'authenticated', '{}', 'bounded', '{}');
-    insert into gatebell.grants (user_id, app_id, role, expires_at) values (1, 1, 'admin', '2100-01-01 00:00:00.25+00'), (2, 1, 'user', null);
+      (1, '/open/door', 'grant', '{admin,owner}', 'strong', '{"X-Role": "{{grant.role}}"}'),
+      (1, '/else', 'authenticated', '{}', 'bounded', '{}');
+    insert into gatebell.grants (user_id, app_id, role, expires_at) values (1, 1, 'admin', '2100-01-01 00:00:00.25+00'),
+      (2, 1, 'user', null);
     insert into gatebell.identities (issuer, subject, user_id) values
       ('https://id.test', 'sub "1"', 1), ('https://id.test', 'gone', null), ('https://other.test', 'sub "1"', 2);
     insert into gatebell.credentials (user_id, app_id, kind, token_hash, expires_at, revoked_at) values
-      (1, 2, 'token', decode(repeat('00ff', 16), 'hex'), null, null), (2, null, 'session', decode(repeat('5c27', 16), 'hex'), null, now())`);
+      (1, 2, 'token', decode(repeat('00ff', 16), 'hex'), null, null),
+      (2, null, 'session', decode(repeat('5c27', 16), 'hex'), null, now())`);
 });
 
 afterAll(async () => {
@@ -234,7 +239,8 @@ describe('headers that cannot be used are a problem of their own row', () => {
   ])('%s', async headers => {
     await signals.sql(`update gatebell.apps set headers = $1 where id = 1`, [headers]);
     await signals.sql(
-      `insert into gatebell.app_routes (app_id, path_prefix, access, headers) values (2, '/a', 'public', $1), (2, '/b', 'public', '{}')`,
+      `insert into gatebell.app_routes (app_id, path_prefix, access, headers) values (2, '/a', 'public', $1),
+        (2, '/b', 'public', '{}')`,
       [headers],
     );
 
@@ -277,7 +283,8 @@ describe('a key that cannot be a key of the table', () => {
 
 /** Statements that change every kind of fact, by writers with settings of their own. */
 test('the triggers name a key by the same text as its load', async () => {
-  const settings = `set bytea_output = escape; set datestyle = 'German'; set timezone = 'Asia/Tokyo'; set extra_float_digits = -5`;
+  const settings = `set bytea_output = escape; set datestyle = 'German'; set timezone = 'Asia/Tokyo';
+    set extra_float_digits = -5`;
   const writer = await signals.connect();
   await writer.query(settings);
   const heard = await signals.heard(
@@ -287,8 +294,10 @@ test('the triggers name a key by the same text as its load', async () => {
     insert into gatebell.identities (issuer, subject, user_id) values ('"', '\\ "🔔"', -5), ('x', '["y"]', null);
     insert into gatebell.apps (id, name, host) values (77, 'new', 'xn--bcher-kva.test'), (78, 'ip', '127.0.0.1');
     insert into gatebell.app_routes (app_id, path_prefix, access) values (77, '/', 'public');
-    insert into gatebell.grants (user_id, app_id, expires_at) values (9223372036854775807, 77, 'infinity'), (-5, 78, now());
-    insert into gatebell.credentials (user_id, kind, token_hash) select 1, 'token', sha256(g::text::bytea) from generate_series(1, 50) g`,
+    insert into gatebell.grants (user_id, app_id, expires_at) values (9223372036854775807, 77, 'infinity'),
+      (-5, 78, now());
+    insert into gatebell.credentials (user_id, kind, token_hash) select 1, 'token', sha256(g::text::bytea)
+      from generate_series(1, 50) g`,
     writer,
   );
   await database.query('settings', 'select 1');
@@ -311,7 +320,8 @@ test('the columns that a load reads are all watched', async () => {
       `select d.refobjsubid, a.attname from pg_rewrite r join pg_depend d on d.objid = r.oid and d.refobjsubid > 0
        join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
        join gatebell.watches w on w.target = d.refobjid
-       where r.ev_class = 'v_${topic}'::regclass and w.topic = '${topic}' and not a.attname = any (w.key_columns || w.watched_columns)`,
+       where r.ev_class = 'v_${topic}'::regclass and w.topic = '${topic}'
+         and not a.attname = any (w.key_columns || w.watched_columns)`,
     );
     expect(unwatched, topic).toEqual([]);
     await signals.sql(`drop view v_${topic}`);
@@ -337,14 +347,19 @@ describe('a batch of 500 keys', () => {
       truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts cascade;
       insert into gatebell.revoked_jwts (jti) select 'jti' || g from generate_series(1, 2000) g;
       insert into gatebell.users (id, name) select g, 'user' || g from generate_series(1, 2000) g;
-      insert into gatebell.identities (issuer, subject, user_id) select 'https://' || g % 2 || '.test', 'sub' || g, g from generate_series(1, 2000) g;
-      insert into gatebell.apps (id, name, host) select g, 'app' || g, 'app' || g || '.test' from generate_series(1, 2000) g;
-      insert into gatebell.app_routes (app_id, path_prefix, access) select g, p, 'public' from generate_series(1, 2000) g, unnest('{/,/a,/b}'::text[]) p;
+      insert into gatebell.identities (issuer, subject, user_id) select 'https://' || g % 2 || '.test', 'sub' || g, g
+        from generate_series(1, 2000) g;
+      insert into gatebell.apps (id, name, host) select g, 'app' || g, 'app' || g || '.test'
+        from generate_series(1, 2000) g;
+      insert into gatebell.app_routes (app_id, path_prefix, access) select g, p, 'public'
+        from generate_series(1, 2000) g, unnest('{/,/a,/b}'::text[]) p;
       insert into gatebell.grants (user_id, app_id) select g, 501 - g from generate_series(1, 500) g;
       insert into gatebell.grants (user_id, app_id) select g, g from generate_series(501, 2000) g;
-      insert into gatebell.credentials (user_id, kind, token_hash) select g, 'token', sha256(g::text::bytea) from generate_series(1, 2000) g`);
+      insert into gatebell.credentials (user_id, kind, token_hash) select g, 'token', sha256(g::text::bytea)
+        from generate_series(1, 2000) g`);
     await signals.sql(
-      'analyze gatebell.revoked_jwts, gatebell.users, gatebell.identities, gatebell.apps, gatebell.app_routes, gatebell.grants, gatebell.credentials',
+      `analyze gatebell.revoked_jwts, gatebell.users, gatebell.identities, gatebell.apps, gatebell.app_routes,
+        gatebell.grants, gatebell.credentials`,
     );
   });
 

@@ -1,6 +1,6 @@
 /**
- * A flood of made-up tokens and hosts: real users keep working, those that the replica knows and those that it does not know yet; memory has
- * its bounds, and a single source soon costs Postgres nothing.
+ * A flood of made-up tokens and hosts: real users keep working, those that the replica knows and those that it does not
+ * know yet; memory has its bounds, and a single source soon costs Postgres nothing.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
@@ -84,7 +84,10 @@ async function heapUsed(): Promise<number> {
   return Number((await replica.waitFor(line => line.event === 'memory', since))['heapUsed']);
 }
 
-/** Asks a real user's question, again and again, until the flood is over. Every third user is new each time: no replica knows the token. */
+/**
+ * Asks a real user's question, again and again, until the flood is over. Every third user is new each time: no replica
+ * knows the token.
+ */
 function realUsers(isOver: () => boolean): Promise<readonly Series[]> {
   const users = Array.from({ length: USERS }, (_, index) => {
     const headers = { 'X-Forwarded-For': `198.51.100.${index}` };
@@ -143,8 +146,10 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
   }));
 
   const line = (name: string, { known, fresh, flooders }: typeof one): string =>
-    `${name}: known users p50 ${quantile(known, 0.5)} p99 ${quantile(known, 0.99)} max ${quantile(known, 1)} ms (${known.latenciesMs.length}); ` +
-    `new ones p50 ${quantile(fresh, 0.5)} p99 ${quantile(fresh, 0.99)} ms (${fresh.latenciesMs.length}); flood ${JSON.stringify(flooders.statuses)}`;
+    `${name}: known users p50 ${quantile(known, 0.5)} p99 ${quantile(known, 0.99)} max ${quantile(known, 1)} ms ` +
+    `(${known.latenciesMs.length}); ` +
+    `new ones p50 ${quantile(fresh, 0.5)} p99 ${quantile(fresh, 0.99)} ms (${fresh.latenciesMs.length}); flood ` +
+    JSON.stringify(flooders.statuses);
   process.stdout.write(
     `${[line('quiet', quiet), line('one source', one), line('100,000 sources', many)].join('\n')}\n`,
   );
@@ -153,7 +158,8 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
     expect(Object.keys(known.statuses)).toEqual(['200 granted']);
     expect(Object.keys(fresh.statuses)).toEqual(['200 granted']);
   }
-  // One source asks in vain as often as its burst and its rate let it; those that were under way when it was exhausted came through.
+  // One source asks in vain as often as its burst and its rate let it; those that were under way when it was exhausted
+  // came through.
   expect(Object.keys(one.flooders.statuses).sort()).toEqual([
     '401 bad_credential',
     '403 unknown_app',
@@ -167,7 +173,8 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
   }
   const inVain = tokens + hosts;
   expect(oneLoads).toBeLessThanOrEqual(inVain + 2 * one.fresh.latenciesMs.length);
-  // Nobody is limited for what others do: those with made-up tokens are never refused, the one user of all the hosts is.
+  // Nobody is limited for what others do: those with made-up tokens are never refused, the one user of all the hosts
+  // is.
   expect(many.flooders.statuses['401 bad_credential']).toBe(FLOOD / 4);
   expect(Object.keys(many.flooders.statuses).sort()).toEqual([
     '401 bad_credential',

@@ -1,4 +1,6 @@
-/** The face `gatebell/cache`, on a real Postgres: what programs are promised of caches, signals, channels and closing. */
+/**
+ * The face `gatebell/cache`, on a real Postgres: what programs are promised of caches, signals, channels and closing.
+ */
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -332,7 +334,7 @@ describe('a load by a function', () => {
   const cacheBy = (gatebell: Gatebell, read: Read): Cache<string> =>
     gatebell.cache({ topic: 'name', load: { read, key: row => row.sku, value: row => row.name } });
 
-  test('is called once for a batch, answers from memory until the row changes, and strong sees each commit', async () => {
+  test('is called once for a batch, answers from memory until the row changes; strong sees each commit', async () => {
     const { gatebell, servesFromMemory } = open();
     const calls: (readonly Key[])[] = [];
     const names = cacheBy(gatebell, (keys, client) => {
@@ -350,7 +352,7 @@ describe('a load by a function', () => {
     }
   });
 
-  test('reads in one snapshot, read only, whatever is committed meanwhile; and what it read before a change is not kept', async () => {
+  test('reads in one read-only snapshot, and what it read before a change is not kept', async () => {
     const { gatebell, servesFromMemory } = open();
     const seen: string[] = [];
     let isFirst = true;

@@ -1,4 +1,7 @@
-/** JWTs on a real replica, with a key set over HTTP: allowed from memory, and forgotten as soon as Postgres or the issuer says so. */
+/**
+ * JWTs on a real replica, with a key set over HTTP: allowed from memory, and forgotten as soon as Postgres or the
+ * issuer says so.
+ */
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -42,7 +45,8 @@ beforeAll(async () => {
   database = await createTestDatabase();
   world = await createWorld(database);
   await database.sql(
-    `insert into gatebell.app_routes (app_id, path_prefix, access, consistency) select id, '/strong', 'grant', 'strong' from gatebell.apps where name = 'photos'`,
+    `insert into gatebell.app_routes (app_id, path_prefix, access, consistency) select id, '/strong', 'grant', 'strong'
+      from gatebell.apps where name = 'photos'`,
   );
   replica = await start(env);
 });
@@ -65,7 +69,8 @@ beforeEach(async () => {
   published = [ONE];
   await database.sql(`insert into gatebell.users (name, email) values ($1, $1 || '@example.test')`, [user]);
   await database.sql(
-    `insert into gatebell.grants (user_id, app_id) select u.id, a.id from gatebell.users u, gatebell.apps a where u.name = $1 and a.name = 'photos'`,
+    `insert into gatebell.grants (user_id, app_id) select u.id, a.id from gatebell.users u, gatebell.apps a
+      where u.name = $1 and a.name = 'photos'`,
     [user],
   );
 });
@@ -198,7 +203,8 @@ describe('what is committed is seen by the next request:', () => {
 describe('a subject', () => {
   const identitiesOf = (subject: string): Promise<unknown[]> =>
     database.sql(
-      'select i.issuer, u.name from gatebell.identities i left join gatebell.users u on u.id = i.user_id where i.subject = $1',
+      `select i.issuer, u.name from gatebell.identities i left join gatebell.users u on u.id = i.user_id
+        where i.subject = $1`,
       [subject],
     );
 

@@ -9,8 +9,10 @@ let inside: InsideCoherence;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  await database.sql(`create schema s; create type s.mood as enum ('low', 'high'); create domain s.even as integer check (value % 2 = 0);
-    create function s.picky(k text) returns text language plpgsql immutable as $$ begin if k = 'bad' then raise 'no'; end if; return k; end $$`);
+  await database.sql(`create schema s; create type s.mood as enum ('low', 'high');
+    create domain s.even as integer check (value % 2 = 0);
+    create function s.picky(k text) returns text language plpgsql immutable as $$
+      begin if k = 'bad' then raise 'no'; end if; return k; end $$`);
   inside = createInsideCoherence({ connectionString: database.url, auditIntervalMs: 0 });
   const live = inside.seen('fence_proven');
   inside.coherence.start();
@@ -88,7 +90,8 @@ describe.each(KINDS)('$type', ({ type, good, bad }) => {
       },
     });
     const get = (key: readonly string[]): Promise<string | null> => cache.get(key, { strong });
-    // Each bad one together with all good ones that it is not another spelling of, and all bad ones at once with those that none of them is.
+    // Each bad one together with all good ones that it is not another spelling of, and all bad ones at once with those
+    // that none of them is.
     for (const one of bad) {
       const [alone] = await askAll(get, [[one]]);
       expect(alone instanceof UnavailableError || alone === null, `${one}: ${String(alone)}`).toBe(true);
@@ -114,7 +117,8 @@ test.each([false, true])('a key of too few or too many parts fails alone, and sa
   const cache = inside.coherence.coherentCache({
     topic: name,
     load: {
-      text: `select t.a::text, t.b, '$9 is no parameter' from unnest($1::text[]::integer[], $2::text[]) as k (a, b) join s.${name} t using (a, b)`,
+      text: `select t.a::text, t.b, '$9 is no parameter' from unnest($1::text[]::integer[], $2::text[]) as k (a, b)
+        join s.${name} t using (a, b)`,
       key: row => [String(row['a']), String(row['b'])],
       value: row => `${String(row['a'])}${String(row['b'])}`,
     },
@@ -136,7 +140,8 @@ test.each([false, true])(
   'one question that asks for two spellings of a key fails, and for what is absent does not (strong: %s)',
   async strong => {
     await database.sql(
-      `create table s.pairs_${String(strong)} (k integer primary key); insert into s.pairs_${String(strong)} values (7), (8)`,
+      `create table s.pairs_${String(strong)} (k integer primary key);
+        insert into s.pairs_${String(strong)} values (7), (8)`,
     );
     const cache = inside.coherence.coherentCache({
       topic: `pairs_${String(strong)}`,

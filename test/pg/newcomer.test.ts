@@ -1,6 +1,7 @@
 /**
- * A replica that is started after a failover: its listening connection leads to the new primary, its pool to the old one, which answers and
- * cannot commit any more, because it waits for a standby that is gone. Nothing that it reads there may decide.
+ * A replica that is started after a failover: its listening connection leads to the new primary, its pool to the old
+ * one, which answers and cannot commit any more, because it waits for a standby that is gone. Nothing that it reads
+ * there may decide.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import pg from 'pg';

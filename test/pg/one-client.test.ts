@@ -1,7 +1,7 @@
 /**
- * What one client makes up is in nobody's way: however much it sends, it holds no place in a queue and no connection to Postgres. Told by
- * counts and by order, not by time: while Postgres answers nothing, users whom the replica knows are answered, and of all that the client
- * sends next to nothing waits.
+ * What one client makes up is in nobody's way: however much it sends, it holds no place in a queue and no connection to
+ * Postgres. Told by counts and by order, not by time: while Postgres answers nothing, users whom the replica knows are
+ * answered, and of all that the client sends next to nothing waits.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
@@ -52,7 +52,7 @@ async function exhaust(): Promise<void> {
   }
 }
 
-test('while Postgres stands still, a flood of one client waits nowhere, and users whom the replica knows do not notice', async () => {
+test("while Postgres stands still, one client's flood waits nowhere, and known users do not notice", async () => {
   const known: Ask = { token: world.alice, headers: { 'X-Forwarded-For': '198.51.100.1' } };
   expect(await replica.ask(known)).toMatchObject({ status: 200 });
   const fresh = await addCredential(database, 'alice');

@@ -1,6 +1,6 @@
 /**
- * A transaction that began to write before the triggers were as they are now may commit without a signal. Until all of those have ended a
- * replica answers from Postgres (P11). There are no audits here.
+ * A transaction that began to write before the triggers were as they are now may commit without a signal. Until all of
+ * those have ended a replica answers from Postgres (P11). There are no audits here.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type pg from 'pg';
@@ -87,7 +87,8 @@ async function withoutSignals(during: () => Promise<unknown>): Promise<void> {
     select p.proname::text as name, pg_get_functiondef(p.oid) as definition
     from gatebell.watches w join pg_proc p on p.proname = 'signal_' || w.id where w.topic = 't'`);
   await database.sql(
-    `create or replace function gatebell.${String(row!['name'])}() returns trigger language plpgsql as 'begin return null; end'`,
+    `create or replace function gatebell.${String(row!['name'])}() returns trigger
+      language plpgsql as 'begin return null; end'`,
   );
   await during();
   await database.sql(String(row!['definition']));
@@ -155,7 +156,7 @@ describe.each(WRITES)('what $by wrote while another trigger function was there',
   });
 });
 
-test('a writer that began before the function was replaced uses the one that it knows, and is waited for as well', async () => {
+test('a writer that began before the function was replaced uses the old one, and is waited for too', async () => {
   await start();
   await warm('old');
   await withoutSignals(async () => {
@@ -170,7 +171,7 @@ test('a writer that began before the function was replaced uses the one that it 
   await warm('new');
 });
 
-test('an enum label that is renamed while somebody writes: the signal names the old label, the load the new one', async () => {
+test('an enum label is renamed while somebody writes: the signal has the old label, the load the new', async () => {
   await database.sql(`
     create type s.mood as enum ('low', 'high');
     create table s.m (mood s.mood primary key, v text);
@@ -328,7 +329,7 @@ describe('gatebell.open_writers', () => {
     },
   );
 
-  test('does not wait for a vacuum, which no snapshot lists and which has a number when it shortens a table', async () => {
+  test('does not wait for a vacuum, which is in no snapshot but has a number when it shortens a table', async () => {
     await database.sql(`
       create table s.shrinking (id integer) with (autovacuum_enabled = off);
       insert into s.shrinking select n from generate_series(1, 100000) n; delete from s.shrinking`);

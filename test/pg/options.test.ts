@@ -1,4 +1,7 @@
-/** An option that is not given changes nothing: each option of each command that changes a row is given alone, on a row that has everything. */
+/**
+ * An option that is not given changes nothing: each option of each command that changes a row is given alone, on a row
+ * that has everything.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { gatebell, run } from '../support/command.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -92,7 +95,8 @@ beforeEach(async () => {
     truncate gatebell.users, gatebell.apps, gatebell.revoked_jwts cascade;
     insert into gatebell.users (id, name, email, display_name, groups) overriding system value
       values (1, 'zoe', 'zoe@example.test', 'Zoe', '{family,staff}');
-    insert into gatebell.apps (id, name, host, headers) overriding system value values (1, 'notes', 'notes.test', '{"X-Old": "x"}');
+    insert into gatebell.apps (id, name, host, headers) overriding system value
+      values (1, 'notes', 'notes.test', '{"X-Old": "x"}');
     insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, preflight, headers)
       values (1, '/a', 'grant', '{admin}', 'strong', true, '{"X-Old": "x"}');
     insert into gatebell.grants (user_id, app_id, role, expires_at) values (1, 1, 'admin', '2099-01-01');
@@ -149,7 +153,7 @@ describe.each(CHANGERS.map(changer => [changer.words.join(' '), changer] as cons
   );
 });
 
-test('what is new and not given is the least: role user, no expiry, no roles; a new route needs its access', async () => {
+test('an option that is not given means the least: role user, no expiry, no roles; access is required', async () => {
   await database.sql('delete from gatebell.grants; delete from gatebell.app_routes');
   await gatebell(['grant', 'zoe', 'notes'], database.url);
   expect(await database.sql('select role, expires_at from gatebell.grants')).toEqual([

@@ -72,7 +72,8 @@ describe('when Postgres gives up', () => {
     database.sql(`do $$
       declare setting text;
       begin
-        foreach setting in array '{idle_session_timeout = 1000,extra_float_digits = -15,quote_all_identifiers = on}'::text[] loop
+        foreach setting
+          in array '{idle_session_timeout = 1000,extra_float_digits = -15,quote_all_identifiers = on}'::text[] loop
           execute format('alter role current_user in database %I set %s', current_database(), setting);
         end loop;
       end $$`),
@@ -113,7 +114,8 @@ test('settings of the role round no time, and no table seems renamed', async () 
     expect(
       await asked.query<pg.QueryResultRow>(
         'ask',
-        `select 1795899898154::double precision as ms, (select count(*)::integer from gatebell.watch_status where problem is not null) as problems`,
+        `select 1795899898154::double precision as ms,
+          (select count(*)::integer from gatebell.watch_status where problem is not null) as problems`,
       ),
     ).toEqual([{ ms: 1_795_899_898_154, problems: 0 }]);
   } finally {
@@ -245,7 +247,8 @@ test.each([
   },
   {
     title: 'made anew',
-    change: `drop table emptied; create table emptied (key text primary key, value int); insert into emptied values ('b', 2)`,
+    change: `drop table emptied; create table emptied (key text primary key, value int);
+      insert into emptied values ('b', 2)`,
     expected: 2,
   },
 ])('a table that is $title under way is read again, with all others', async ({ change, expected }) => {

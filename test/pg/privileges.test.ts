@@ -1,4 +1,6 @@
-/** Who may do what with schema gatebell: what is declared is what is there, and whatever differs is found, and repaired. */
+/**
+ * Who may do what with schema gatebell: what is declared is what is there, and whatever differs is found, and repaired.
+ */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -52,7 +54,7 @@ afterAll(async () => {
 beforeEach(() => database.sql('begin'));
 afterEach(() => database.sql('rollback'));
 
-test('what the migrations leave is what is declared; a repair then changes nothing, not even a version of a row', async () => {
+test('what the migrations leave is what is declared; a repair then changes nothing, not even a row', async () => {
   expect(await problems()).toEqual([]);
   const versions = `select p.oid, p.xmin from pg_proc p where p.pronamespace = 'gatebell'::regnamespace
     union all select c.oid, c.xmin from pg_class c where c.relnamespace = 'gatebell'::regnamespace order by 1`;
@@ -64,13 +66,14 @@ test('what the migrations leave is what is declared; a repair then changes nothi
 
 test('the own watches that a repair knows are those of the migrations', async () => {
   const watches = await database.sql(
-    `select target::text, topic, key_columns::text as "keyColumns", watched_columns::text as "watchedColumns" from gatebell.watches`,
+    `select target::text, topic, key_columns::text as "keyColumns", watched_columns::text as "watchedColumns"
+      from gatebell.watches`,
   );
   expect(new Set(await ownWatches())).toEqual(new Set(watches));
 });
 
 // Asked of Postgres' own functions, which know nothing of the declaration.
-test('a role with nothing but USAGE of the schema can call what CHECK constraints call, and do nothing else', async () => {
+test('a role with only USAGE of the schema can call what CHECK constraints call, and nothing else', async () => {
   await database.sql(`grant usage on schema gatebell to ${STRANGER}`);
   const able = await database.sql(
     `select p.proname::text as name from pg_proc p
@@ -82,7 +85,8 @@ test('a role with nothing but USAGE of the schema can call what CHECK constraint
          or has_any_column_privilege($1, c.oid, 'select, insert, update, references'))
      union all
      select c.relname from pg_class c
-     where c.relnamespace = 'gatebell'::regnamespace and case c.relkind when 'S' then has_sequence_privilege($1, c.oid, 'usage, select, update') end
+     where c.relnamespace = 'gatebell'::regnamespace and case c.relkind when 'S'
+       then has_sequence_privilege($1, c.oid, 'usage, select, update') end
      union all
      select 'create' where has_schema_privilege($1, 'gatebell', 'create')
      order by 1`,
@@ -100,10 +104,11 @@ test('a role with nothing but USAGE of the schema can call what CHECK constraint
   ]);
 });
 
-test('a role that may write the tables can write them: CHECK constraints and triggers need no right of their own', async () => {
+test('a role that may write the tables can: CHECK constraints and triggers need no further right', async () => {
   await database.sql(`
     grant usage on schema gatebell to ${STRANGER};
-    grant select, insert, update, delete on gatebell.users, gatebell.apps, gatebell.app_routes, gatebell.grants, gatebell.credentials,
+    grant select, insert, update, delete on gatebell.users, gatebell.apps, gatebell.app_routes, gatebell.grants,
+      gatebell.credentials,
       gatebell.revoked_jwts to ${STRANGER};
     set local role ${STRANGER};
     insert into gatebell.users (id, name, groups) values (70, 'ada', '{staff}');
@@ -211,12 +216,14 @@ test.each([
   ],
   [
     'a function with another owner',
-    `grant create on schema gatebell to ${STRANGER}; alter function gatebell.sign_in owner to ${STRANGER}; revoke create on schema gatebell from ${STRANGER}`,
+    `grant create on schema gatebell to ${STRANGER}; alter function gatebell.sign_in owner to ${STRANGER};
+      revoke create on schema gatebell from ${STRANGER}`,
     /^routine gatebell.sign_in\(.*\) is owned by stranger_.*, schema gatebell by postgres$/,
   ],
   [
     'a table with another owner',
-    `grant create on schema gatebell to ${STRANGER}; alter table gatebell.grants owner to ${STRANGER}; revoke create on schema gatebell from ${STRANGER}`,
+    `grant create on schema gatebell to ${STRANGER}; alter table gatebell.grants owner to ${STRANGER};
+      revoke create on schema gatebell from ${STRANGER}`,
     /^table gatebell.grants is owned by stranger_/,
   ],
   [
@@ -305,7 +312,8 @@ describe('a function with its owner’s rights', () => {
   test('there is none that does not ask who calls it', async () => {
     const definers = await database.sql(
       `select p.proname::text as name, p.prosrc as source from pg_proc p
-       where p.pronamespace = 'gatebell'::regnamespace and p.prosecdef and p.prorettype <> 'trigger'::regtype order by 1`,
+       where p.pronamespace = 'gatebell'::regnamespace and p.prosecdef and p.prorettype <> 'trigger'::regtype
+       order by 1`,
     );
     expect(definers.map(({ name }) => name as unknown)).toEqual(['bind_identity', 'sign_in', 'sign_out']);
     for (const { name, source } of definers) {
@@ -386,11 +394,13 @@ describe('a function with its owner’s rights', () => {
     await database.sql(`
       create schema authorization ${STRANGER};
       set local role ${STRANGER};
-      create function ${STRANGER}.trap(x integer) returns integer language plpgsql immutable as $$ begin return x; end $$;
+      create function ${STRANGER}.trap(x integer) returns integer language plpgsql immutable as $$
+        begin return x; end $$;
       create table ${STRANGER}.bait as select 1 as x;
       create index on ${STRANGER}.bait (${STRANGER}.trap(x));
       create or replace function ${STRANGER}.trap(x integer) returns integer language plpgsql immutable as $$
-        begin perform gatebell.sign_in(${here}, 'i', 's', 'ada', null, sha256('trap'), '1 hour', null, '{}'); return x; end $$;
+        begin perform gatebell.sign_in(${here}, 'i', 's', 'ada', null, sha256('trap'), '1 hour', null, '{}');
+        return x; end $$;
       reset role`);
     await database.sql('savepoint call');
     await expect(database.sql(`reindex table ${STRANGER}.bait`)).rejects.toMatchObject(REFUSED);
@@ -401,7 +411,7 @@ describe('a function with its owner’s rights', () => {
 });
 
 describe('a role that may not make roles', () => {
-  test('is warned; when the roles are there, the next run gives them their rights; no migration is taken back', async () => {
+  test('is warned; once the roles exist, the next run grants their rights; no migration is taken back', async () => {
     const server = await createPostgresServer({ settings: { fsync: 'off' } });
     try {
       const admin = await connectTo(server.url('postgres'));

@@ -1,5 +1,6 @@
 /**
- * `quote_all_identifiers` changes how Postgres prints names. It is a setting of each session: what one writes down, another compares.
+ * `quote_all_identifiers` changes how Postgres prints names. It is a setting of each session: what one writes down,
+ * another compares.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runMigrations } from '../../src/postgres/migrate.js';
@@ -107,7 +108,8 @@ test('a writer that has it on signals the same keys', async () => {
     await writer.query(setting);
     payloads.push(
       await signals.heard(
-        `insert into s."the table" values ('Low', 'Order', 'x'), ('select', 'user', 'y'); update s."the table" set v = 'z'; delete from s."the table"`,
+        `insert into s."the table" values ('Low', 'Order', 'x'), ('select', 'user', 'y');
+          update s."the table" set v = 'z'; delete from s."the table"`,
         writer,
       ),
     );

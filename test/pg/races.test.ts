@@ -1,4 +1,7 @@
-/** Loads that race with changes, and bursts of cold users: on real Postgres, some of it through a slow or a stubborn wire. */
+/**
+ * Loads that race with changes, and bursts of cold users: on real Postgres, some of it through a slow or a stubborn
+ * wire.
+ */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { createToken, hashToken } from '../../src/auth/token.js';
 import { decide, type Decision } from '../../src/auth/decide.js';
@@ -36,7 +39,8 @@ async function addUsers(): Promise<string[]> {
   await database.sql(
     `with u as (insert into gatebell.users (name) select 'cold ' || i from generate_series(1, $2) i returning id, name),
           c as (insert into gatebell.credentials (user_id, kind, token_hash)
-                select u.id, 'token', decode(h.hash, 'hex') from unnest($1::text[]) with ordinality as h (hash, i) join u on u.name = 'cold ' || h.i)
+                select u.id, 'token', decode(h.hash, 'hex') from unnest($1::text[]) with ordinality as h (hash, i)
+                  join u on u.name = 'cold ' || h.i)
      insert into gatebell.grants (user_id, app_id) select u.id, a.id from u, gatebell.apps a where a.name = 'photos'`,
     [tokens.map(hashToken), USERS],
   );
@@ -49,7 +53,8 @@ async function loads(): Promise<{ readonly calls: number; readonly rows: number 
   const [row] = await database.sql(
     `select coalesce(sum(s.calls), 0)::int as calls, coalesce(sum(s.rows), 0)::int as rows
      from pg_stat_statements s join pg_database d on d.oid = s.dbid
-     where d.datname = current_database() and s.toplevel and s.query like '%gatebell_found%' and s.query not like '%pg_stat_statements%'`,
+     where d.datname = current_database() and s.toplevel and s.query like '%gatebell_found%'
+       and s.query not like '%pg_stat_statements%'`,
   );
   return { calls: Number(row?.['calls']), rows: Number(row?.['rows']) };
 }
@@ -202,7 +207,7 @@ describe('300 cold users', () => {
     }
   });
 
-  test('over HTTP with Postgres 20 ms away: at most 24 load queries, each fact loaded once, at most poolMax connections', async () => {
+  test('over HTTP, Postgres 20 ms away: at most 24 load queries, one per fact, and poolMax connections', async () => {
     const tokens = await addUsers();
     const proxy = await startTcpProxy(port(), { delayMs: 20 });
     const replica = await startReplica(through(proxy), { env: { GATEBELL_POOL_MAX: String(POOL_MAX) } });

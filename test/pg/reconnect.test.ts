@@ -1,4 +1,6 @@
-/** The listening connection is lost, Postgres restarts, Postgres is gone: on a Postgres of its own, with real replicas. */
+/**
+ * The listening connection is lost, Postgres restarts, Postgres is gone: on a Postgres of its own, with real replicas.
+ */
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
@@ -44,7 +46,7 @@ async function reset(client: pg.Client): Promise<void> {
   await replica.askUntil('granted', ALICE());
 }
 
-test('kill of the listening backend: at once not trusted, then a new connection, a flush, and the change made meanwhile is seen', async () => {
+test('the listening backend is killed: not trusted at once, reconnected, flushed, the change is seen', async () => {
   const client = await connect();
   await reset(client);
   const since = replica.lines.length;
@@ -61,7 +63,8 @@ test('kill of the listening backend: at once not trusted, then a new connection,
   expect(lost['cause']).toBe('connection_lost');
   await client.query('commit');
 
-  // Whatever it answers from now on is not from before: Postgres directly, or a cache that is younger than the new LISTEN.
+  // Whatever it answers from now on is not from before: Postgres directly, or a cache that is younger than the new
+  // LISTEN.
   expect((await replica.ask(ALICE())).reason).toBe('disabled_user');
   await becomesLive(replica, since);
   expect((await replica.ask(ALICE())).reason).toBe('disabled_user');

@@ -1,6 +1,6 @@
 /**
- * Dumps and restores, as docs/backup-and-restore.md tells them, with the commands that stand there. The dumps are made by PostgreSQL 15
- * (its pg_dump cannot read a newer server), and restored into the server of the suite, 15 or 18.
+ * Dumps and restores, as docs/backup-and-restore.md tells them, with the commands that stand there. The dumps are made
+ * by PostgreSQL 15 (its pg_dump cannot read a newer server), and restored into the server of the suite, 15 or 18.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -47,7 +47,8 @@ const RIGHTS = `
   select o.what, coalesce(r.rolname, 'public') as grantee, a.privilege_type as privilege, a.is_grantable
   from (
     select 'schema' as what, nspacl as acl, nspowner as owner from pg_namespace where nspname = 'gatebell'
-    union all select relname, relacl, relowner from pg_class where relnamespace = 'gatebell'::regnamespace and relkind in ('r', 'v', 'S')
+    union all select relname, relacl, relowner from pg_class where relnamespace = 'gatebell'::regnamespace
+      and relkind in ('r', 'v', 'S')
     union all select c.relname || '.' || attname, attacl, relowner
       from pg_attribute join pg_class c on c.oid = attrelid where relnamespace = 'gatebell'::regnamespace and attnum > 0
     union all select proname, coalesce(proacl, acldefault('f', proowner)), proowner
@@ -117,8 +118,10 @@ async function expectRestored({ facts }: { readonly facts: boolean }): Promise<v
   expect(await target.sql('select problem from gatebell.privilege_problems')).toEqual([]);
   expect(await target.sql('select from gatebell.fence_key')).toHaveLength(1);
   const counts = await target.sql(`
-    select (select count(*) from gatebell.users)::integer as users, (select count(*) from gatebell.grants)::integer as grants,
-      (select count(*) from gatebell.credentials)::integer as credentials, (select count(*) from gatebell.former_names)::integer as former`);
+    select (select count(*) from gatebell.users)::integer as users,
+      (select count(*) from gatebell.grants)::integer as grants,
+      (select count(*) from gatebell.credentials)::integer as credentials,
+        (select count(*) from gatebell.former_names)::integer as former`);
   expect(counts).toEqual([
     facts ? { users: 1, grants: 1, credentials: 1, former: 1 } : { users: 0, grants: 0, credentials: 0, former: 0 },
   ]);
@@ -154,7 +157,7 @@ describe('without owners and privileges', () => {
   const RESTORE = `${commands('Back up')}
     pg_restore --exit-on-error --no-owner --no-privileges --dbname="$NEW_DATABASE_URL" gatebell.dump`;
 
-  test('a stranger with blanket rights on the tables can call nothing that matters, and doctor names every right', async () => {
+  test('a stranger with blanket rights on tables can call nothing that matters; doctor names every right', async () => {
     await inShell(RESTORE);
     const stranger = `reader_${randomBytes(6).toString('hex')}`;
     await target.sql(`create role ${stranger} login password 'x'`);
@@ -165,9 +168,12 @@ describe('without owners and privileges', () => {
       const url = new URL(target.url);
       [url.username, url.password] = [stranger, 'x'];
       const functions = await target.sql(`
-        select p.proname::text as name, array(select format('null::%s', format_type(t, null)) from unnest(p.proargtypes) t) as arguments
+        select p.proname::text as name,
+          array(select format('null::%s', format_type(t, null)) from unnest(p.proargtypes) t) as arguments
         from pg_proc p where p.pronamespace = 'gatebell'::regnamespace and p.prorettype <> 'trigger'::regtype
-          and (p.prosecdef or p.proname in ('fence', 'watch', 'unwatch', 'set_channel', 'make_fence_key', 'repair_privileges')) order by 1`);
+          and (p.prosecdef
+            or p.proname in ('fence', 'watch', 'unwatch', 'set_channel', 'make_fence_key', 'repair_privileges'))
+              order by 1`);
       expect(functions.length).toBeGreaterThan(6);
       await withClient(url.href, async client => {
         for (const { name, arguments: values } of functions as { name: string; arguments: string[] }[]) {
@@ -191,7 +197,8 @@ describe('without owners and privileges', () => {
       ]);
       const doctor = await run(process.execPath, [CLI, 'doctor'], { DATABASE_URL: target.url });
       expect(doctor.stdout).toContain(
-        `${stranger} has SELECT on table gatebell.credentials: revoke SELECT on table gatebell.credentials from ${stranger}`,
+        `${stranger} has SELECT on table gatebell.credentials: revoke ` +
+          `SELECT on table gatebell.credentials from ${stranger}`,
       );
       expect(doctor.code).toBe(1);
     } finally {

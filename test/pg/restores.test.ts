@@ -1,6 +1,6 @@
 /**
- * The schema goes back in time, or begins anew, while a replica remembers. Whatever the way: when the listening connection falls silent
- * right after it, a revocation is seen by strong reads at once, and by all within the lease.
+ * The schema goes back in time, or begins anew, while a replica remembers. Whatever the way: when the listening
+ * connection falls silent right after it, a revocation is seen by strong reads at once, and by all within the lease.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -96,7 +96,8 @@ afterEach(async () => {
 /** Stops the process that serves the newest listening connection, however often it is replaced meanwhile. */
 async function freezeListener(): Promise<void> {
   const [row] = await database.sql(
-    `select pid from pg_stat_activity where application_name like 'gatebell/restored#%' and datname = current_database()`,
+    `select pid from pg_stat_activity where application_name like 'gatebell/restored#%'
+      and datname = current_database()`,
   );
   frozen = row === undefined ? null : Number(row['pid']);
   if (frozen !== null) {
@@ -212,7 +213,7 @@ describe('after', () => {
   });
 });
 
-test('a listening backend that another process has taken the place of is found out, with the next question', async () => {
+test('a listening backend whose place another process took is found out with the next question', async () => {
   await freezeListener();
   const before = frozen!;
   // Its socket goes with the process: so the process lives, and listens to nothing.

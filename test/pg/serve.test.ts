@@ -133,7 +133,9 @@ test('5,000 of them at once do not keep anyone waiting', async () => {
   const floodMs = performance.now() - startedMs;
   const changesMs = performance.now();
   await database.sql(
-    `select count(*) from (select pg_notify('gatebell', format('{"v":1,"s":"user","k":[["%s"]]}', i)) from generate_series(1, 5000) i) x`,
+    `select count(*)
+      from (select pg_notify('gatebell', format('{"v":1,"s":"user","k":[["%s"]]}', i))
+        from generate_series(1, 5000) i) x`,
   );
   while ((await replica.metric('gatebell_signals_total{topic="user"}')) < 5_000) {
     await replica.ask({ token: world.alice });

@@ -1,4 +1,7 @@
-/** What the schema does for sign-in: sessions begin and end through two functions, and only for whoever has role gatebell_sign_in. */
+/**
+ * What the schema does for sign-in: sessions begin and end through two functions, and only for whoever has role
+ * gatebell_sign_in.
+ */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -92,7 +95,8 @@ afterAll(async () => {
 
 const credentials = (): Promise<pg.QueryResultRow[]> =>
   database.sql(
-    `select id::text, user_id::text, app_id::text, kind, encode(token_hash, 'hex') as hash, label, revoked_at is not null as revoked,
+    `select id::text, user_id::text, app_id::text, kind, encode(token_hash, 'hex') as hash, label,
+      revoked_at is not null as revoked,
        extract(epoch from expires_at - created_at)::integer as seconds from gatebell.credentials order by id`,
   );
 
@@ -132,7 +136,7 @@ describe('sign_in', () => {
     expect(await credentials()).toEqual([]);
   });
 
-  test('ends what the browser had before: of another user at once, of the same one unless it has just begun', async () => {
+  test("ends the browser's session: another user's at once, the same user's unless it just began", async () => {
     await database.sql(`insert into gatebell.users (id, name) values (3, 'bob')`);
     const before = [
       await begin({ ...ADA, subject: 'bob-1', name: 'bob' }),
@@ -142,7 +146,8 @@ describe('sign_in', () => {
     ];
     const [planted, old, fresh, elsewhere] = before.map(({ token }) => token) as [string, string, string, string];
     await database.sql(
-      `update gatebell.credentials set created_at = now() - interval '61 seconds' where token_hash = any (array[decode($1, 'hex'), decode($2, 'hex')])`,
+      `update gatebell.credentials set created_at = now() - interval '61 seconds'
+        where token_hash = any (array[decode($1, 'hex'), decode($2, 'hex')])`,
       [hashToken(old), hashToken(elsewhere)],
     );
     await begin(ADA, null, [planted, old, fresh]);
@@ -157,7 +162,9 @@ describe('sign_in', () => {
 
   test.each(['0', '-1 hour', '367 days', 'infinity', null])('refuses a session of %s', async lifetime => {
     // Before 17 Postgres has no infinite interval.
-    const statement = `select * from gatebell.sign_in(${HERE}, '${ISSUER}', 'ada-1', 'ada', null, decode(repeat('0a', 32), 'hex'), $1, 'test', '{}')`;
+    const statement = `select *
+      from gatebell.sign_in(${HERE}, '${ISSUER}', 'ada-1', 'ada', null, decode(repeat('0a', 32), 'hex'), $1, 'test',
+        '{}')`;
     await expect(signing.query(statement, [lifetime])).rejects.toMatchObject({
       code: lifetime === 'infinity' ? expect.stringMatching(/^22(023|007)$/) : '22023',
     });
@@ -207,7 +214,7 @@ describe('which user somebody is', () => {
     expect(await identities()).toEqual([{ subject: 's-1', user_id: '1' }]);
   });
 
-  test('is not somebody whom another subject of the issuer is already, though the provider gives that name anew', async () => {
+  test('is not a user whom another subject of the issuer already is, though the provider reuses the name', async () => {
     expect(await signInAs('s-1', 'ada')).toBe('1');
     expect(await signInAs('s-2', 'ada')).toBe('name_of_another_subject');
     expect(await signInAs('s-2', 'ada', 'https://other.example.test')).toBe('1');
@@ -296,7 +303,8 @@ describe('what is written goes to the server that is listened to:', () => {
   const changed = (): Promise<pg.QueryResultRow[]> =>
     database.sql(`
       select 'identity' as what, subject as which, user_id::text as value from gatebell.identities union all
-      select 'credential', encode(token_hash, 'hex'), (revoked_at is not null)::text from gatebell.credentials order by 1, 2`);
+      select 'credential', encode(token_hash, 'hex'), (revoked_at is not null)::text from gatebell.credentials
+        order by 1, 2`);
 
   test.each<[what: string, server: () => string | null]>([
     ['the pool leads to another one', () => 'another/1'],
@@ -318,7 +326,9 @@ describe('what is written goes to the server that is listened to:', () => {
   test('every function that changes something for a replica is told the server first, and looks', async () => {
     const functions = await database.sql(`
       select p.oid::regprocedure::text as name, p.proargnames[1] as first,
-        p.prosrc ~ '^(#variable_conflict use_column|declare|  ended bigint;|\\s)*begin\\s+perform gatebell.require_caller\\([^;]*\\);\\s+perform gatebell.require_server\\(\\w+\\.server\\);' as looks
+        p.prosrc ~ ('^(#variable_conflict use_column|declare|  ended bigint;|\\s)*begin\\s+'
+          || 'perform gatebell.require_caller\\([^;]*\\);\\s+'
+          || 'perform gatebell.require_server\\(\\w+\\.server\\);') as looks
       from pg_proc p where p.pronamespace = 'gatebell'::regnamespace
         and has_function_privilege('${SIGNING}', p.oid, 'execute') and p.prosecdef and p.provolatile = 'v'
         and p.prorettype <> 'trigger'::regtype`);
@@ -363,7 +373,8 @@ describe('sign_out', () => {
 
   test('ends no token of a program', async () => {
     await database.sql(
-      `insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', decode(repeat('0a', 32), 'hex'))`,
+      `insert into gatebell.credentials (user_id, kind, token_hash)
+        values (1, 'token', decode(repeat('0a', 32), 'hex'))`,
     );
     const { rows } = await signing.query<{ sign_out: string | null }>(SIGN_OUT);
     expect(rows).toEqual([{ sign_out: null }]);
@@ -380,7 +391,8 @@ describe('role gatebell_sign_in', () => {
 
   test('gives nothing else', async () => {
     for (const statement of [
-      `insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'session', decode(repeat('0a', 32), 'hex'))`,
+      `insert into gatebell.credentials (user_id, kind, token_hash)
+        values (1, 'session', decode(repeat('0a', 32), 'hex'))`,
       `update gatebell.credentials set revoked_at = null`,
       `delete from gatebell.credentials`,
       `insert into gatebell.users (name) values ('mallory')`,

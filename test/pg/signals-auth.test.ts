@@ -16,10 +16,13 @@ beforeEach(async () => {
     insert into gatebell.revoked_jwts (jti) values ('ab-1'), ('ab-2');
     insert into gatebell.users (id, name) values (1, 'ada'), (2, 'ben'), (3, 'cyd');
     insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', 'ben-1', 2);
-    insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'mail', 'mail.test'), (3, 'chat', 'chat.test');
-    insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'grant'), (1, '/open', 'public'), (2, '/', 'grant');
+    insert into gatebell.apps (id, name, host) values (1, 'wiki', 'wiki.test'), (2, 'mail', 'mail.test'),
+      (3, 'chat', 'chat.test');
+    insert into gatebell.app_routes (app_id, path_prefix, access) values (1, '/', 'grant'), (1, '/open', 'public'),
+      (2, '/', 'grant');
     insert into gatebell.grants (user_id, app_id) values (1, 1), (1, 2), (2, 1);
-    insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH.ada}'), (2, 'session', '\\x${HASH.ben}')`);
+    insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', '\\x${HASH.ada}'),
+      (2, 'session', '\\x${HASH.ben}')`);
 });
 
 afterAll(() => database.drop());
@@ -40,7 +43,8 @@ describe('signals the keys of the changed rows', () => {
     [`update gatebell.users set id = 9 where id = 3`, { user: [['3'], ['9']], user_name: [['cyd']] }],
     [`delete from gatebell.users where id = 3`, { user: [['3']], user_name: [['cyd']] }],
     [
-      `insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', '"', 3), ('i', 'ben-1', 2)`,
+      `insert into gatebell.identities (issuer, subject, user_id) values ('https://id.test', '"', 3),
+        ('i', 'ben-1', 2)`,
       {
         identity: [
           ['https://id.test', '"'],

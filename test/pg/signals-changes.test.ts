@@ -111,7 +111,8 @@ describe('without a primary key the rows are compared as a multiset', () => {
   });
 
   test('two rows may trade places: nothing that is read has changed', async () => {
-    const statement = `update s.t set (k, v) = (select case s.t.k when 'a' then 'b' else 'a' end, case s.t.k when 'a' then '2' else '1' end)
+    const statement = `update s.t
+      set (k, v) = (select case s.t.k when 'a' then 'b' else 'a' end, case s.t.k when 'a' then '2' else '1' end)
                        where k in ('a', 'b')`;
     expect(await database.heard(statement)).toEqual({});
   });
@@ -141,7 +142,8 @@ describe('the primary key that joins old and new rows', () => {
   });
 
   test('may have several columns, and names that need quotes', async () => {
-    await database.sql(`create table s."T %s" ("a b" integer, "C""d" text, "old_rows" integer, keys text, seen integer, "%1$L" integer,
+    await database.sql(`create table s."T %s" ("a b" integer, "C""d" text, "old_rows" integer, keys text, seen integer,
+      "%1$L" integer,
         primary key ("a b", "C""d"));
       select gatebell.watch('s."T %s"', 't', '{"C\\"d",keys}', '{old_rows,"%1$L"}');
       insert into s."T %s" values (1, 'x', 1, 'k', 1, 1), (1, 'y', 1, 'k', 1, 1)`);
@@ -169,7 +171,8 @@ describe('the primary key that joins old and new rows', () => {
 });
 
 test('a generated column signals by what it is computed from', async () => {
-  await database.sql(`create table s.t (id integer primary key, n integer, double integer generated always as (n * 2) stored, abs integer generated always as (abs(n)) stored);
+  await database.sql(`create table s.t (id integer primary key, n integer,
+    double integer generated always as (n * 2) stored, abs integer generated always as (abs(n)) stored);
     select gatebell.watch('s.t', 't', '{double}', '{abs}')`);
   expect(await database.heard('insert into s.t values (1, 5)')).toEqual({ t: [['10']] });
   expect(await database.heard('update s.t set n = -5')).toEqual({ t: [['-10'], ['10']] });

@@ -1,4 +1,6 @@
-/** A trigger never fails its user's write: what goes wrong in it becomes a signal for all of the topic, and a warning. */
+/**
+ * A trigger never fails its user's write: what goes wrong in it becomes a signal for all of the topic, and a warning.
+ */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';

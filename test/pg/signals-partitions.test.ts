@@ -1,4 +1,6 @@
-/** Partitioned tables and inheritance: whichever table of the tree a statement names, the changed keys are signalled. */
+/**
+ * Partitioned tables and inheritance: whichever table of the tree a statement names, the changed keys are signalled.
+ */
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createSignalDatabase, type Heard, type SignalDatabase } from '../support/signals.js';
@@ -101,7 +103,7 @@ describe('a partitioned table', () => {
     expect(await database.heard(`update s.high set v = 'y'`)).toEqual({});
   });
 
-  test('is refused with a foreign table in it, which would make writes fail; one that is added is reported', async () => {
+  test('is refused with a foreign table in it, where writes would fail; one added later is reported', async () => {
     await database.sql(`create foreign data wrapper none; create server nowhere foreign data wrapper none;
       create table s.f (id integer, k text) partition by range (id); select gatebell.watch('s.f', 't', '{k}')`);
     await database.sql(`create foreign table s.far partition of s.f for values from (0) to (9) server nowhere`);

@@ -185,7 +185,8 @@ describe('the text of a key', () => {
       create extension if not exists citext;
       do $$ begin
         create type mood as enum ('so "so"'); create type spot as (x integer, day date);
-        create domain hash as bytea; create domain hash_of_hash as hash; create domain moment as timestamptz; create domain small as smallint;
+        create domain hash as bytea; create domain hash_of_hash as hash; create domain moment as timestamptz;
+        create domain small as smallint;
       exception when duplicate_object then null; end $$;
       drop table if exists typed; create table typed (id integer primary key, k ${type});
       create schema if not exists evil`);
@@ -194,7 +195,8 @@ describe('the text of a key', () => {
     const act = async (): Promise<void> => {
       await writer.query(`insert into typed values (1, ${literal})`);
       await writer.query(`set bytea_output = escape; set datestyle = 'German'; set timezone = 'Asia/Tokyo';
-        set intervalstyle = 'iso_8601'; set extra_float_digits = -5; set search_path = evil; set standard_conforming_strings = off`);
+        set intervalstyle = 'iso_8601'; set extra_float_digits = -5; set search_path = evil;
+        set standard_conforming_strings = off`);
       await writer.query(`update public.typed set id = 2; delete from public.typed`);
     };
     const heard = [...new Set(await database.payloads(act))];

@@ -77,7 +77,8 @@ describe('logical replication', () => {
     await database.sql(`create table page (id integer primary key, host text, v text, seen integer)`);
     await database.sql(`select gatebell.watch('page', 'page', '{host}', '{v}')`);
     await database.sql(
-      `create subscription ${name} connection '${publisher.url}' publication ${name} with (create_slot = false, copy_data = false)`,
+      `create subscription ${name} connection '${publisher.url}' publication ${name}
+        with (create_slot = false, copy_data = false)`,
     );
   });
 

@@ -13,7 +13,8 @@ beforeAll(async () => {
       shout text generated always as (upper(owner)) stored);
     create table news (id integer, host text, owner text);
     create table parent (id integer primary key);
-    create table child (id integer primary key, parent integer references parent on update cascade on delete set null, note text);
+    create table child (id integer primary key, parent integer references parent on update cascade on delete set null,
+      note text);
     select gatebell.watch('site', 'site', '{host}', '{owner}');
     select gatebell.watch('child', 'child', '{id}', '{parent}')`);
 });
@@ -73,7 +74,8 @@ describe('every way of writing signals', () => {
       await database.heard(`insert into site values (91, 'a', 'x'), (7, 'g', 'gus') on conflict (host) do nothing`),
     ).toEqual({ site: [['g']] });
     const statement = (owner: string): string =>
-      `insert into site values (3, 'c', '${owner}'), (4, 'd', '${owner}') on conflict (host) do update set owner = excluded.owner`;
+      `insert into site values (3, 'c', '${owner}'), (4, 'd', '${owner}')
+        on conflict (host) do update set owner = excluded.owner`;
     expect(await database.heard(statement('new'))).toEqual({ site: [['c'], ['d']] });
     expect(await database.heard(statement('new'))).toEqual({});
     expect(await database.heard(statement('newer'))).toEqual({ site: [['c'], ['d']] });
@@ -93,7 +95,8 @@ describe('every way of writing signals', () => {
 
   test('a function that a trigger of the user calls', async () => {
     await database.sql(`
-      create function rename_owner() returns trigger language plpgsql as $$ begin new.owner := 'by trigger'; return new; end $$;
+      create function rename_owner() returns trigger language plpgsql as $$
+        begin new.owner := 'by trigger'; return new; end $$;
       create trigger rename_owner before update on site for each row execute function rename_owner()`);
     expect(await database.heard('update site set seen = 5 where id = 1')).toEqual({ site: [['a']] });
     await database.sql('drop trigger rename_owner on site; drop function rename_owner()');

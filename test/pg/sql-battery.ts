@@ -64,8 +64,10 @@ function keysOf(payloads: readonly string[], topic = 't'): unknown {
   return [...new Set(changes.flatMap(({ k = [] }) => k.map(key => key.join(' '))))].sort();
 }
 
-const fresh = `drop schema if exists s cascade; create schema s; delete from gatebell.watches where not target::text like 'gatebell.%';
-  create table s.t (id integer primary key, k text, v text, w text); insert into s.t values (1, 'a', 'x', ''), (2, 'b', 'y', '')`;
+const fresh = `drop schema if exists s cascade; create schema s; delete from gatebell.watches
+  where not target::text like 'gatebell.%';
+  create table s.t (id integer primary key, k text, v text, w text);
+  insert into s.t values (1, 'a', 'x', ''), (2, 'b', 'y', '')`;
 const WATCH = `select gatebell.watch('s.t', 't', '{k}', '{v}')`;
 
 interface State {
@@ -141,13 +143,15 @@ export const CHECKS = {
     equal((keysOf(payloads) as string[]).length, 31);
   },
   async 'no primary key'(bench) {
-    await bench.sql(`${fresh}; alter table s.t drop constraint t_pkey; create table s.d (k date, v float8); insert into s.d values ('2026-01-02', 1);
+    await bench.sql(`${fresh}; alter table s.t drop constraint t_pkey;
+      create table s.d (k date, v float8); insert into s.d values ('2026-01-02', 1);
       ${WATCH}; select gatebell.watch('s.d', 'd', '{k}', '{v}')`);
     equal(keysOf(await bench.heard(`update s.t set v = id || 'q'`)), ['a', 'b']);
     equal(keysOf(await bench.heard(`update s.t set k = k || 'q'`)), ['a', 'aq', 'b', 'bq']);
     equal(keysOf(await bench.heard(`update s.t set w = 'q'`)), []);
     const [row] = await bench.sql(
-      `select proconfig::text as settings from pg_proc where proname = (select 'signal_' || id from gatebell.watches where topic = 'd')`,
+      `select proconfig::text as settings from pg_proc
+        where proname = (select 'signal_' || id from gatebell.watches where topic = 'd')`,
     );
     match(String(row!['settings']), /search_path.*DateStyle=ISO.*TimeZone=UTC.*extra_float_digits=1/i);
   },
@@ -161,7 +165,8 @@ export const CHECKS = {
     equal(payloads, [JSON.stringify({ v: 1, s: 'k', k: [['00ff', '"\n', '0.000000']] })]);
     // A function of another schema must not come before those that the trigger means.
     equal(
-      await bench.heard(`create function s.octet_length(text) returns integer language sql as 'select 9999'; set search_path = s, pg_catalog;
+      await bench.heard(`create function s.octet_length(text) returns integer language sql as 'select 9999';
+        set search_path = s, pg_catalog;
         insert into s.k values ('\\x01', '', 'epoch', 2); reset search_path`),
       [JSON.stringify({ v: 1, s: 'k', k: [['01', '', '0.000000']] })],
     );
@@ -169,7 +174,8 @@ export const CHECKS = {
     equal(
       keysOf(
         await bench.heard(
-          'set extra_float_digits = -5; insert into s.float values (0.1::float8 + 0.2::float8); reset extra_float_digits',
+          `set extra_float_digits = -5; insert into s.float values (0.1::float8 + 0.2::float8);
+            reset extra_float_digits`,
         ),
         'float',
       ),
@@ -178,12 +184,16 @@ export const CHECKS = {
   },
   async 'images of rows'(bench) {
     await bench.sql(
-      `${fresh}; create table s.n (id integer primary key, v numeric); insert into s.n values (1, 1.0); select gatebell.watch('s.n', 'n', '{id}', '{v}')`,
+      `${fresh}; create table s.n (id integer primary key, v numeric); insert into s.n values (1, 1.0);
+        select gatebell.watch('s.n', 'n', '{id}', '{v}')`,
     );
     equal(keysOf(await bench.heard('update s.n set v = 1.00'), 'n'), ['1']);
     // No operator of the type is needed, and a key that cannot be printed fails no write.
-    await bench.sql(`create table s.j (id integer primary key, v json); insert into s.j values (1, '{}'); select gatebell.watch('s.j', 'j', '{id}', '{v}');
-      create type s.mood as enum ('a', 'b'); create function s.print(s.mood) returns text language plpgsql immutable as $$ begin return 1 / 0; exception when division_by_zero then raise 'no'; end $$;
+    await bench.sql(`create table s.j (id integer primary key, v json); insert into s.j values (1, '{}');
+      select gatebell.watch('s.j', 'j', '{id}', '{v}');
+      create type s.mood as enum ('a', 'b');
+      create function s.print(s.mood) returns text language plpgsql immutable as $$
+        begin return 1 / 0; exception when division_by_zero then raise 'no'; end $$;
       create cast (s.mood as text) with function s.print(s.mood);
       create table s.bad (k s.mood primary key); select gatebell.watch('s.bad', 'bad', '{k}')`);
     equal(keysOf(await bench.heard(`update s.j set v = '{"a":1}'`), 'j'), ['1']);
@@ -191,7 +201,8 @@ export const CHECKS = {
   },
   async 'partitions and replication'(bench) {
     await bench.sql(`${fresh}; create table s.p (id integer primary key, v text) partition by range (id);
-      create table s.low partition of s.p for values from (0) to (10); create table s.high partition of s.p for values from (10) to (20);
+      create table s.low partition of s.p for values from (0) to (10);
+      create table s.high partition of s.p for values from (10) to (20);
       insert into s.p values (1, ''), (11, ''); select gatebell.watch('s.p', 'p', '{id}', '{v}')`);
     const signalled = async (text: string): Promise<unknown> => keysOf(await bench.heard(text), 'p');
     equal(await signalled(`update s.p set v = 'x'`), ['1', '11']);
@@ -199,7 +210,8 @@ export const CHECKS = {
     equal(await signalled('update s.p set id = 12 where id = 1'), ['1', '12']);
     equal(
       await signalled(
-        `set session_replication_role = replica; update s.high set v = 'z' where id = 11; reset session_replication_role`,
+        `set session_replication_role = replica; update s.high set v = 'z' where id = 11;
+          reset session_replication_role`,
       ),
       ['11'],
     );
@@ -254,7 +266,8 @@ export const CHECKS = {
       ['alter table s.t rename to u', /renamed or moved/],
       [
         ofFunction(
-          `create or replace function % returns trigger language plpgsql set search_path = pg_catalog, pg_temp as 'begin return null; end'`,
+          `create or replace function % returns trigger language plpgsql
+            set search_path = pg_catalog, pg_temp as 'begin return null; end'`,
         ),
         /not current/,
       ],
@@ -306,7 +319,8 @@ export const CHECKS = {
   },
   async 'row level security'(bench) {
     await bench.sql(`${fresh}; alter table s.t enable row level security; create policy p on s.t using (true);
-      create policy mine on s.t to gatebell_daemon using (true); ${WATCH}; grant usage on schema s to gatebell_daemon; grant select on s.t to gatebell_daemon`);
+      create policy mine on s.t to gatebell_daemon using (true); ${WATCH};
+      grant usage on schema s to gatebell_daemon; grant select on s.t to gatebell_daemon`);
     const asDaemon = (change: string): string => `${change}; set local role gatebell_daemon`;
     await bench.sql('begin; set local role gatebell_daemon');
     const asRead = await stateOf(bench);
@@ -320,7 +334,8 @@ export const CHECKS = {
     equal((await changed(bench, 'drop policy p on s.t')).touched, true);
     // The policy for gatebell_daemon alone is no policy of everybody's.
     await bench.sql(`begin; create role gatebell_battery; grant usage on schema gatebell, s to gatebell_battery;
-      grant select on gatebell.watch_status, gatebell.watches to gatebell_battery; grant execute on all functions in schema gatebell to gatebell_battery;
+      grant select on gatebell.watch_status, gatebell.watches to gatebell_battery;
+      grant execute on all functions in schema gatebell to gatebell_battery;
       set local role gatebell_battery`);
     const other = await stateOf(bench);
     await bench.sql('reset role; grant gatebell_daemon to gatebell_battery; set local role gatebell_battery');
@@ -358,11 +373,13 @@ export const CHECKS = {
   async fences(bench) {
     const [first] = await bench.sql('select newest::integer, sent, key from gatebell.fence(null)');
     const payloads = await bench.heard(
-      `drop table if exists pg_temp.taken; begin; create table pg_temp.taken as select pg_current_xact_id()::text as id; select gatebell.fence(null); commit`,
+      `drop table if exists pg_temp.taken; begin; create table pg_temp.taken as select pg_current_xact_id()::text as id;
+        select gatebell.fence(null); commit`,
     );
     const message = JSON.parse(payloads[0]!) as { v: number; f: number; n: number; o: string; m: string };
     const [origin] = await bench.sql(`
-      select o.origin, o.in_recovery, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint || '/' || d.oid || '/' || k.tableoid || '.' || k.xmin as expected
+      select o.origin, o.in_recovery, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint || '/' || d.oid
+        || '/' || k.tableoid || '.' || k.xmin as expected
       from gatebell.origin o, gatebell.fence_key k, pg_database d where d.datname = current_database()`);
     equal([message.v, message.o, origin!['in_recovery']], [1, origin!['origin'], false]);
     equal(origin!['origin'], origin!['expected']);
@@ -423,7 +440,8 @@ export const CHECKS = {
       await refused(bench, text, '23514');
     }
     await bench.sql(`insert into gatebell.app_routes (app_id, path_prefix, access) values (1001, '/', 'grant');
-      insert into gatebell.grants values (1001, 1001); insert into gatebell.credentials (user_id, kind, token_hash) values (1001, 'token', sha256('t'))`);
+      insert into gatebell.grants values (1001, 1001); insert into gatebell.credentials (user_id, kind, token_hash)
+        values (1001, 'token', sha256('t'))`);
     const signalled = async (text: string, topic: string): Promise<unknown> =>
       ((keys: unknown) => (keys === 'all' ? -1 : (keys as string[]).length))(keysOf(await bench.heard(text), topic));
     equal(await signalled('update gatebell.users set enabled = false where id = 1001', 'user'), 1);
@@ -440,7 +458,9 @@ export const CHECKS = {
     await bench.sql(`insert into gatebell.users (id, name, enabled) values (1, 'alice', true), (2, 'gone', false)`);
     const [{ origin }] = (await bench.sql('select origin from gatebell.origin')) as [{ origin: string }];
     const call = (subject: string, name: string, lifetime = '1 day', server = origin): string =>
-      `select problem from gatebell.sign_in('${server}', 'https://issuer.test', '${subject}', '${name}', null, sha256('${subject}'), '${lifetime}', null, '{}')`;
+      `select problem
+        from gatebell.sign_in('${server}', 'https://issuer.test', '${subject}', '${name}', null, sha256('${subject}'),
+          '${lifetime}', null, '{}')`;
     equal(await bench.sql(call('s1', 'alice')), [{ problem: null }]);
     equal(await bench.sql(call('s2', 'alice')), [{ problem: 'name_of_another_subject' }]);
     equal(await bench.sql(call('s3', 'gone')), [{ problem: 'disabled_user' }]);

@@ -1,6 +1,6 @@
 /**
- * Mistakes in SQL are seen: each is planted in the migrations, one at a time, in a database of its own, and one of the checks of the battery
- * must fail there. The migrations as they are pass all of them.
+ * Mistakes in SQL are seen: each is planted in the migrations, one at a time, in a database of its own, and one of the
+ * checks of the battery must fail there. The migrations as they are pass all of them.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import type pg from 'pg';
@@ -31,7 +31,10 @@ function plant({ file, find, replace }: SqlMutant): string[] {
   });
 }
 
-/** Connections to databases that are used one mutant after the other: to make one, and to drop it, takes longer than the checks. */
+/**
+ * Connections to databases that are used one mutant after the other: to make one, and to drop it, takes longer than the
+ * checks.
+ */
 interface Place {
   readonly database: TestDatabase;
   readonly listener: pg.Client;

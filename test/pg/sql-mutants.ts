@@ -131,9 +131,12 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'children are not watched',
       file: '001',
-      find: 'select i.inhrelid from pg_catalog.pg_inherits i join tree t on i.inhparent = t.relation\n  )\n  select relation from tree',
+      find:
+        'select i.inhrelid from pg_catalog.pg_inherits i join tree t on i.inhparent = t.relation\n' +
+        '  )\n  select relation from tree',
       replace:
-        'select i.inhrelid from pg_catalog.pg_inherits i join tree t on i.inhparent = t.relation and false\n  )\n  select relation from tree',
+        'select i.inhrelid from pg_catalog.pg_inherits i join tree t on i.inhparent = t.relation and false\n' +
+        '  )\n  select relation from tree',
     },
     {
       mistake: 'a truncation by replication is silent',
@@ -182,7 +185,9 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
     {
       mistake: 'the channel is not changed',
       file: '001',
-      find: "'create or replace function gatebell.channel() returns text language sql stable parallel safe return %L::text'",
+      find:
+        "'create or replace function gatebell.channel() returns text " +
+        "language sql stable parallel safe return %L::text'",
       replace: "'select %L'",
     },
     {

@@ -102,7 +102,8 @@ const FAULTS: readonly Fault[] = [
   },
   {
     title: 'a row trigger for replication is dropped',
-    fault: `drop trigger gatebell_t_replica on s.t; set session_replication_role = replica; ${WRITE}; set session_replication_role = origin`,
+    fault: `drop trigger gatebell_t_replica on s.t; set session_replication_role = replica; ${WRITE};
+      set session_replication_role = origin`,
     problem: /replica on s\.t is missing/,
   },
   ...['all', 'user', UPDATE].map(which => ({
@@ -119,7 +120,9 @@ const FAULTS: readonly Fault[] = [
     title: 'a trigger is replaced by one that never fires',
     fault: `do $$ declare f text; begin
         select tgfoid::regproc into f from pg_trigger where tgname = '${UPDATE}';
-        execute 'create or replace trigger ${UPDATE} after update on s.t for each statement when (false) execute function ' || f || '()';
+        execute
+          'create or replace trigger ${UPDATE} after update on s.t for each statement when (false) execute function '
+            || f || '()';
       end $$; ${WRITE}`,
     problem: /update on s\.t is not current/,
   },
@@ -127,25 +130,29 @@ const FAULTS: readonly Fault[] = [
     title: 'a trigger is replaced by one for another event',
     fault: `do $$ declare f text; begin
         select tgfoid::regproc into f from pg_trigger where tgname = '${UPDATE}';
-        execute 'create or replace trigger ${UPDATE} after delete on s.t for each statement execute function ' || f || '()';
+        execute 'create or replace trigger ${UPDATE} after delete on s.t for each statement execute function ' || f
+          || '()';
       end $$; ${WRITE}`,
     problem: /update on s\.t is not current/,
   },
   {
     title: 'the function is replaced',
     fault: `do $$ begin execute (
-        select 'create or replace function ' || tgfoid::regproc || '() returns trigger language plpgsql as ''begin return null; end'''
+        select 'create or replace function ' || tgfoid::regproc
+          || '() returns trigger language plpgsql as ''begin return null; end'''
         from pg_trigger where tgname = '${UPDATE}'); end $$; ${WRITE}`,
     problem: /function is not current/,
   },
   ...['reset search_path', 'reset all', 'set datestyle = german', 'set bytea_output = escape'].map(setting => ({
     title: `alter function ${setting}`,
-    fault: `do $$ begin execute (select 'alter function ' || tgfoid::regproc || '() ${setting}' from pg_trigger where tgname = '${UPDATE}'); end $$; ${WRITE}`,
+    fault: `do $$ begin execute (select 'alter function ' || tgfoid::regproc || '() ${setting}' from pg_trigger
+      where tgname = '${UPDATE}'); end $$; ${WRITE}`,
     problem: /function is not current/,
   })),
   {
     title: 'the function is dropped',
-    fault: `do $$ begin execute (select 'drop function ' || tgfoid::regproc || '() cascade' from pg_trigger where tgname = '${UPDATE}'); end $$; ${WRITE}`,
+    fault: `do $$ begin execute (select 'drop function ' || tgfoid::regproc || '() cascade' from pg_trigger
+      where tgname = '${UPDATE}'); end $$; ${WRITE}`,
     problem: /function is missing/,
   },
   {
@@ -182,7 +189,8 @@ const FAULTS: readonly Fault[] = [
   },
   {
     title: 'its schema is renamed, and another takes its name',
-    fault: `alter schema s rename to moved; create schema s; create table s.t (id integer primary key, v text); insert into s.t values (1, 'new')`,
+    fault: `alter schema s rename to moved; create schema s; create table s.t (id integer primary key, v text);
+      insert into s.t values (1, 'new')`,
     problem: /renamed or moved/,
   },
   {
@@ -218,7 +226,8 @@ const FAULTS: readonly Fault[] = [
     title: 'the watch is deleted',
     fault: `delete from gatebell.watches where topic = 't'; ${WRITE}`,
     problem: /no longer watched/,
-    repair: `do $$ declare t record; begin for t in select tgname from pg_trigger where tgrelid = 's.t'::regclass and not tgisinternal loop
+    repair: `do $$ declare t record; begin for t in select tgname from pg_trigger where tgrelid = 's.t'::regclass
+      and not tgisinternal loop
         execute format('drop trigger %I on s.t', t.tgname); end loop; end $$; ${WATCH}`,
   },
 ];
@@ -248,7 +257,8 @@ describe('has forgotten the topic, though nothing is wrong any more, when', () =
     },
     {
       title: 'a trigger was renamed and named back',
-      fault: `alter trigger ${UPDATE} on s.t rename to x; alter table s.t disable trigger x; ${WRITE}; alter table s.t enable trigger x; alter trigger x on s.t rename to ${UPDATE}`,
+      fault: `alter trigger ${UPDATE} on s.t rename to x; alter table s.t disable trigger x; ${WRITE};
+        alter table s.t enable trigger x; alter trigger x on s.t rename to ${UPDATE}`,
     },
     {
       title: 'it was watched anew',
@@ -264,19 +274,22 @@ describe('has forgotten the topic, though nothing is wrong any more, when', () =
     },
     {
       title: 'a partition or child was detached',
-      setUp: `create table s.child () inherits (s.t); insert into s.child values (1, 'old'); delete from only s.t; ${WATCH}`,
+      setUp: `create table s.child () inherits (s.t); insert into s.child values (1, 'old'); delete from only s.t;
+        ${WATCH}`,
       fault: 'alter table s.child no inherit s.t',
       value: null,
     },
     {
       title: 'a child was dropped',
-      setUp: `create table s.child () inherits (s.t); insert into s.child values (1, 'old'); delete from only s.t; ${WATCH}`,
+      setUp: `create table s.child () inherits (s.t); insert into s.child values (1, 'old'); delete from only s.t;
+        ${WATCH}`,
       fault: 'drop table s.child',
       value: null,
     },
     {
       title: 'a table with the right triggers was attached',
-      setUp: `create table s.child () inherits (s.t); ${WATCH}; alter table s.child no inherit s.t; delete from s.t; insert into s.child values (1, 'new'); insert into s.t values (1, 'old')`,
+      setUp: `create table s.child () inherits (s.t); ${WATCH}; alter table s.child no inherit s.t; delete from s.t;
+        insert into s.child values (1, 'new'); insert into s.t values (1, 'old')`,
       fault: 'delete from s.t; alter table s.child inherit s.t',
     },
   ])('$title', async ({ setUp, fault, value = 'new' }) => {
@@ -346,7 +359,7 @@ test('what is routine on a watched table makes nobody forget', async () => {
   expect(heard).toHaveLength(1);
 });
 
-test('when the triggers signal on another channel: not live within the lease, right from Postgres, and live again', async () => {
+test('triggers that signal on another channel: not live within the lease, right answers, live again', async () => {
   const gone = inside.seen('listener_state');
   await database.sql(`select gatebell.set_channel('elsewhere')`);
   await gone;

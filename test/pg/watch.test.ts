@@ -34,8 +34,10 @@ async function watched(topic = 't'): Promise<Watched> {
 /** Functions and triggers that watching has made. */
 async function traces(): Promise<unknown> {
   const rows = await database.sql(`
-    select p.proname::text as name from pg_proc p where p.pronamespace = 'gatebell'::regnamespace and p.proname like 'signal\\_%'
-    union all select t.tgname || ' on ' || t.tgrelid::regclass from pg_trigger t where t.tgname like 'gatebell%' order by 1`);
+    select p.proname::text as name from pg_proc p where p.pronamespace = 'gatebell'::regnamespace
+      and p.proname like 'signal\\_%'
+    union all select t.tgname || ' on ' || t.tgrelid::regclass from pg_trigger t where t.tgname like 'gatebell%'
+      order by 1`);
   return rows.map(row => row['name'] as unknown);
 }
 
@@ -214,7 +216,8 @@ describe('gatebell.watch_status', () => {
     [
       'disabled and enabled',
       'alter table s.t disable trigger user',
-      'alter table s.t enable trigger user; alter table s.t enable always trigger gatebell_t_truncate; alter table s.t enable replica trigger gatebell_t_replica',
+      `alter table s.t enable trigger user; alter table s.t enable always trigger gatebell_t_truncate;
+        alter table s.t enable replica trigger gatebell_t_replica`,
     ],
     [
       'renamed to and fro',
@@ -231,7 +234,7 @@ describe('gatebell.watch_status', () => {
     expect(after.fingerprint).not.toBe(before.fingerprint);
   });
 
-  test('has another fingerprint after the function was replaced by itself, and a problem after it was altered', async () => {
+  test('has a new fingerprint when the function is replaced by itself, a problem when it is altered', async () => {
     const fingerprints = [(await watched()).fingerprint];
     const name = await functionName();
     const [row] = await database.sql(`select pg_get_functiondef('${name}'::regproc) as definition`);
@@ -255,7 +258,8 @@ describe('set_channel()', () => {
   test('moves every watched table, the fences, and tells replicas', async () => {
     await database.sql(`select gatebell.watch('s.t', 't', '{k}', '{v}')`);
     await database.sql(
-      `create table s.dropped (id integer primary key); select gatebell.watch('s.dropped', 'dropped', '{id}'); drop table s.dropped`,
+      `create table s.dropped (id integer primary key); select gatebell.watch('s.dropped', 'dropped', '{id}');
+        drop table s.dropped`,
     );
     await database.listener.query(`listen "Other 'channel'"`);
     const channels: string[] = [];

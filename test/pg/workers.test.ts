@@ -124,7 +124,7 @@ test('after a barrier none of them allows what was revoked before', async () => 
   expect(new Set(await askAll())).toEqual(new Set(['no_grant']));
 });
 
-test('a worker that stands still holds the barrier up for the lease, and serves nothing old when it goes on', async () => {
+test('a stopped worker holds the barrier up for the lease, and serves nothing old when it goes on', async () => {
   await warm();
   const [still = 0] = await workerIds();
   process.kill(still, 'SIGSTOP');
@@ -164,7 +164,8 @@ test('when the listening connection is killed all forget, and one new connection
   const since = replica.lines.length;
   const live = becomesLive(replica, since);
   await database.sql(
-    `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'gatebell/test#%' and datname = current_database()`,
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'gatebell/test#%'
+      and datname = current_database()`,
   );
   await live;
   await becomesReady();

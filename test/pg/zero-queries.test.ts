@@ -26,7 +26,8 @@ beforeAll(async () => {
     select id, '/', 'authenticated', false from preview union all select id, '/api', 'grant', true from preview`);
   // A subject that is seen for the first time is bound, which is a change.
   await database.sql(
-    `insert into gatebell.identities (issuer, subject, user_id) select $1, name, id from gatebell.users where name = 'alice'`,
+    `insert into gatebell.identities (issuer, subject, user_id) select $1, name, id from gatebell.users
+      where name = 'alice'`,
     [ISSUER],
   );
   replica = await startReplica(database.url, {

@@ -1,4 +1,7 @@
-/** What has gone wrong in programs like this one: each class of holes, and where it was seen. Each class is a test file that names it. */
+/**
+ * What has gone wrong in programs like this one: each class of holes, and where it was seen. Each class is a test file
+ * that names it.
+ */
 export const ADVISORIES: Readonly<Record<string, readonly string[]>> = {
   'a rule sees query or fragment': ['CVE-2025-54576', 'CVE-2026-41059', 'CVE-2023-47106'],
   'path normalisation': ['GHSA-p224-6x5r-fjpm', 'CVE-2025-66490', 'CVE-2026-27587'],

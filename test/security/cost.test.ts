@@ -1,4 +1,7 @@
-/** What one request may cost, found by search. `npm run fuzz -- --cost` looks longer, `npm run bench -- --only one-client` at the built program. */
+/**
+ * What one request may cost, found by search. `npm run fuzz -- --cost` looks longer,
+ * `npm run bench -- --only one-client` at the built program.
+ */
 import { expect, test } from 'vitest';
 import { ORDINARY, type Genome } from './cost/genome.js';
 import { KNOWN_DEAR } from './cost/known.js';

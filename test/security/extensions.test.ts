@@ -1,4 +1,7 @@
-/** Extensions and scripts: no framework takes for private what a public rule lets through, and nobody is refused for an ordinary name. */
+/**
+ * Extensions and scripts: no framework takes for private what a public rule lets through, and nobody is refused for an
+ * ordinary name.
+ */
 import { describe, expect, test } from 'vitest';
 import { selectRoute } from '../../src/auth/request/path.js';
 import type { Route } from '../../src/auth/facts.js';

@@ -1,4 +1,7 @@
-/** The auth port below the level of requests: what is said twice is not said, what never ends is ended, and what is no HTTP is nobody's. */
+/**
+ * The auth port below the level of requests: what is said twice is not said, what never ends is ended, and what is no
+ * HTTP is nobody's.
+ */
 import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

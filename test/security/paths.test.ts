@@ -1,6 +1,7 @@
 /**
- * What a public rule lets through, no upstream takes for a private path: the whole corpus, against route tables of several shapes, with what
- * upstreams really do as the judge: Express 5 and Node's URL on real servers, and the models of many others.
+ * What a public rule lets through, no upstream takes for a private path: the whole corpus, against route tables of
+ * several shapes, with what upstreams really do as the judge: Express 5 and Node's URL on real servers, and the models
+ * of many others.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { selectRoute } from '../../src/auth/request/path.js';
@@ -99,7 +100,8 @@ describe.each(PROXY_DIALECTS)('over the wire on $name', dialect => {
   };
 
   test.each(ROUTE_TABLES)('$name: every spelling is answered as the rules say, and by nothing else', async table => {
-    // Spaces around the value of a header are none of it; nginx refuses what does not begin with a slash, before it asks.
+    // Spaces around the value of a header are none of it; nginx refuses what does not begin with a slash, before it
+    // asks.
     const uris = SPELLINGS.filter(
       spelling => spelling === spelling.trim() && (dialect.name !== 'nginx' || spelling.startsWith('/')),
     );

@@ -1,4 +1,7 @@
-/** What must hold of every input, whatever it is: of the parsers, the choice of a rule, and what is written into an answer. */
+/**
+ * What must hold of every input, whatever it is: of the parsers, the choice of a rule, and what is written into an
+ * answer.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createCredentialReader, withoutCredential } from '../../src/auth/request/credential.js';

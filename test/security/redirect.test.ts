@@ -57,7 +57,8 @@ describe.each(PROXY_DIALECTS)('open redirect (CVE-2020-5233, CVE-2021-21291): ne
         const back = new URL(parameters[0]![1]);
         expect([back.hostname.replace(/\.$/, ''), back.username, back.password]).toEqual([APP.host, '', '']);
         expect(['http:', 'https:']).toContain(back.protocol);
-        // Where the upstream's host and path are one text, what follows a slash is the path, of a host that is not registered.
+        // Where the upstream's host and path are one text, what follows a slash is the path, of a host that is not
+        // registered.
         expect(answer.status).toBe(dialect.redirects ? 302 : 401);
       }
     }

@@ -1,4 +1,7 @@
-/** Only the proxy says what was asked: nothing that a client can add to its request moves the target or makes it somebody. */
+/**
+ * Only the proxy says what was asked: nothing that a client can add to its request moves the target or makes it
+ * somebody.
+ */
 import { BlockList } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
@@ -165,7 +168,7 @@ describe.each(PROXY_DIALECTS)('duplicate headers (CVE-2021-32777) are refused on
     refused((await gate.ask(dialect, { uri: '/me' }, [...BEARER, ...twice])).status);
   });
 
-  test('of several cookies of the name those that do not count are ignored, and nobody is in more than four', async () => {
+  test('of several cookies of the name only those that count are read, and nobody is in more than four', async () => {
     const token = BEARER[0]![1].slice(7);
     const ask = async (...values: readonly string[]): Promise<string> => {
       const cookies = values.map(value => `gatebell=${value}`).join('; ');

@@ -1,6 +1,7 @@
 /**
- * The simulation and the sources that it runs, as one script for a worker. On the way sources can be patched, in memory: that is how mistakes are
- * made for the simulation to find (`mutants.ts`). What is built for production never comes by here.
+ * The simulation and the sources that it runs, as one script for a worker. On the way sources can be patched, in
+ * memory: that is how mistakes are made for the simulation to find (`mutants.ts`). What is built for production never
+ * comes by here.
  */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';

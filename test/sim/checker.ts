@@ -1,14 +1,15 @@
 /**
- * Judges answers by what was true. An answer may use a fact as it was at any moment since the bound before its request arrived (G1), or,
- * if it took long, since the bound before it was given, or since the newest change of it that the replica had already been told of (G2); a strong one only as all of its facts were at one
- * moment since the request arrived (G3).
+ * Judges answers by what was true. An answer may use a fact as it was at any moment since the bound before its request
+ * arrived (G1), or, if it took long, since the bound before it was given, or since the newest change of it that the
+ * replica had already been told of (G2); a strong one only as all of its facts were at one moment since the request
+ * arrived (G3).
  */
 import { ABSENT, type Held, type History } from './history.js';
 import type { Answered } from './replica.js';
 
 /**
- * What an answer, or a life, went against: a guarantee, the expiry by Postgres' clock (P7), the cost that was promised, or the rest in
- * which all is well again.
+ * What an answer, or a life, went against: a guarantee, the expiry by Postgres' clock (P7), the cost that was promised,
+ * or the rest in which all is well again.
  */
 export type ViolationKind = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'P7' | 'rates' | 'rest';
 
@@ -38,7 +39,8 @@ export function judge(
     const { name } = fact;
     const floorMs = floors.get(name) ?? -Infinity;
     const since = (fromMs: number): string =>
-      `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ${history.describe(fact.topic, fact.key, fromMs, decidedMs)}`;
+      `${name} was ${fact.text}; the truth since ${fromMs.toFixed(3)}: ` +
+      history.describe(fact.topic, fact.key, fromMs, decidedMs);
     if (!history.wasHeld(fact, arrivedMs - bounds.staleMs - EXACT_MS, decidedMs)) {
       return `G1: stale ${since(arrivedMs - bounds.staleMs)}`;
     }
@@ -62,10 +64,14 @@ export function judge(
   if (expiry !== null) {
     const { expiresAtMs, believedMs } = expiry;
     if (believedMs < clockMs(arrivedMs) - EXACT_MS) {
-      return `P7: an expiry at ${expiresAtMs.toFixed(1)} was judged by ${believedMs.toFixed(1)} when it was ${clockMs(arrivedMs).toFixed(1)}`;
+      return (
+        `P7: an expiry at ${expiresAtMs.toFixed(1)} was judged by ${believedMs.toFixed(1)} when it was ` +
+        clockMs(arrivedMs).toFixed(1)
+      );
     }
     if (bounds.clockAheadMs !== null && believedMs > clockMs(decidedMs) + bounds.clockAheadMs) {
-      return `P7: Postgres' clock was believed to be ${(believedMs - clockMs(decidedMs)).toFixed(1)} ms ahead of itself`;
+      const aheadMs = believedMs - clockMs(decidedMs);
+      return `P7: Postgres' clock was believed to be ${aheadMs.toFixed(1)} ms ahead of itself`;
     }
   }
   return null;
@@ -82,7 +88,10 @@ export function judgeHeard({ facts, floorOrders }: Answered, history: History): 
   return null;
 }
 
-/** Whether somebody was let in (G4) without the facts that let in, or although the grant had expired when the request arrived. */
+/**
+ * Whether somebody was let in (G4) without the facts that let in, or although the grant had expired when the request
+ * arrived.
+ */
 export function judgeAdmission(
   { asked, boundTo, decision, facts, arrivedMs }: Answered,
   clockMs: (atMs: number) => number,

@@ -1,6 +1,6 @@
 /**
- * A model of Postgres, as far as coherence rests on it: servers with rows, commits that are seen before they are told, one
- * queue of notifications in commit order, triggers that can be switched off, restarts, and standbys that take over.
+ * A model of Postgres, as far as coherence rests on it: servers with rows, commits that are seen before they are told,
+ * one queue of notifications in commit order, triggers that can be switched off, restarts, and standbys that take over.
  *
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
@@ -13,9 +13,14 @@ import type { Dice } from './dice.js';
 import { ABSENT, factName, type History } from './history.js';
 import type { Timeline } from './timeline.js';
 
-/** `credential` names a user: a fact that leads to others. `route` is the table of children: many rows make one fact. */
+/**
+ * `credential` names a user: a fact that leads to others. `route` is the table of children: many rows make one fact.
+ */
 export const TOPICS = ['credential', 'user', 'grant', 'route'] as const;
-/** What only JWTs need: `identity` and `user_name` name a user, as a credential does; `revoked_jwt` is there if one is revoked. */
+/**
+ * What only JWTs need: `identity` and `user_name` name a user, as a credential does; `revoked_jwt` is there if one is
+ * revoked.
+ */
 export const TOPICS_OF_JWTS = ['identity', 'user_name', 'revoked_jwt'] as const;
 export type Topic = (typeof TOPICS)[number] | (typeof TOPICS_OF_JWTS)[number];
 const ALL_TOPICS: readonly Topic[] = [...TOPICS, ...TOPICS_OF_JWTS];
@@ -221,8 +226,8 @@ export class Cluster {
   }
 
   /**
-   * What the statement that asks for a fence reads. If it sends one, it takes its number and its id now, after its snapshot, and
-   * notifies when it commits.
+   * What the statement that asks for a fence reads. If it sends one, it takes its number and its id now, after its
+   * snapshot, and notifies when it commits.
    */
   receipt(
     server: Server,
@@ -296,7 +301,10 @@ export class Cluster {
     this.#replacePrimary({ downMs, lost });
   }
 
-  /** A backend crashes, and all others with it: the last commits and ids, which were not written down yet, are given out again. */
+  /**
+   * A backend crashes, and all others with it: the last commits and ids, which were not written down yet, are given out
+   * again.
+   */
   crash(downMs: number, lost: number): void {
     this.#replacePrimary({ downMs, lost, isCrash: true });
   }
@@ -307,8 +315,8 @@ export class Cluster {
   }
 
   /**
-   * The schema is dropped, and after a while it is there again, as it was dumped or empty. Nothing tells of it: the rows are there before
-   * the triggers are.
+   * The schema is dropped, and after a while it is there again, as it was dumped or empty. Nothing tells of it: the
+   * rows are there before the triggers are.
    */
   restore(dump: Dump | null, goneMs: number): void {
     const server = this.primary;
@@ -346,7 +354,10 @@ export class Cluster {
     }
   }
 
-  /** A standby that has everything takes over at once; the old primary goes on answering reads, and its listeners are sent away. */
+  /**
+   * A standby that has everything takes over at once; the old primary goes on answering reads, and its listeners are
+   * sent away.
+   */
   switchOver(): Server | null {
     const old = this.primary;
     if (old !== null) {

@@ -158,8 +158,8 @@ function forgetSilently(replicas: readonly Replica[], dice: Dice): void {
 }
 
 /**
- * Another server takes over, and the old one still answers those that are connected to it (P5). Listening connections move over;
- * pools stay, until they are made anew or the old one is gone.
+ * Another server takes over, and the old one still answers those that are connected to it (P5). Listening connections
+ * move over; pools stay, until they are made anew or the old one is gone.
  */
 export const leftBehind = {
   switchOver: ({ timeline, dice, cluster, replicas }) => {
@@ -495,8 +495,8 @@ export const openWriters = {
 } satisfies Faults;
 
 /**
- * The wall clock is set back while the first fence of a connection is in flight, and soon after the machine is suspended for as long: a
- * proof from before the step would look fresh after it.
+ * The wall clock is set back while the first fence of a connection is in flight, and soon after the machine is
+ * suspended for as long: a proof from before the step would look fresh after it.
  */
 export const steppedFences = {
   stepFirstFence: ({ timeline, dice }, { machine, wires }) => {
@@ -540,7 +540,10 @@ export const forgedFences = {
   },
 } satisfies Faults;
 
-/** Echoes that come when nobody waits for them any more: the answer to a fence is lost, its echo held back, and then nothing follows. */
+/**
+ * Echoes that come when nobody waits for them any more: the answer to a fence is lost, its echo held back, and then
+ * nothing follows.
+ */
 export const lateEchoes = {
   lateEcho: ({ timeline, dice, write }, replica) => {
     const { wires } = replica;

@@ -35,8 +35,8 @@ export class History {
   }
 
   /**
-   * The fact became this at some moment between the two: a commit was sent, and acknowledged. In between, the old value and the
-   * new may both have been true.
+   * The fact became this at some moment between the two: a commit was sent, and acknowledged. In between, the old value
+   * and the new may both have been true.
    */
   noteBetween(topic: string, key: readonly string[], text: string, sentMs: number, acknowledgedMs: number): void {
     const name = factName(topic, key);
@@ -60,8 +60,8 @@ export class History {
   }
 
   /**
-   * Which of the fact's values, counted from the first, this can be that was so at some moment between the two: the oldest
-   * that is not older than `least`; null if there is none.
+   * Which of the fact's values, counted from the first, this can be that was so at some moment between the two: the
+   * oldest that is not older than `least`; null if there is none.
    */
   ordinalHeld(fact: Held, fromMs: number, toMs: number, least = 0): number | null {
     return [...this.#held(fact, fromMs, toMs)].findLast(ordinal => ordinal >= least) ?? null;
@@ -123,7 +123,8 @@ export class History {
   /** Ordinals of the spans with this text that meet the time, the newest first. */
   *#held(fact: Held, fromMs: number, toMs: number): Generator<number, void> {
     const spans = this.#spansOf(fact);
-    // Spans begin and end in order, so those that meet the time lie side by side: found by halving, or long histories take long.
+    // Spans begin and end in order, so those that meet the time lie side by side: found by halving, or long histories
+    // take long.
     let [low, high] = [0, spans.length];
     while (low < high) {
       const middle = (low + high) >> 1;

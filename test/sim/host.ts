@@ -1,6 +1,6 @@
 /**
- * A replica of several workers: the real hub and feeds on machines of their own, with pipes in between. The host has the one listening
- * connection; what Postgres sends goes on to each worker in order, and late.
+ * A replica of several workers: the real hub and feeds on machines of their own, with pipes in between. The host has
+ * the one listening connection; what Postgres sends goes on to each worker in order, and late.
  */
 import type { OpenSubscription } from '../../src/coherence/proof/connection.js';
 import { parseMessage } from '../../src/coherence/signal.js';

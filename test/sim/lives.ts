@@ -12,7 +12,10 @@ export interface Order {
 }
 
 export interface Lives {
-  /** Lives one life as soon as a worker is free. Rejects if the simulation itself breaks, or the life does not come to an end. */
+  /**
+   * Lives one life as soon as a worker is free. Rejects if the simulation itself breaks, or the life does not come to
+   * an end.
+   */
   live(profile: ProfileName, seed: number, options?: LifeOptions): Promise<Outcome>;
   /** Gives up what is under way: its promises never settle. */
   close(): Promise<void>;

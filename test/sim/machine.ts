@@ -2,8 +2,8 @@
  * The machine that one replica runs on: two clocks and an event loop.
  *
  * A turn of the loop has the phases of Node's: timers that are due, then the sockets that can be read, then what was
- * deferred; after each callback all promises settle that can. A turn takes no time. Between turns the process may be paused (both
- * clocks go on), the machine suspended (the monotonic clock stands still), or the wall clock stepped.
+ * deferred; after each callback all promises settle that can. A turn takes no time. Between turns the process may be
+ * paused (both clocks go on), the machine suspended (the monotonic clock stands still), or the wall clock stepped.
  */
 import type { Clock } from '../../src/time/clock.js';
 import type { Dice } from './dice.js';

@@ -1,6 +1,6 @@
 /**
- * The simulation has teeth: each mistake of `mutants.ts` is built in, and must be seen. The seed that showed it last is tried
- * first, then the others up to the number that the table states.
+ * The simulation has teeth: each mistake of `mutants.ts` is built in, and must be seen. The seed that showed it last is
+ * tried first, then the others up to the number that the table states.
  *
  * `npm run sim -- --profile network --mutant 31` shows what a mistake leads to, as a small story.
  */

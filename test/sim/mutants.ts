@@ -1,9 +1,11 @@
 /**
- * Mistakes that the simulation must see. Each is a patch of the sources, applied in memory while the simulation is bundled (`bundle.ts`), so
- * nothing that is built for production can reach it; a patch that no longer finds its text fails the test of its name.
+ * Mistakes that the simulation must see. Each is a patch of the sources, applied in memory while the simulation is
+ * bundled (`bundle.ts`), so nothing that is built for production can reach it; a patch that no longer finds its text
+ * fails the test of its name.
  *
- * Where two rules guard against the same, taking one away shows nothing. Such a mutant takes the other away as well (`without`), and the
- * test shows that this alone is not what the simulation sees: the seed that fails with both is clean without the mistake.
+ * Where two rules guard against the same, taking one away shows nothing. Such a mutant takes the other away as well
+ * (`without`), and the test shows that this alone is not what the simulation sees: the seed that fails with both is
+ * clean without the mistake.
  */
 import type { Patch } from './bundle.js';
 import type { ViolationKind } from './checker.js';
@@ -118,7 +120,8 @@ export const MUTANTS: readonly Mutant[] = [
     mistake: 'a LISTEN that was sent counts as in place',
     patches: [
       wires(
-        '      this.#timeline.after(this.#delayMs() + this.#delayMs(), () => {\n        const server = this.#cluster.primary;',
+        '      this.#timeline.after(this.#delayMs() + this.#delayMs(), () => {\n        const server = ' +
+          'this.#cluster.primary;',
         `      this.#machine.receive(() => {
         stopWaiting();
         resolve({
@@ -405,7 +408,8 @@ export const MUTANTS: readonly Mutant[] = [
     without: [
       cache(
         '    let forgotten = 0;\n',
-        "    let forgotten = 0;\n    if (signal.type === 'change' && signal.keys?.[0]?.[0] === 'u1') {\n      throw new Error('a cache that throws');\n    }\n",
+        "    let forgotten = 0;\n    if (signal.type === 'change' && signal.keys?.[0]?.[0] === 'u1') {\n      " +
+          "throw new Error('a cache that throws');\n    }\n",
       ),
     ],
     profile: 'network',
@@ -707,7 +711,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       reader(
         'evidence = new Map([...wanted].map(([name, { ref }], index) => [name, { ref, loaded: loaded[index]! }]));',
-        'evidence = new Map([...[...wanted].map(([name, { ref }], index) => [name, { ref, loaded: loaded[index]! }] as const), ...evidence]);',
+        'evidence = new Map([...[...wanted].map(([name, { ref }], index) => [name, { ref, loaded: loaded[index]! ' +
+          '}] as const), ...evidence]);',
       ),
     ],
     profile: 'strong',
@@ -757,7 +762,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       watches(
         'before?.fingerprint === fingerprint ? remaining(before.left, writers) : writers;',
-        'before === undefined ? new Set<string>() : before.fingerprint === fingerprint ? remaining(before.left, writers) : writers;',
+        'before === undefined ? new Set<string>() : before.fingerprint === fingerprint ? remaining(before.left, ' +
+          'writers) : writers;',
       ),
     ],
     profile: 'writers',

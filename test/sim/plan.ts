@@ -1,6 +1,7 @@
 /**
- * What happens to a world from outside, planned before it begins: transactions, requests, barriers and faults, each with its hour and a seed
- * of its own. So a life can be lived again with some of them left out, and the others stay what they were: see `shrink.ts`.
+ * What happens to a world from outside, planned before it begins: transactions, requests, barriers and faults, each
+ * with its hour and a seed of its own. So a life can be lived again with some of them left out, and the others stay
+ * what they were: see `shrink.ts`.
  */
 import type { Dice } from './dice.js';
 import type { Profile } from './profiles.js';

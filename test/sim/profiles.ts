@@ -1,4 +1,6 @@
-/** Kinds of lives: what may go wrong in them, what is asked and written, and what must hold there besides the promises. */
+/**
+ * Kinds of lives: what may go wrong in them, what is asked and written, and what must hold there besides the promises.
+ */
 import {
   crashes,
   ddl,
@@ -49,7 +51,10 @@ export interface Profile {
   readonly isFrugal: boolean;
   /** The monotonic and the wall clock run alike. */
   readonly isOnTime: boolean;
-  /** A step back of the wall clock may hide that the machine slept: then nothing shows how old what was read for a request is. */
+  /**
+   * A step back of the wall clock may hide that the machine slept: then nothing shows how old what was read for a
+   * request is.
+   */
   readonly hidesSleep: boolean;
   /** A server that is no longer the one may go on answering. */
   readonly isLeftBehind: boolean;
@@ -57,7 +62,10 @@ export interface Profile {
   readonly hasWorkers: boolean;
   /** Share of the requests that present JWTs. */
   readonly jwtShare: number;
-  /** Replicas start when another server has just taken over, and their pools lead to the old one, which cannot commit any more. */
+  /**
+   * Replicas start when another server has just taken over, and their pools lead to the old one, which cannot commit
+   * any more.
+   */
   readonly startsBehind: boolean;
   /** Facts change past the triggers: only their age bounds how stale they are served, also to strong requests. */
   readonly slips: boolean;

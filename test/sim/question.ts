@@ -1,6 +1,6 @@
 /**
- * What is asked of a replica: the gate's own decision, made by the real code over simulated facts, or one fact alone. It notes which facts
- * the answer rests on, for the checker.
+ * What is asked of a replica: the gate's own decision, made by the real code over simulated facts, or one fact alone.
+ * It notes which facts the answer rests on, for the checker.
  */
 import type { PresentedCredential } from '../../src/auth/request/credential.js';
 import { decide, type Decision, type Undecided } from '../../src/auth/decide.js';
@@ -59,7 +59,8 @@ export function nameOf(userId: string): string {
 }
 
 /**
- * The question for a reader; `asking` is kept up to date while it is asked. The answer may be what must be done before anything is decided.
+ * The question for a reader; `asking` is kept up to date while it is asked. The answer may be what must be done before
+ * anything is decided.
  * @param presented what the client presents, as far as it is known
  * @param believedMs Postgres' clock as the replica knows it now
  */

@@ -1,6 +1,6 @@
 /**
- * One replica: the real coherence library on a simulated machine, and the requests that it answers. Each answer goes to the
- * checker together with what the replica had been told when the request arrived.
+ * One replica: the real coherence library on a simulated machine, and the requests that it answers. Each answer goes to
+ * the checker together with what the replica had been told when the request arrived.
  */
 import type { PresentedCredential } from '../../src/auth/request/credential.js';
 import type { Undecided } from '../../src/auth/decide.js';
@@ -35,8 +35,10 @@ export interface Answered extends Verdict {
   readonly wasUnproven: boolean;
   /** Whether one listening connection was in place all the while. */
   readonly listened: boolean;
-  /** When the newest change was committed, for each fact, that this replica had heard of before the request arrived, or of which it had
-      said that it had applied it. */
+  /**
+   * When the newest change was committed, for each fact, that this replica had heard of before the request arrived, or
+   * had said that it had applied.
+   */
   readonly floors: ReadonlyMap<string, number>;
   /** The same, as the number of changes of all facts by then. */
   readonly floorOrders: ReadonlyMap<string, number>;
@@ -136,7 +138,9 @@ export class Replica {
   readonly #seat: Seat | null;
   readonly #topics: readonly Topic[];
   #proofs = 0;
-  /** When what was heard of each fact was queued. Never changed, but replaced: answers that are under way keep theirs. */
+  /**
+   * When what was heard of each fact was queued. Never changed, but replaced: answers that are under way keep theirs.
+   */
   #floors: ReadonlyMap<string, QueuedAt> = new Map();
   /** The same as of before the newest connection. */
   #floorsBefore = this.#floors;
@@ -144,7 +148,10 @@ export class Replica {
   readonly #toldOn = new Set<number>();
   /** When barriers were queued. */
   readonly #barriers = new Map<string, QueuedAt>();
-  /** When the newest barrier that was answered was queued: nothing older decides any more, not even a request that arrived before. */
+  /**
+   * When the newest barrier that was answered was queued: nothing older decides any more, not even a request that
+   * arrived before.
+   */
   #answeredBarrier: QueuedAt = { atMs: -Infinity, order: -1 };
 
   constructor(
@@ -400,8 +407,9 @@ export class Replica {
   }
 
   /**
-   * Whether what was heard on this connection is held against the replica. A connection that broke before the first question was answered has
-   * not told whether the pool sees the same server; what is read then may be an old primary's, which is known and said.
+   * Whether what was heard on this connection is held against the replica. A connection that broke before the first
+   * question was answered has not told whether the pool sees the same server; what is read then may be an old
+   * primary's, which is known and said.
    */
   #counts(connection: number): boolean {
     return !this.#isLeftBehind || this.#toldOn.has(connection) || this.wires.listening?.number === connection;
@@ -418,7 +426,10 @@ export class Replica {
     return [...lacked].every(name => this.#known.has(name));
   }
 
-  /** Whether strong questions may fill the queue of those that wait for a snapshot although all of their facts are known. */
+  /**
+   * Whether strong questions may fill the queue of those that wait for a snapshot although all of their facts are
+   * known.
+   */
   #isFullOfKnown(): boolean {
     const filling = [...this.#waiting].filter(asking => asking.isStrong && this.#knowsAll(asking));
     return filling.length >= WAITING_KEYS_MAX;
@@ -489,7 +500,10 @@ export class Replica {
     this.#floors = new Map([...this.#floors, ...names.map(name => [name, queuedAt] as const)]);
   }
 
-  /** What is loaded while live is remembered: once is enough until it changes, but for strong requests that find no fence. */
+  /**
+   * What is loaded while live is remembered: once is enough until it changes, but for strong requests that find no
+   * fence.
+   */
   #noteLoad(topic: string, keys: readonly Key[]): void {
     if (keys.length > BATCH_KEYS_MAX) {
       this.#watcher.onViolation('G5', `${this.name} loads ${keys.length} facts at once`);

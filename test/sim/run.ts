@@ -186,7 +186,8 @@ function report(sums: ReadonlyMap<ProfileName, Sums>, startedMs: number): void {
   }
   console.table({ ...rows, all: { ...all } });
   console.log(
-    `${all.lives} lives in ${seconds.toFixed(1)} s, ${(all.lives / seconds).toFixed(1)} a second; ${all.failures} broke a promise`,
+    `${all.lives} lives in ${seconds.toFixed(1)} s, ${(all.lives / seconds).toFixed(1)} a second; ` +
+      `${all.failures} broke a promise`,
   );
 }
 

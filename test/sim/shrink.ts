@@ -1,6 +1,7 @@
 /**
- * Finds a smaller story of a violation: the same seed, with as much of what was planned left out as can be while the same kind of promise is
- * broken. Delta debugging (Zeller and Hildebrandt, 2002): leaves out halves, then quarters, and so on down to single events.
+ * Finds a smaller story of a violation: the same seed, with as much of what was planned left out as can be while the
+ * same kind of promise is broken. Delta debugging (Zeller and Hildebrandt, 2002): leaves out halves, then quarters, and
+ * so on down to single events.
  */
 import type { Lives } from './lives.js';
 import type { Outcome } from './simulated-world.js';

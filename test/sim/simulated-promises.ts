@@ -1,9 +1,9 @@
 /**
- * Lets promises settle in the middle of a turn that takes no time: a simulated world runs in one go, without the turns of the real
- * event loop, which makes it many times faster and its order its own.
+ * Lets promises settle in the middle of a turn that takes no time: a simulated world runs in one go, without the turns
+ * of the real event loop, which makes it many times faster and its order its own.
  *
- * V8 has a function for it, which Node shows only on request. It does nothing while promises are being settled, so a world
- * must be run from outside of them: see `outsideOfPromises`.
+ * V8 has a function for it, which Node shows only on request. It does nothing while promises are being settled, so a
+ * world must be run from outside of them: see `outsideOfPromises`.
  */
 import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';

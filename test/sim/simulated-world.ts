@@ -1,14 +1,15 @@
 /**
  * A deterministic simulation of several replicas and one Postgres.
  *
- * Everything inside `src/coherence`, and the gate's decision, is real. Simulated are time and the event loop (`machine.ts`), chance
- * (`dice.ts`), the wires (`wires.ts`) and Postgres (`cluster.ts`). One seed decides everything that happens: writes, requests,
- * faults (`plan.ts`) and every delay. So a seed that fails is a bug report: `npm run sim -- --profile chaos --seed 7` tells its story.
+ * Everything inside `src/coherence`, and the gate's decision, is real. Simulated are time and the event loop
+ * (`machine.ts`), chance (`dice.ts`), the wires (`wires.ts`) and Postgres (`cluster.ts`). One seed decides everything
+ * that happens: writes, requests, faults (`plan.ts`) and every delay. So a seed that fails is a bug report:
+ * `npm run sim -- --profile chaos --seed 7` tells its story.
  *
- * A life has three parts. In the first, writers write, people ask and things go wrong; each answer is judged when it is given, by
- * what was true (`checker.ts`). In the second, nothing more goes wrong and nothing is written. In the third, every
- * replica must be live, remember nothing that is not so, answer a barrier, and answer everything from memory. Then it is stopped, and
- * nothing may be left behind.
+ * A life has three parts. In the first, writers write, people ask and things go wrong; each answer is judged when it is
+ * given, by what was true (`checker.ts`). In the second, nothing more goes wrong and nothing is written. In the third,
+ * every replica must be live, remember nothing that is not so, answer a barrier, and answer everything from memory.
+ * Then it is stopped, and nothing may be left behind.
  */
 import { judge, judgeAdmission, judgeHeard, type ViolationKind } from './checker.js';
 import { Cluster, TOPICS, TOPICS_OF_JWTS, type StoredRow, type Topic, type Write } from './cluster.js';
@@ -98,7 +99,10 @@ const ROUND_TRIP_MS = 8;
 const STARTED_MS = 100;
 /** Share of an interval that a replica waits for a fence of somebody else. */
 const WAIT_SHARE_MAX = 0.75;
-/** Rounds of loading for an answer that no fence helps: what the credential leads to can only be asked for when that is known. */
+/**
+ * Rounds of loading for an answer that no fence helps: what the credential leads to can only be asked for when that is
+ * known.
+ */
 const ROUNDS_UNPROVEN_MAX = 2;
 /** Most rounds for an answer that is not strong: what was loaded may change before the rest is there. */
 const ROUNDS_MAX = 7;
@@ -351,11 +355,13 @@ class World {
     const asking = (): string => `${replica}, asked ${JSON.stringify(asked)} at ${arrivedMs.toFixed(3)}`;
     this.#trace(
       () =>
-        `${replica} answers ${JSON.stringify(asked)} of ${arrivedMs.toFixed(3)}${isStrong ? ', strong' : ''}: ${answer.decision?.reason ?? ''} ${facts.map(({ text }) => text).join(', ')}`,
+        `${replica} answers ${JSON.stringify(asked)} of ${arrivedMs.toFixed(3)}${isStrong ? ', strong' : ''}: ` +
+        `${answer.decision?.reason ?? ''} ${facts.map(({ text }) => text).join(', ')}`,
     );
     const { isCalm, isLeftBehind, slips, maxAgeMs, isOnTime, hidesSleep } = this.#profile;
     const clockMs = (atMs: number): number => atMs - this.#timeline.nowMs + this.#cluster.clockMs;
-    // Before it listens to a new primary, a replica cannot know that there is one; of what nothing tells, a strong answer cannot know.
+    // Before it listens to a new primary, a replica cannot know that there is one; of what nothing tells, a strong
+    // answer cannot know.
     const mayKnow = answer.listened || !isLeftBehind;
     const leaseMs = mayKnow ? this.#times.leaseMs : Infinity;
     const problem =

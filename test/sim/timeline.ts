@@ -1,6 +1,6 @@
 /**
- * True time, which nobody in the world can read, and what will happen in it. Events run one after the other in the order of their
- * hour; those of the same hour in the order in which they were planned.
+ * True time, which nobody in the world can read, and what will happen in it. Events run one after the other in the
+ * order of their hour; those of the same hour in the order in which they were planned.
  */
 interface Event {
   readonly dueMs: number;

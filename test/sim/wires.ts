@@ -1,6 +1,7 @@
 /**
- * What lies between one replica and Postgres: its listening connections and its pool, with everything that wires do. A connection
- * keeps the order of what it carries, however late; a connection that is half open carries nothing and says nothing.
+ * What lies between one replica and Postgres: its listening connections and its pool, with everything that wires do. A
+ * connection keeps the order of what it carries, however late; a connection that is half open carries nothing and says
+ * nothing.
  */
 import type { OpenSubscription, SubscriptionEvents } from '../../src/coherence/proof/connection.js';
 import type { AskFence, FenceReceipt } from '../../src/coherence/proof/fence.js';
@@ -58,7 +59,10 @@ export interface WireTap {
   onHeard(payload: string, queuedAt: QueuedAt): void;
   /** Called when the replica sends a message over its listening connection. */
   onSent(payload: string): void;
-  /** Called when a question for the server, or for a fence, is answered while the listening connection is the one on which it was to come back. */
+  /**
+   * Called when a question for the server, or for a fence, is answered while the listening connection is the one on
+   * which it was to come back.
+   */
   onReceipt(connection: number): void;
   onLoad(topic: string, keys: readonly Key[]): void;
   onViolation(kind: ViolationKind, problem: string): void;

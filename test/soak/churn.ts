@@ -1,7 +1,7 @@
 /**
- * Churn: users, apps, grants and credentials come and go, and everything is asked about, also what never was: random tokens and
- * unknown hosts. Real names and ids come again after a while, or the caches' bounded memory of what exists would still fill
- * hours later; made-up ones never do.
+ * Churn: users, apps, grants and credentials come and go, and everything is asked about, also what never was: random
+ * tokens and unknown hosts. Real names and ids come again after a while, or the caches' bounded memory of what exists
+ * would still fill hours later; made-up ones never do.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -57,8 +57,10 @@ export function createChurn(client: pg.Client, replicas: readonly Replica[]): Ch
     const [comes, goes] = [residents[next % NAMES]!, residents[(next + NAMES - LIVING) % NAMES]!];
     await client.query(
       `with u as (insert into gatebell.users (id, name) values ($1, $2) on conflict (id) do nothing returning id),
-            a as (insert into gatebell.apps (id, name, host) values ($1, $2, $3) on conflict (id) do nothing returning id),
-            c as (insert into gatebell.credentials (user_id, kind, token_hash) select id, 'token', decode($4, 'hex') from u)
+            a as (insert into gatebell.apps (id, name, host) values ($1, $2, $3)
+              on conflict (id) do nothing returning id),
+            c as (insert into gatebell.credentials (user_id, kind, token_hash) select id, 'token', decode($4, 'hex')
+              from u)
        insert into gatebell.grants (user_id, app_id) select u.id, a.id from u, a`,
       [comes.id, comes.name, comes.host, hashToken(comes.token)],
     );

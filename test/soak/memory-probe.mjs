@@ -1,4 +1,6 @@
-/** Loaded into a replica before all else, beside `--expose-gc`: at SIGUSR2 it collects garbage and logs what is left. */
+/**
+ * Loaded into a replica before all else, beside `--expose-gc`: at SIGUSR2 it collects garbage and logs what is left.
+ */
 process.on('SIGUSR2', () => {
   globalThis.gc();
   // What the first collection has finalised, the second one frees.

@@ -66,7 +66,8 @@ await runCommand(USAGE, async signal => {
   });
   const ok = findings.every(finding => finding.ok);
   console.log(
-    `\n${formatFindings(findings)}\n\n${sums.requests} requests, ${sums.changes} changes, ${sums.reconnects} reconnects, ${sums.samples} samples after the warm-up, ${sums.seconds.toFixed(0)} s`,
+    `\n${formatFindings(findings)}\n\n${sums.requests} requests, ${sums.changes} changes, ${sums.reconnects} ` +
+      `reconnects, ${sums.samples} samples after the warm-up, ${sums.seconds.toFixed(0)} s`,
   );
   if (json !== undefined) {
     await writeFile(json, JSON.stringify({ date: new Date().toISOString(), ok, ...sums, findings }, null, 2) + '\n');

@@ -1,6 +1,6 @@
 /**
- * Whether a series grows: the slope of the straight line that fits it best, with its standard error. Endpoints would tell little: each
- * sample has noise, and the first and the last are two of many.
+ * Whether a series grows: the slope of the straight line that fits it best, with its standard error. Endpoints would
+ * tell little: each sample has noise, and the first and the last are two of many.
  */
 
 export interface Sample {

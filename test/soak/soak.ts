@@ -1,9 +1,10 @@
 /**
- * The soak: replicas under churn, whose listening connections are broken every few seconds, throughout. After each round everything pauses,
- * each replica collects garbage, and what it holds is read: memory, handles, files, connections, cached facts, series. None may grow.
+ * The soak: replicas under churn, whose listening connections are broken every few seconds, throughout. After each
+ * round everything pauses, each replica collects garbage, and what it holds is read: memory, handles, files,
+ * connections, cached facts, series. None may grow.
  *
- * Samples are taken just after a reconnect, with the caches empty: what is left then is what a cache is not. That the caches
- * are bounded is the business of their own tests.
+ * Samples are taken just after a reconnect, with the caches empty: what is left then is what a cache is not. That the
+ * caches are bounded is the business of their own tests.
  */
 import { readdir, readlink } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,8 +19,9 @@ import { fitSlope, type Sample, type Slope } from './slope.js';
 /** What is measured on each replica, and how fast it may grow: per second, in its unit. Null is told and not judged. */
 export const MEASURES = {
   /**
-   * A leak of 100 bytes a request would be some 20,000 a second at the rate of this load, one of 20 kB a reconnect 8,000. Code that is
-   * still being compiled shows as one or two thousand a second in two minutes, and as next to nothing in twenty.
+   * A leak of 100 bytes a request would be some 20,000 a second at the rate of this load, one of 20 kB a reconnect
+   * 8,000. Code that is still being compiled shows as one or two thousand a second in two minutes, and as next to
+   * nothing in twenty.
    */
   heapBytes: { limit: 8_000, describes: 'heap after garbage collection' },
   externalBytes: { limit: 8_000, describes: 'memory outside of the heap' },
@@ -75,7 +77,8 @@ async function readReplica(replica: Replica, client: pg.Client): Promise<QueryRe
   const files = await readdir(folder);
   const targets = await Promise.all(files.map(file => readlink(`${folder}/${file}`).catch(() => '')));
   const { rows } = await client.query<{ backends: number }>(
-    `select count(*)::int as backends from pg_stat_activity where application_name like $1 || '#%' or application_name = $1 || '/pool'`,
+    `select count(*)::int as backends from pg_stat_activity where application_name like $1 || '#%'
+      or application_name = $1 || '/pool'`,
     [`gatebell/${replica.name}`],
   );
   const metrics = (await replica.get('/metrics')).body.split('\n').filter(line => line !== '' && !line.startsWith('#'));
@@ -99,7 +102,8 @@ async function readReplica(replica: Replica, client: pg.Client): Promise<QueryRe
 async function reconnect(replicas: readonly Replica[], client: pg.Client): Promise<void> {
   const live = replicas.map(replica => becomesLive(replica, replica.lines.length));
   await client.query(
-    `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'gatebell/%' and application_name not like '%/pool'`,
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'gatebell/%'
+      and application_name not like '%/pool'`,
   );
   await Promise.all(live);
 }
@@ -123,7 +127,8 @@ async function soak(
     const read = await Promise.all(replicas.map(replica => readReplica(replica, client)));
     readings.push({ atSeconds: elapsed(), read });
     options.onSample(
-      `${elapsed().toFixed(0)} s: ${read.map(({ heapBytes, files }) => `${(heapBytes / 1e6).toFixed(2)} MB, ${files} files`).join('; ')}`,
+      `${elapsed().toFixed(0)} s: ` +
+        read.map(({ heapBytes, files }) => `${(heapBytes / 1e6).toFixed(2)} MB, ${files} files`).join('; '),
     );
   }
   const judged = readings.filter(({ atSeconds }) => atSeconds > options.seconds * WARM_UP_SHARE);

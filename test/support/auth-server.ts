@@ -1,4 +1,7 @@
-/** The real auth handler on a real server, and a client that writes bytes: what an HTTP library refuses to send, it sends. */
+/**
+ * The real auth handler on a real server, and a client that writes bytes: what an HTTP library refuses to send, it
+ * sends.
+ */
 import type { Server } from 'node:http';
 import { BlockList, connect, type AddressInfo, type Socket } from 'node:net';
 import { createAuthHandler, type AuthObservation, type AuthOptions } from '../../src/auth/handler.js';

@@ -1,6 +1,7 @@
 /**
- * Each proxy's subrequest as that proxy would write it, from what a client sent: where it puts the target, which of the client's headers it
- * passes on, and what it understands of the answer. Written from the proxies' behaviour, knowing nothing of `src/auth`.
+ * Each proxy's subrequest as that proxy would write it, from what a client sent: where it puts the target, which of the
+ * client's headers it passes on, and what it understands of the answer. Written from the proxies' behaviour, knowing
+ * nothing of `src/auth`.
  */
 import { exchange, readAnswer, type Answer, type AuthServer, type Pairs } from './auth-server.js';
 

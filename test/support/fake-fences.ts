@@ -33,7 +33,10 @@ export interface FakeFences {
   sendElsewhere(): object;
   /** What a confirmation says unless told otherwise; may be changed while a test runs. */
   receipt: FenceReceipt;
-  /** What the question that begins an epoch is answered with, at once; an error: it fails. May be changed while a test runs. */
+  /**
+   * What the question that begins an epoch is answered with, at once; an error: it fails. May be changed while a test
+   * runs.
+   */
   server: Partial<ServerReceipt> | Error | Promise<ServerReceipt>;
 }
 

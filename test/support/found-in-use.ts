@@ -1,6 +1,6 @@
 /**
- * Faults that were found by using Gatebell behind real proxies, with real apps and through real restores; each is one example of a kind, and its
- * tests try the kind. `docs/security-tests.md` and `docs/reliability.md` list them.
+ * Faults that were found by using Gatebell behind real proxies, with real apps and through real restores; each is one
+ * example of a kind, and its tests try the kind. `docs/security-tests.md` and `docs/reliability.md` list them.
  */
 export interface FoundInUse {
   readonly page: 'docs/reliability.md' | 'docs/security-tests.md';
@@ -30,7 +30,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   reliability(
     'a dump without privileges opens functions to everybody',
     ['test/pg/privileges.test.ts', 'refuses everybody while PUBLIC may execute it'],
-    ['test/pg/restore.test.ts', 'a stranger with blanket rights on the tables can call nothing that matters'],
+    ['test/pg/restore.test.ts', 'a stranger with blanket rights on tables can call nothing that matters'],
   ),
   reliability(
     'a dump of the schema alone loses what is watched elsewhere',
@@ -39,7 +39,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   ),
   reliability('a role that is created after the migrations never gets its rights', [
     'test/pg/privileges.test.ts',
-    'is warned; when the roles are there, the next run gives them their rights',
+    'is warned; once the roles exist, the next run grants their rights',
   ]),
   reliability(
     'a role that only reads holds up a writer',
@@ -75,7 +75,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   ),
   reliability('a writer that began before a trigger was mended signals nothing', [
     'test/pg/open-writers.test.ts',
-    'a writer that began before the function was replaced uses the one that it knows, and is waited for as well',
+    'a writer that began before the function was replaced uses the old one, and is waited for too',
   ]),
   reliability(
     'mistakes in the code and in SQL that no test saw',
@@ -196,7 +196,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
       'test/e2e/proxies/load-balancer.test.ts',
       'behind TLS that ends at a listed load balancer, redirect_uri is https and the cookie is Secure',
     ],
-    ['test/e2e/proxies/load-balancer.test.ts', 'who is not listed changes neither scheme nor address'],
+    ['test/e2e/proxies/load-balancer.test.ts', 'a peer that is not listed changes neither scheme nor address'],
   ),
   security(
     'a browser blocks the way from signing out to a provider that leads on to another origin',

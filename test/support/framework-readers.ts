@@ -1,6 +1,6 @@
 /**
- * What frameworks make of a path by its extension or by a script in it, each written from its documentation and knowing nothing of
- * `src/auth/request/path.ts`: judges of the gate's rule, like the models of `reference-normalisers.ts`.
+ * What frameworks make of a path by its extension or by a script in it, each written from its documentation and knowing
+ * nothing of `src/auth/request/path.ts`: judges of the gate's rule, like the models of `reference-normalisers.ts`.
  */
 import type { RouteTable, Zone } from './path-corpus.js';
 
@@ -16,7 +16,10 @@ const decoded = (path: string): string => {
   }
 };
 
-/** Rails: `/users(.:format)`; a segment itself never holds a dot. https://guides.rubyonrails.org/routing.html#dynamic-segments */
+/**
+ * Rails: `/users(.:format)`; a segment itself never holds a dot.
+ * https://guides.rubyonrails.org/routing.html#dynamic-segments
+ */
 const rails: FrameworkReader = (table, path) => table.zoneOf(withoutSlash(decoded(path)).replace(/\.[^./]+$/, ''));
 
 /** Grape and Sinatra with `respond_with`: everything behind the first dot of the last segment. */
@@ -28,7 +31,10 @@ const pathInfo: FrameworkReader = (table, path) => {
   return script === null ? table.zoneOf(path) : table.zoneOf(decoded(path).slice(script[0].length));
 };
 
-/** Symfony, Laravel and others find their base by the script, and route by what follows: `/shop/index.php/admin` is `/shop/admin`. */
+/**
+ * Symfony, Laravel and others find their base by the script, and route by what follows: `/shop/index.php/admin` is
+ * `/shop/admin`.
+ */
 const basePath: FrameworkReader = (table, path) => table.zoneOf(decoded(path).replace(/[^/]+\.php\//i, ''));
 
 /** CGI in its own folder: no extension is needed. */
@@ -50,7 +56,10 @@ const connect: FrameworkReader = (table, path) => {
   return table.zoneOf(rule?.pathPrefix ?? '/elsewhere');
 };
 
-/** nginx: `try_files $uri $uri.html $uri.php $uri/ =404`, where the pages are files. Each file is what its path without extension shows. */
+/**
+ * nginx: `try_files $uri $uri.html $uri.php $uri/ =404`, where the pages are files. Each file is what its path without
+ * extension shows.
+ */
 const tryFiles: FrameworkReader = (table, path) => {
   const uri = withoutSlash(decoded(path));
   const isFile = ({ pathPrefix }: RouteTable['routes'][number], file: string): boolean =>

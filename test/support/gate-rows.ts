@@ -19,13 +19,17 @@ export async function addCredential(
 ): Promise<string> {
   const token = createToken();
   await database.sql(
-    `insert into gatebell.credentials (user_id, kind, token_hash) select id, $2, decode($3, 'hex') from gatebell.users where name = $1`,
+    `insert into gatebell.credentials (user_id, kind, token_hash) select id, $2, decode($3, 'hex') from gatebell.users
+      where name = $1`,
     [user, kind, hashToken(token)],
   );
   return token;
 }
 
-/** Fills an empty database. `photos.test` has a public `/share`; `/admin` there needs role admin; everything else is granted. */
+/**
+ * Fills an empty database. `photos.test` has a public `/share`; `/admin` there needs role admin; everything else is
+ * granted.
+ */
 export async function createWorld(database: TestDatabase): Promise<World> {
   await database.sql(`
     insert into gatebell.users (name, email, display_name, groups, enabled) values

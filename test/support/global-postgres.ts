@@ -1,6 +1,6 @@
 /**
- * One real Postgres for all test files, with a migrated template database; each file makes databases of its own from it.
- * GATEBELL_TEST_PG_BIN runs the same suite on another version: the directory of its `initdb` and `postgres`.
+ * One real Postgres for all test files, with a migrated template database; each file makes databases of its own from
+ * it. GATEBELL_TEST_PG_BIN runs the same suite on another version: the directory of its `initdb` and `postgres`.
  */
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';

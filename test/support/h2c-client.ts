@@ -1,4 +1,7 @@
-/** A client that asks for HTTP/2 on a connection of HTTP/1.1, and if it gets it, sends another request on the same connection. */
+/**
+ * A client that asks for HTTP/2 on a connection of HTTP/1.1, and if it gets it, sends another request on the same
+ * connection.
+ */
 import { connect } from 'node:net';
 import type { Pairs } from './proxy-client.js';
 

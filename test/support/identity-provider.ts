@@ -1,4 +1,7 @@
-/** A real OpenID Connect provider (oidc-provider) on loopback: whoever names an account at its page is signed in as that. */
+/**
+ * A real OpenID Connect provider (oidc-provider) on loopback: whoever names an account at its page is signed in as
+ * that.
+ */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -51,7 +54,9 @@ function createOidcProvider(issuer: string, redirectUris: readonly string[]): Pr
           ctx.body = '<!doctype html><title>Gone</title>';
         },
         logoutSource(ctx, form) {
-          ctx.body = `<!doctype html><title>Leave</title>${form}<button form="op.logoutForm" name="logout" value="yes">Leave</button>`;
+          ctx.body =
+            `<!doctype html><title>Leave</title>${form}` +
+            '<button form="op.logoutForm" name="logout" value="yes">Leave</button>';
         },
       },
     },
@@ -73,7 +78,8 @@ function createOidcProvider(issuer: string, redirectUris: readonly string[]): Pr
 }
 
 const PAGE = `<!doctype html><title>Who are you?</title>
-<form method="post"><input name="account"><button name="do" value="enter">Enter</button><button name="do" value="cancel">Cancel</button></form>`;
+<form method="post"><input name="account">
+<button name="do" value="enter">Enter</button><button name="do" value="cancel">Cancel</button></form>`;
 
 /** Asks who it is, and takes the word for it. */
 async function interact(provider: Provider, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,4 +1,7 @@
-/** A coherence in the test's own process on a real Postgres, and what it observes; tests wait for observations, never for time. */
+/**
+ * A coherence in the test's own process on a real Postgres, and what it observes; tests wait for observations, never
+ * for time.
+ */
 import type { CoherenceObservation } from '../../src/coherence/observation.js';
 import {
   createPostgresCoherence,

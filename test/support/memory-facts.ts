@@ -1,4 +1,6 @@
-/** Facts in a map, for the decision and the handler: what is not set does not exist, what is forgotten is not known yet. */
+/**
+ * Facts in a map, for the decision and the handler: what is not set does not exist, what is forgotten is not known yet.
+ */
 import type { Facts, Reader } from '../../src/coherence/facts/reader.js';
 import { keyText } from '../../src/coherence/signal.js';
 import type { AppFact, FactTypes, Route, UserFact } from '../../src/auth/facts.js';

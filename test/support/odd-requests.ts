@@ -1,4 +1,7 @@
-/** Requests as no ordinary client sends them, generated: methods, targets, versions, headers, framing, upgrades, bodies, and ends that come early. */
+/**
+ * Requests as no ordinary client sends them, generated: methods, targets, versions, headers, framing, upgrades, bodies,
+ * and ends that come early.
+ */
 import { connect } from 'node:net';
 
 /** Bytes on a connection of their own. */
@@ -172,7 +175,8 @@ export function oddRequests({ target, host, lines = '' }: OrdinaryRequest): OddR
   ];
   for (const method of ['GET', 'POST']) {
     for (const [fields, body] of framings) {
-      const name = `${method} with ${JSON.stringify(fields)} and ${JSON.stringify(body.slice(0, 30))} of ${body.length}`;
+      const shown = JSON.stringify(body.slice(0, 30));
+      const name = `${method} with ${JSON.stringify(fields)} and ${shown} of ${body.length}`;
       add(name, head(method, `${close}${fields}\r\n`) + body, { ends: true });
       add(`${name}, kept alive`, head(method, `${fields}\r\n`) + body, { ends: true });
     }
@@ -198,7 +202,8 @@ export function oddRequests({ target, host, lines = '' }: OrdinaryRequest): OddR
   const upgrades = ['h2c', 'H2C', 'websocket', 'TLS/1.0', 'HTTP/2.0', 'websocket, h2c', 'x', ''];
   for (const upgrade of upgrades) {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
-      const asked = `Connection: Upgrade, HTTP2-Settings\r\nUpgrade: ${upgrade}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n`;
+      const settings = 'HTTP2-Settings: AAMAAABkAAQAAP__\r\n';
+      const asked = `Connection: Upgrade, HTTP2-Settings\r\nUpgrade: ${upgrade}\r\n${settings}`;
       add(`${method} with Upgrade ${JSON.stringify(upgrade)}`, head(method, asked), { ends: true });
       add(
         `${method} with Upgrade ${JSON.stringify(upgrade)} and more`,

@@ -82,7 +82,9 @@ const FRONTS = [
     '/pub%2f../',
   ],
 ];
-/** Each needs an order of steps of its own: parameters dropped before decoding, dots decoded but not slashes, and so on. */
+/**
+ * Each needs an order of steps of its own: parameters dropped before decoding, dots decoded but not slashes, and so on.
+ */
 const ORDERS = [
   '/pub/a;%2fb/%2e%2e/%2e%2e/private',
   '/pub/a;%2Fb%2Fc/%2e%2e/%2e%2e/private',

@@ -79,4 +79,6 @@ export const statusesOf = (received: string): number[] =>
 
 /** A request of HTTP/1.1 that closes its connection. */
 export const bytesOf = (line: string, headers: Pairs): string =>
-  `${line}\r\n${[...headers, ['Connection', 'close'] as const].map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
+  [line, ...[...headers, ['Connection', 'close'] as const].map(([name, value]) => `${name}: ${value}`), '', ''].join(
+    '\r\n',
+  );

@@ -1,7 +1,7 @@
 /**
- * How upstreams read a raw path, each written from its own documentation and knowing nothing of `src/auth/request/path.ts`: the oracle
- * for the gate's rule "whatever a public rule lets through, no upstream takes for a private path". A reader returns the
- * path that it would route by, or null if it refuses the request.
+ * How upstreams read a raw path, each written from its own documentation and knowing nothing of
+ * `src/auth/request/path.ts`: the oracle for the gate's rule "whatever a public rule lets through, no upstream takes
+ * for a private path". A reader returns the path that it would route by, or null if it refuses the request.
  */
 import { posix } from 'node:path';
 
@@ -160,7 +160,10 @@ export const NORMALISERS: Readonly<Record<string, Normaliser>> = {
 
 const PRIVATE = /^\/(?:private|pub\/admin)(?:\/|$)/i;
 
-/** The first upstream, or chain of two, to which the path is private: `/private`, `/pub/admin` or below, in whatever case. */
+/**
+ * The first upstream, or chain of two, to which the path is private: `/private`, `/pub/admin` or below, in whatever
+ * case.
+ */
 export function whoReadsPrivate(raw: string, isPrivate: RegExp = PRIVATE): string | null {
   const firsts = Object.entries(NORMALISERS).map(([name, read]) => [name, read(raw)] as const);
   const alone = firsts.find(([, reading]) => reading !== null && isPrivate.test(reading));

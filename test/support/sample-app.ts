@@ -57,7 +57,8 @@ export async function startSampleApp(): Promise<SampleApp> {
       .update(`${request.headers['sec-websocket-key'] ?? ''}${WEBSOCKET_GUID}`)
       .digest('base64');
     socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+        `Sec-WebSocket-Accept: ${accept}\r\n\r\n`,
     );
     socket.on('error', () => socket.destroy());
     // Frames of a client are masked, those of a server are not: the payload goes back unmasked.

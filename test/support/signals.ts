@@ -1,6 +1,7 @@
 /**
- * Hears what statements signal, on a LISTEN connection. After the act a fence is sent; since Postgres delivers in commit
- * order, everything that the act signalled has arrived when the fence's echo does: no test sleeps, and silence is proven.
+ * Hears what statements signal, on a LISTEN connection. After the act a fence is sent; since Postgres delivers in
+ * commit order, everything that the act signalled has arrived when the fence's echo does: no test sleeps, and silence
+ * is proven.
  */
 import { once } from 'node:events';
 import type pg from 'pg';
@@ -10,7 +11,9 @@ import { createTestDatabase, type TestDatabase } from './database.js';
 /** Postgres refuses a payload of 8000 bytes or more. */
 const PAYLOAD_BYTES_LIMIT = 8_000;
 
-/** What was signalled, by topic: its keys, each once and sorted, or all of them. A topic that is not here was silent. */
+/**
+ * What was signalled, by topic: its keys, each once and sorted, or all of them. A topic that is not here was silent.
+ */
 export type Heard = Readonly<Record<string, readonly Key[] | 'all'>>;
 
 /** A statement, or more than one by other means. */

@@ -1,9 +1,10 @@
 /**
- * A TCP proxy to put between a replica and Postgres. Each direction can be delayed or become a black hole; connections can be cut,
- * and new ones sent to another server while old ones stay.
+ * A TCP proxy to put between a replica and Postgres. Each direction can be delayed or become a black hole; connections
+ * can be cut, and new ones sent to another server while old ones stay.
  *
- * A black hole is what a network without a route is: nothing comes out, not even the news that a peer has closed, nothing
- * is refused, and what was sent meanwhile arrives after all if the hole closes while both ends still wait (TCP sends it again).
+ * A black hole is what a network without a route is: nothing comes out, not even the news that a peer has closed,
+ * nothing is refused, and what was sent meanwhile arrives after all if the hole closes while both ends still wait (TCP
+ * sends it again).
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';

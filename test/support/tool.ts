@@ -1,4 +1,7 @@
-/** Programs that end-to-end tests and measurements need besides Node; a missing one is a failure that says how to install it. */
+/**
+ * Programs that end-to-end tests and measurements need besides Node; a missing one is a failure that says how to
+ * install it.
+ */
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import path from 'node:path';

@@ -25,10 +25,16 @@ export const UNTRUSTED_HEADERS: readonly UntrustedHeader[] = TOPICS.flatMap(abou
   Object.keys(list[about]).map(name => ({ name, about })),
 );
 
-/** What a header's name may hold besides letters, digits and hyphens. Apps that follow CGI read each of these signs like a hyphen. */
+/**
+ * What a header's name may hold besides letters, digits and hyphens. Apps that follow CGI read each of these signs like
+ * a hyphen.
+ */
 const OTHER_SEPARATORS = "_!#$%&'*+.^`|~";
 
-/** Every spelling that an app may take for the name: hyphens or underscores in each place in three cases, and one other sign in all places. */
+/**
+ * Every spelling that an app may take for the name: hyphens or underscores in each place in three cases, and one other
+ * sign in all places.
+ */
 export function spellingsOf(name: string): string[] {
   const separated = name
     .split('-')

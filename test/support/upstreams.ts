@@ -1,6 +1,6 @@
 /**
- * Upstreams that really run, asked with raw bytes: what a path is to them, they say themselves. Each is a server with the same layout: a handler
- * (or a folder) for each prefix of a route table, which answers with the access of its rule.
+ * Upstreams that really run, asked with raw bytes: what a path is to them, they say themselves. Each is a server with
+ * the same layout: a handler (or a folder) for each prefix of a route table, which answers with the access of its rule.
  */
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';

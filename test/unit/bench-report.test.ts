@@ -159,7 +159,8 @@ describe('the pages', async () => {
     expect(markdown).toContain('| cookie, 32 connections | requests a second | floor | 100 1/s | 100 – 150 | 0.8 |');
     expect(markdown).toContain('- 3 rounds of <1 s>');
     expect(markdown).toContain(
-      'Measured 2026-01-02 at 0123456789ab, **quick**, in 12 s, on 2 × Test CPU, 8 GiB, Linux x64, Node v20.19.0; pg 8.0.0.',
+      'Measured 2026-01-02 at 0123456789ab, **quick**, in 12 s, on 2 × Test CPU, 8 GiB, Linux x64, Node ' +
+        'v20.19.0; pg 8.0.0.',
     );
     for (const file of ['charts/hot-path-requests-a-second.svg', 'charts/hot-path-p99.svg']) {
       expect(markdown).toContain(`(${file})`);

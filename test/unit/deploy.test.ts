@@ -1,4 +1,7 @@
-/** The deployment files agree with each other and with the program; no tool but Node is needed. See also test/e2e/deploy.test.ts. */
+/**
+ * The deployment files agree with each other and with the program; no tool but Node is needed. See also
+ * test/e2e/deploy.test.ts.
+ */
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -219,12 +222,9 @@ const dependencies = (service: Service): readonly string[] =>
 
 /** A tag that names one release: three numbers, two for Postgres, or a digest. */
 function isPinned(image: string): boolean {
-  const match =
-    /^(?<name>[a-z0-9]+(?:[._/-][a-z0-9]+)*):v?(?<version>\d+(?:\.\d+)+)(?:-[a-z0-9.-]+)?(?<digest>@sha256:[0-9a-f]{64})?$/.exec(
-      image,
-    );
-  const numbers = match?.groups?.['version']?.split('.').length ?? 0;
-  return numbers >= (match?.groups?.['name'] === 'postgres' ? 2 : 3);
+  const [, name, tag] = /^([a-z0-9]+(?:[._/-][a-z0-9]+)*):([^@]+)(?:@sha256:[0-9a-f]{64})?$/.exec(image) ?? [];
+  const [, version] = /^v?(\d+(?:\.\d+)+)(?:-[a-z0-9.-]+)?$/.exec(tag ?? '') ?? [];
+  return (version?.split('.').length ?? 0) >= (name === 'postgres' ? 2 : 3);
 }
 
 /** Headers of a real 200, in lower case, without those that are not the app's business. */
@@ -704,8 +704,12 @@ describe('a load balancer before the proxy', () => {
     'traefik/dynamic.yml',
     'envoy/envoy.yaml',
   ];
-  const BELIEVING =
-    /set_real_ip_from|192\.0\.2\.10|HOPS|set-src|from_hop|remote_ip|trusted_proxies|trustedIPs: \[(?!127)|xff_num_trusted_hops: [1-9]/;
+  const BELIEVING = new RegExp(
+    [
+      'set_real_ip_from|192\\.0\\.2\\.10|HOPS|set-src|from_hop|remote_ip',
+      'trusted_proxies|trustedIPs: \\[(?!127)|xff_num_trusted_hops: [1-9]',
+    ].join('|'),
+  );
 
   test.each(FILES)('%s believes none until its lines are switched on', name => {
     const lines = read(`deploy/${name}`).split('\n');

@@ -1,4 +1,7 @@
-/** Every proxy's file of deploy/ removes the headers of deploy/untrusted-headers.yml, and leaves the ordinary ones alone. */
+/**
+ * Every proxy's file of deploy/ removes the headers of deploy/untrusted-headers.yml, and leaves the ordinary ones
+ * alone.
+ */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';

@@ -72,7 +72,9 @@ export const exhaustConnections: Nemesis = {
 
 export const slowQueries: Nemesis = {
   name: 'slow-queries',
-  does: 'Locks the tables for longer than a statement may take, again and again: every pool fills with loads that wait.',
+  does:
+    'Locks the tables for longer than a statement may take, again ' +
+    'and again: every pool fills with loads that wait.',
   async start(cluster) {
     const client = await cluster.connect();
     const stop = repeatedly(300, async () => {

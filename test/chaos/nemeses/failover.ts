@@ -1,10 +1,12 @@
 /**
- * Nemeses that promote a standby. Writers pause while the primary changes, so that it is known which commits are on the new one: what
- * the old one had acknowledged and the new one lacks is lost, and from then on the truth is what the new one says.
+ * Nemeses that promote a standby. Writers pause while the primary changes, so that it is known which commits are on the
+ * new one: what the old one had acknowledged and the new one lacks is lost, and from then on the truth is what the new
+ * one says.
  *
- * An old primary that still answers is a split brain to a replica whose connections all stay with it, and outside the promise.
- * Here some of them move, and that must be noticed. (The writers go on when they have moved: from the loss of a listening connection
- * until the next one is open, some 100 ms, all that the replica has left is with the old primary.)
+ * An old primary that still answers is a split brain to a replica whose connections all stay with it, and outside the
+ * promise. Here some of them move, and that must be noticed. (The writers go on when they have moved: from the loss of
+ * a listening connection until the next one is open, some 100 ms, all that the replica has left is with the old
+ * primary.)
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
@@ -21,7 +23,10 @@ interface Kind {
   readonly old: 'killed' | 'listener moves' | 'pool moves';
 }
 
-/** Breaks the connections; resolves when the replica has opened one to the new primary. Until then nothing could tell it. */
+/**
+ * Breaks the connections; resolves when the replica has opened one to the new primary. Until then nothing could tell
+ * it.
+ */
 async function moveTo(proxy: TcpProxy): Promise<void> {
   const before = proxy.opened;
   proxy.cut();
@@ -84,19 +89,23 @@ export const promoteLossy = promote(
 
 export const promoteListenerMoves = promote(
   'promote-old-answers-pools',
-  'Promotes a standby; the listening connections move to it, those of the pools stay with the old primary, which still answers.',
+  'Promotes a standby; the listening connections move to it, those of the ' +
+    'pools stay with the old primary, which still answers.',
   { loses: false, old: 'listener moves' },
 );
 
 export const promotePoolMoves = promote(
   'promote-old-answers-listeners',
-  'Promotes a standby; the connections of the pools move to it, the listening ones stay with the old primary, which still answers.',
+  'Promotes a standby; the connections of the pools move to it, the listening ones stay with the old primary, ' +
+    'which still answers.',
   { loses: false, old: 'pool moves' },
 );
 
 export const promoteNewcomers: Nemesis = {
   name: 'promote-before-start',
-  does: 'Promotes a standby and starts the replicas anew: their listening connections lead to it, their pools, for longer than the lease, to the old primary, which still answers and cannot commit.',
+  does:
+    'Promotes a standby and starts the replicas anew: their listening connections lead to it, their pools, for ' +
+    'longer than the lease, to the old primary, which still answers and cannot commit.',
   async start(cluster) {
     const { writers, members } = cluster;
     const old = cluster.primary;

@@ -76,7 +76,9 @@ export const blackHoleAll = blackHole(
 
 export const blackHoleFlicker: Nemesis = {
   name: 'black-hole-flicker',
-  does: 'Makes all connections a black hole for a random time of up to two seconds, again and again; what was kept back arrives late.',
+  does:
+    'Makes all connections a black hole for a random time of up to two seconds, again and again; what was kept ' +
+    'back arrives late.',
   async start(cluster) {
     let isHole = false;
     const toggle = (): Promise<void> =>

@@ -29,7 +29,9 @@ export const poolerBetween: Nemesis = {
   // Until the first fence is overdue.
   leastSeconds: LEASE_MS / 1_000 + 2,
   needs: 'pgbouncer',
-  does: 'Starts the replicas behind PgBouncer in transaction mode, which swallows LISTEN: they must not trust their memory, and say why.',
+  does:
+    'Starts the replicas behind PgBouncer in transaction mode, which swallows LISTEN: they must not trust their ' +
+    'memory, and say why.',
   start: cluster => startBehind(cluster, true, url => ({ DATABASE_URL: url, GATEBELL_LISTEN_URL: '' })),
   leaves: line => line.event === 'connection_closed' && line.message.includes('GATEBELL_LISTEN_URL'),
   expect: cluster =>
@@ -45,7 +47,9 @@ export const poolerBetween: Nemesis = {
 export const poolerForPool: Nemesis = {
   name: 'pgbouncer-for-pool',
   needs: 'pgbouncer',
-  does: 'Starts the replicas with their pools behind PgBouncer in transaction mode and the listening connections direct, as one should.',
+  does:
+    'Starts the replicas with their pools behind PgBouncer in transaction mode and the listening connections ' +
+    'direct, as one should.',
   start: cluster => startBehind(cluster, false, url => ({ DATABASE_URL: url })),
   leaves: line => line.event === 'listener_state' && line['to'] === 'live',
 };

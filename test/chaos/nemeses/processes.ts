@@ -10,7 +10,9 @@ const AWAKE_MS = 700;
 
 export const pauseReplica: Nemesis = {
   name: 'pause-replica',
-  does: 'Stops every replica, or one of its processes, (SIGSTOP) for longer than the lease and lets it go on, again and again; questions wait meanwhile.',
+  does:
+    'Stops every replica, or one of its processes, (SIGSTOP) for longer than the lease and lets it go on, again ' +
+    'and again; questions wait meanwhile.',
   start: cluster =>
     Promise.resolve(
       repeatedly(AWAKE_MS, () =>
@@ -53,7 +55,9 @@ export const killReplica: Nemesis = {
 
 export const pauseListenerBackend: Nemesis = {
   name: 'pause-listener-backend',
-  does: 'Stops the Postgres processes that serve the listening connections (SIGSTOP) for longer than the lease, again and again.',
+  does:
+    'Stops the Postgres processes that serve the listening connections ' +
+    '(SIGSTOP) for longer than the lease, again and again.',
   start: cluster =>
     Promise.resolve(
       repeatedly(AWAKE_MS, async () => {

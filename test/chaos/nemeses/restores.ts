@@ -1,7 +1,8 @@
 /**
- * Nemeses that turn back what is numbered: backups that are restored while replicas run, schemas that are made anew, sequences that are
- * set back, and a crash that forgets what it had acknowledged. Right after it the processes that serve the listening connections are
- * stopped, so that what had been heard before would have to prove what is asked after.
+ * Nemeses that turn back what is numbered: backups that are restored while replicas run, schemas that are made anew,
+ * sequences that are set back, and a crash that forgets what it had acknowledged. Right after it the processes that
+ * serve the listening connections are stopped, so that what had been heard before would have to prove what is asked
+ * after.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -74,7 +75,8 @@ async function restoreBySql(cluster: Cluster): Promise<void> {
       await client.query(`insert into gatebell.${table} overriding system value select * from backup.${table}`);
     }
     await client.query(
-      'update gatebell.fence_key set (key, inner_key, outer_key) = (select key, inner_key, outer_key from backup.fence_key)',
+      `update gatebell.fence_key
+        set (key, inner_key, outer_key) = (select key, inner_key, outer_key from backup.fence_key)`,
     );
     await client.query(`select setval('gatebell.fence_number', (select last_value from backup.fence_number))`);
     await client.query('drop schema backup cascade');
@@ -110,7 +112,9 @@ function dumpByTools(cluster: Cluster): () => Promise<void> {
 
 export const restoreInPlace: Nemesis = {
   name: 'restore-in-place',
-  does: 'Restores a dump of a second ago into the same database (by pg_restore where it fits the server), and then stops the Postgres processes that serve the listening connections.',
+  does:
+    'Restores a dump of a second ago into the same database (by pg_restore where it fits the server), and then ' +
+    'stops the Postgres processes that serve the listening connections.',
   async start(cluster) {
     const [row] = await cluster.sql(`select current_setting('server_version_num')::integer / 10000 as version`);
     const hasTools = row?.['version'] === TOOLS_VERSION && existsSync(join(TOOLS, 'pg_restore'));
@@ -125,7 +129,9 @@ export const restoreInPlace: Nemesis = {
 
 export const schemaMadeAnew: Nemesis = {
   name: 'schema-made-anew',
-  does: 'Drops the schema and makes it anew, with everybody in it as in the beginning, and then stops the Postgres processes that serve the listening connections.',
+  does:
+    'Drops the schema and makes it anew, with everybody in it as in the beginning, and then stops the Postgres ' +
+    'processes that serve the listening connections.',
   start: cluster =>
     replaceSchema(cluster, async () => {
       const client = await cluster.connect();
@@ -145,7 +151,9 @@ export const schemaMadeAnew: Nemesis = {
 
 export const numbersSetBack: Nemesis = {
   name: 'numbers-set-back',
-  does: 'Sets the sequence of the fences back, and stops the Postgres processes that serve the listening connections for longer than the lease, again and again.',
+  does:
+    'Sets the sequence of the fences back, and stops the Postgres processes that serve the listening connections ' +
+    'for longer than the lease, again and again.',
   start: cluster =>
     Promise.resolve(
       repeatedly(LATER_MS, async () => {
@@ -160,7 +168,9 @@ export const numbersSetBack: Nemesis = {
 
 export const crashUnlogged: Nemesis = {
   name: 'crash-asynchronous',
-  does: 'Kills a Postgres backend (SIGKILL), so that all others end and the last commits, with `synchronous_commit = off`, are lost; the listening connections do not notice it.',
+  does:
+    'Kills a Postgres backend (SIGKILL), so that all others end and the last commits, with `synchronous_commit = ' +
+    'off`, are lost; the listening connections do not notice it.',
   leastSeconds: 4,
   async start(cluster) {
     const { writers, members } = cluster;

@@ -32,7 +32,9 @@ export const disableTriggers = between(
   'Disables all triggers of the grants while they are written, and enables them at the end.',
   'grant',
   'alter table gatebell.grants disable trigger all',
-  'alter table gatebell.grants enable trigger all; alter table gatebell.grants enable always trigger gatebell_grant_truncate, enable replica trigger gatebell_grant_replica',
+  `alter table gatebell.grants enable trigger all;
+    alter table gatebell.grants enable always trigger gatebell_grant_truncate,
+      enable replica trigger gatebell_grant_replica`,
 );
 
 export const dropTrigger = between(
@@ -53,7 +55,9 @@ export const unwatch = between(
 
 export const flickerTriggers: Nemesis = {
   name: 'trigger-flicker',
-  does: 'Disables the triggers of credentials for some 100 ms, again and again; each time they are in place again before anyone looks.',
+  does:
+    'Disables the triggers of credentials for some 100 ms, again and again; each time they are in place again ' +
+    'before anyone looks.',
   start: cluster =>
     Promise.resolve(
       repeatedly(500, async () => {

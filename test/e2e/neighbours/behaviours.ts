@@ -106,7 +106,8 @@ export const NEIGHBOURS: readonly NeighbourBehaviour[] = [
   },
   {
     title:
-      'an app that switches protocols without being asked: what the client gets, and what a client that asks for h2c gets',
+      'an app that switches protocols without being asked: what the ' +
+      'client gets, and what a client that asks for h2c gets',
     async run({ proxy, ports }) {
       if (proxy.kind !== 'real') {
         // The ports do not say what the programs do with an answer that breaks HTTP.

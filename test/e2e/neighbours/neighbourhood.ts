@@ -1,4 +1,7 @@
-/** Where the apps stand: a database with the routes of two hosts, a replica, every app, and each proxy in front of each app. */
+/**
+ * Where the apps stand: a database with the routes of two hosts, a replica, every app, and each proxy in front of each
+ * app.
+ */
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';

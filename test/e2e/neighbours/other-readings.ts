@@ -89,7 +89,8 @@ export const OTHER_READINGS: readonly NeighbourBehaviour[] = [
   },
   {
     title:
-      'Rails by format, PHP by path info and nginx by try_files read a guarded path in another one: never without a grant',
+      'Rails by format, PHP by path info and nginx by try_files read a ' +
+      'guarded path in another one: never without a grant',
     async run({ ports, direct, token }) {
       for (const [app, paths] of Object.entries(READ_AS_GUARDED) as [App, readonly string[]][]) {
         for (const path of paths) {

@@ -1,6 +1,7 @@
 /**
- * What is asked of every proxy, one sentence each: the rows of the table in docs/proxies.md. A behaviour that may well differ from one proxy to
- * another says how it went, in a word or a status; that goes into the table, and CI fails when it changes.
+ * What is asked of every proxy, one sentence each: the rows of the table in docs/proxies.md. A behaviour that may well
+ * differ from one proxy to another says how it went, in a word or a status; that goes into the table, and CI fails when
+ * it changes.
  */
 import { FAULTS } from './faults.js';
 import { ODD_CLIENTS_BEHAVIOURS } from './odd-clients.js';

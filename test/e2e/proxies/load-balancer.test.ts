@@ -1,4 +1,7 @@
-/** A load balancer before the proxy, where TLS ends: it alone can tell the client's scheme and address. The test plays the load balancer. */
+/**
+ * A load balancer before the proxy, where TLS ends: it alone can tell the client's scheme and address. The test plays
+ * the load balancer.
+ */
 import { Agent } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createToken } from '../../../src/auth/token.js';
@@ -127,7 +130,7 @@ describe.each(CASES)('%s behind a load balancer', (_, proxy) => {
     },
   );
 
-  test('who is not listed changes neither scheme nor address, with the lines for a load balancer and without', async () => {
+  test('a peer that is not listed changes neither scheme nor address, with these lines and without', async () => {
     for (const { port } of [another, none]) {
       const headers = told('https', NEIGHBOUR);
       expect(await schemeOfRedirect(port, headers)).toBe('http');
@@ -182,7 +185,7 @@ describe.each(CASES)('%s behind a load balancer', (_, proxy) => {
     }
   });
 
-  test('a scanner behind the load balancer uses up its own limit, whatever it claims, and not that of its neighbour', async () => {
+  test("a scanner behind the load balancer uses up its own limit, whatever it claims, and no neighbour's", async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: GUESSES_AT_ONCE });
     const guess = async (address: string, claimed: Pairs = []): Promise<number> => {
       const headers = [...bearer(createToken()), ...claimed, ...told('https', address)];

@@ -81,7 +81,8 @@ export const ODD_CLIENTS_BEHAVIOURS: readonly Behaviour[] = [
       const counts = await ordinaryWhile(stage, work);
       expect(Object.keys(counts).toSorted()).toEqual(['alice 200', 'nobody 401']);
       await expectAllReplicasAsked(stage);
-      // A proxy that hands on a body while it comes learns too late that it is malformed or incomplete, and says what it says of a replica that failed.
+      // A proxy that hands on a body while it comes learns too late that it is malformed or incomplete, and says what
+      // it says of a replica that failed.
       expect(failures.filter(failure => !/Transfer-Encoding: chunked|ends early/.test(failure))).toEqual([]);
       return failures.length === 0 ? 'none' : 'malformed bodies';
     },
@@ -101,7 +102,8 @@ export const ODD_CLIENTS_BEHAVIOURS: readonly Behaviour[] = [
       };
       const counts = await ordinaryWhile(stage, sendAll(HEADER_SIZES, send));
       expect(Object.keys(counts).toSorted()).toEqual(['alice 200', 'nobody 401']);
-      // Far beyond its buffer, HAProxy may reset the connection behind its own 400: the gate has seen nothing of such a request.
+      // Far beyond its buffer, HAProxy may reset the connection behind its own 400: the gate has seen nothing of such a
+      // request.
       const allowed = ['huge ', 'small 200', 'large 200', 'large 400', 'large 431', 'huge 400', 'huge 431'];
       expect(seen.filter(one => !allowed.includes(one))).toEqual([]);
       await expectAllReplicasAsked(stage);

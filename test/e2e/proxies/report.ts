@@ -1,6 +1,6 @@
 /**
- * Puts the results of the proxies' tests into docs/proxies.md, or with `--check` fails where the page says something else:
- * `tsx test/e2e/proxies/report.ts [--check] <results in vitest's JSON>`
+ * Puts the results of the proxies' tests into docs/proxies.md, or with `--check` fails where the page says something
+ * else: `tsx test/e2e/proxies/report.ts [--check] <results in vitest's JSON>`
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';

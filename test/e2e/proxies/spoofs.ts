@@ -162,7 +162,8 @@ export const SPOOFS: readonly Behaviour[] = [
       const token = bearer(world.alice).map(([name, value]) => `${name}: ${value}\r\n`);
       await exchangeBytes(
         port,
-        `GET /album HTTP/1.1\r\nHost: photos.test\r\n${token.join('')}Connection: close, Remote-User, X-Gatebell-Role\r\n\r\n`,
+        `GET /album HTTP/1.1\r\nHost: photos.test\r\n${token.join('')}Connection: close, Remote-User, ` +
+          'X-Gatebell-Role\r\n\r\n',
       );
       expect(app.received).toHaveLength(before + 1);
       expect(identityOf(app.received.at(-1)?.headers)).toMatchObject({
@@ -173,7 +174,8 @@ export const SPOOFS: readonly Behaviour[] = [
   },
   {
     title:
-      'hundreds of spellings of a private path: none reaches the app without a credential as one that it may read as private',
+      'hundreds of spellings of a private path: none reaches the app ' +
+      'without a credential as one that it may read as private',
     async run({ port, app }) {
       const before = app.received.length;
       expect(statusesOf(await exchangeBytes(port, request('GET /pub/x', HOST)))).toEqual([200]);

@@ -1,4 +1,7 @@
-/** What a behaviour is tried on: a database, two replicas, an app, and the proxy in front of them, with its file of deploy/. */
+/**
+ * What a behaviour is tried on: a database, two replicas, an app, and the proxy in front of them, with its file of
+ * deploy/.
+ */
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { call, type Call, type Reply } from '../../support/proxy-client.js';
 import type { GateAddress, ProxySetup, RunningProxy, TestProxy } from '../../support/proxies/proxy.js';
@@ -36,7 +39,8 @@ export async function setStage(proxy: TestProxy): Promise<Stage> {
       select u.id, a.id from gatebell.users u, gatebell.apps a where u.name = 'dora' and a.name = 'photos';
     insert into gatebell.app_routes (app_id, path_prefix, access, preflight)
       select id, path, access, preflight from gatebell.apps,
-        (values ('/api', 'grant', true), ('/pub', 'public', false), ('/pub/admin', 'grant', false)) as r(path, access, preflight)
+        (values ('/api', 'grant', true), ('/pub', 'public', false),
+        ('/pub/admin', 'grant', false)) as r(path, access, preflight)
       where name = 'photos';
   `);
   const dora = await addCredential(database, 'dora');

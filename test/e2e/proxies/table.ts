@@ -1,4 +1,7 @@
-/** The table proxy × behaviour of docs/proxies.md: made of the results of the tests, and read again to be compared with them. */
+/**
+ * The table proxy × behaviour of docs/proxies.md: made of the results of the tests, and read again to be compared with
+ * them.
+ */
 import type { Behaviour } from './behaviours.js';
 import { markdownTable, readMarked, replaceMarked } from '../../support/marked-table.js';
 import type { TestProxy } from '../../support/proxies/proxy.js';

@@ -1,4 +1,7 @@
-/** What is handed on as an upgrade: WebSockets, and nothing else. After any other upgrade, an app would take requests that nobody has decided. */
+/**
+ * What is handed on as an upgrade: WebSockets, and nothing else. After any other upgrade, an app would take requests
+ * that nobody has decided.
+ */
 import { once } from 'node:events';
 import { connect as connectHttp2, type ClientHttp2Session, type OutgoingHttpHeaders } from 'node:http2';
 import { connect } from 'node:net';
@@ -87,7 +90,10 @@ const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const write = (line: string, headers: Pairs): string =>
   `${line} HTTP/1.1\r\nHost: photos.test\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
 
-/** Sends requests, and another that ends the connection; an answer of 101, after which nobody ends it, is the end as well. */
+/**
+ * Sends requests, and another that ends the connection; an answer of 101, after which nobody ends it, is the end as
+ * well.
+ */
 function exchange(port: number, bytes: string): Promise<string> {
   return new Promise(resolve => {
     let received = '';
@@ -206,7 +212,8 @@ export const UPGRADES: readonly Behaviour[] = [
   },
   {
     title:
-      'HTTP/2 without asking, CONNECT, and CONNECT for a protocol over HTTP/2: decided, or refused; whether it speaks HTTP/2 here',
+      'HTTP/2 without asking, CONNECT, and CONNECT for a protocol over HTTP/2: decided, or refused; whether it ' +
+      'speaks HTTP/2 here',
     async run({ port, app, world }) {
       const before = app.received.length;
       for (const target of ['photos.test:80', '/share/x', 'http://photos.test/share/x', '*']) {

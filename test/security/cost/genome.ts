@@ -1,4 +1,7 @@
-/** Requests as they are bred: a list of pieces for each part, each piece a short text that is repeated. The same dice make the same requests. */
+/**
+ * Requests as they are bred: a list of pieces for each part, each piece a short text that is repeated. The same dice
+ * make the same requests.
+ */
 
 /** Parts of a request that a client can choose. */
 const PARTS = [
@@ -212,7 +215,9 @@ export function breed(dice: Dice, one: Genome, other: Genome): Genome {
   return child;
 }
 
-/** The bytes of the question that a proxy asks about the request. Each call makes other numbers of what is to be fresh. */
+/**
+ * The bytes of the question that a proxy asks about the request. Each call makes other numbers of what is to be fresh.
+ */
 export function questionBytes(genome: Genome, session: string, number: number): Buffer {
   const fresh = String(number);
   let left = CHARACTERS_MAX;

@@ -1,4 +1,7 @@
-/** Requests that are dear by design: what cost hundreds of ordinary ones once, and what would without a bound of its own. */
+/**
+ * Requests that are dear by design: what cost hundreds of ordinary ones once, and what would without a bound of its
+ * own.
+ */
 import { ORDINARY, type Genome } from './genome.js';
 
 const piece = (text: string, times: number): Genome['path'] => [{ text, times }];

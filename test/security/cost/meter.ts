@@ -1,4 +1,7 @@
-/** How long the gate works on one request: the real handler on the real server, in this process, over connections that are no sockets. */
+/**
+ * How long the gate works on one request: the real handler on the real server, in this process, over connections that
+ * are no sockets.
+ */
 import { Duplex } from 'node:stream';
 import { createAuthHandler } from '../../../src/auth/handler.js';
 import { createJwtVerifier } from '../../../src/auth/jwt/verifier.js';

@@ -1,6 +1,6 @@
 /**
- * Looks for the dearest request by breeding: those that take longest have children, and what is best of all generations is measured once more
- * against an ordinary request, in turns, so that both meet the same machine.
+ * Looks for the dearest request by breeding: those that take longest have children, and what is best of all generations
+ * is measured once more against an ordinary request, in turns, so that both meet the same machine.
  */
 import { breed, createDice, ORDINARY, type Genome } from './genome.js';
 import { createMeter, type Meter } from './meter.js';

@@ -1,7 +1,8 @@
 /**
- * The cases, each made from a seed and its number alone. A *tame* case is a request as a proxy sends it, in all its variety, and its answer is
- * known exactly; tame cases share a connection, pipelined. A *wild* case is something that no proxy sends, ends its connection, and may be
- * answered in many ways, but never by letting somebody through whose credential is not in its own bytes.
+ * The cases, each made from a seed and its number alone. A *tame* case is a request as a proxy sends it, in all its
+ * variety, and its answer is known exactly; tame cases share a connection, pipelined. A *wild* case is something that
+ * no proxy sends, ends its connection, and may be answered in many ways, but never by letting somebody through whose
+ * credential is not in its own bytes.
  */
 import { createDice, type Dice } from '../../sim/dice.js';
 import { PROXY_DIALECTS, subrequestBytes, type Subrequest } from '../../support/dialects.js';
@@ -308,6 +309,20 @@ function mutate(dice: Dice, bytes: string): string {
   return text;
 }
 
+const ODD_ENCODINGS = [
+  'xchunked',
+  'identity',
+  'chunked, identity',
+  'gzip',
+  'chunked;q=1',
+  '"chunked"',
+  'chunked x',
+  '\x0bchunked',
+  'chun\xadked',
+  ',',
+  'gzip, chunkedx',
+];
+
 /** Where a body begins and ends is said twice, wrongly, or not at all; behind it stands a request of somebody's. */
 const FRAMINGS: readonly ((inner: string, dice: Dice) => readonly [head: string, rest: string])[] = [
   inner => [`Content-Length: ${inner.length + 5}\r\nTransfer-Encoding: chunked\r\n`, `0\r\n\r\n${inner}`],
@@ -324,10 +339,7 @@ const FRAMINGS: readonly ((inner: string, dice: Dice) => readonly [head: string,
     `Content-Length: ${dice.pick(['0, 0', '5, 5', '+0', '-0', '0x0', '-1', '1e1', '0;', '0 0', "'0'", '00x'])}\r\n`,
     inner,
   ],
-  (inner, dice) => [
-    `Transfer-Encoding: ${dice.pick(['xchunked', 'identity', 'chunked, identity', 'gzip', 'chunked;q=1', '"chunked"', 'chunked x', '\x0bchunked', 'chun\xadked', ',', 'gzip, chunkedx'])}\r\n`,
-    `0\r\n\r\n${inner}`,
-  ],
+  (inner, dice) => [`Transfer-Encoding: ${dice.pick(ODD_ENCODINGS)}\r\n`, `0\r\n\r\n${inner}`],
   inner => ['Transfer-Encoding : chunked\r\n', `0\r\n\r\n${inner}`],
   inner => ['Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n', `0\r\n\r\n${inner}`],
   inner => ['Transfer-Encoding:\r\n chunked\r\n', `0\r\n\r\n${inner}`],
@@ -387,6 +399,32 @@ function oversize(dice: Dice): string {
   }
 }
 
+const MORE_FIELDS = [
+  'Host: x',
+  'Host:',
+  'Content-Type: x',
+  'Connection: close',
+  'Connection: X-Forwarded-Uri',
+  'Keep-Alive: timeout=1',
+  'TE: trailers',
+  'Range: bytes=0-',
+];
+const OTHER_PATHS = [
+  '*',
+  '/',
+  '/auth',
+  '/auth/envoy',
+  '/auth/envoyx/',
+  '/auth/forward/',
+  '/auth/nginx;',
+  '/metrics',
+  '/status',
+  '/_gatebell/',
+  '/%61uth/forward',
+  '/auth//forward',
+  '/../auth/forward',
+];
+
 /** Other protocols, and the corners of this one. */
 const FOREIGN: readonly ((dice: Dice, request: string) => string)[] = [
   dice => `\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03${fill(dice, 500)}`,
@@ -426,18 +464,13 @@ const FOREIGN: readonly ((dice: Dice, request: string) => string)[] = [
       /^\S+/,
       dice.pick(['get', 'TRACE', 'CONNECT', 'PRI', 'SOURCE', 'M-SEARCH', 'QUERY', 'G\0T', '', 'GETGET', '*']),
     ),
-  (dice, request) =>
-    request.replace(
-      '\r\n',
-      `\r\n${dice.pick(['Host: x', 'Host:', 'Content-Type: x', 'Connection: close', 'Connection: X-Forwarded-Uri', 'Keep-Alive: timeout=1', 'TE: trailers', 'Range: bytes=0-'])}\r\n`,
-    ),
+  (dice, request) => request.replace('\r\n', `\r\n${dice.pick(MORE_FIELDS)}\r\n`),
   (dice, request) => request.replace(/host: .*\r\n/i, ''),
   (dice, request) => '\r\n'.repeat(dice.integer(40)) + request,
   (dice, request) => request.replaceAll('\r\n', dice.pick(['\n', '\r', '\n\r', '\r\r\n', '\r\n\t', ' \r\n'])),
   dice => fill(dice, dice.integer(300)),
   dice => Array.from({ length: dice.integer(200) }, () => String.fromCharCode(dice.integer(256))).join(''),
-  dice =>
-    `GET ${dice.pick(['*', '/', '/auth', '/auth/envoy', '/auth/envoyx/', '/auth/forward/', '/auth/nginx;', '/metrics', '/status', '/_gatebell/', '/%61uth/forward', '/auth//forward', '/../auth/forward'])} HTTP/1.1\r\nHost: x\r\n\r\n`,
+  dice => `GET ${dice.pick(OTHER_PATHS)} HTTP/1.1\r\nHost: x\r\n\r\n`,
 ];
 
 function wild(dice: Dice): WildCase {

@@ -1,6 +1,7 @@
 /**
- * Fires cases at a gate in a process of its own, over some dozens of connections at once, and tells what went wrong: a wrong answer, a connection
- * that neither answers nor ends, a gate that dies, or whose heap grows. It is over when all cases are, or at the first fault.
+ * Fires cases at a gate in a process of its own, over some dozens of connections at once, and tells what went wrong: a
+ * wrong answer, a connection that neither answers nor ends, a gate that dies, or whose heap grows. It is over when all
+ * cases are, or at the first fault.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -43,7 +44,10 @@ const CONNECTIONS = 48;
 const THIRDS = 3;
 /** Far beyond the target's limits for half-sent requests, also on a machine that is busy. */
 const HANG_MS = 30_000;
-/** What a heap may have more at the end than after its first third: garbage that was not found, and code that was compiled late. */
+/**
+ * What a heap may have more at the end than after its first third: garbage that was not found, and code that was
+ * compiled late.
+ */
 const HEAP_GROWTH_BYTES_MAX = 8 * 1024 * 1024;
 
 class Hang extends Error {}
@@ -90,7 +94,8 @@ function send(port: number, { cases }: Session): Promise<string> {
         } else if (ending === 'reset') {
           socket.resetAndDestroy();
         } else {
-          // Whoever waits is thrown out by the server's limits, unless all was said and is answered: then it is he who has to go.
+          // Whoever waits is thrown out by the server's limits, unless all was said and is answered: then it is he who
+          // has to go.
           isWaiting = true;
           endIfAnswered();
         }

@@ -2,7 +2,10 @@
 import { hashToken } from '../../../src/auth/token.js';
 import { ALICE, createMemoryFacts, route, type MemoryFacts } from '../../support/memory-facts.js';
 
-/** Made once by `createToken`, so that a case has the same bytes whenever it is made. They open nothing outside this suite. */
+/**
+ * Made once by `createToken`, so that a case has the same bytes whenever it is made. They open nothing outside this
+ * suite.
+ */
 const TOKENS = [
   'gb_Om0UM3Yasr94YxUO4T8mlxT55pLPoiS41WGRggDwv8Y42G1L8',
   'gb_OtndeNU4cRAGOuY98mR7wMwtvSi9DBQeRnL1a3k43qm1tPVNL',

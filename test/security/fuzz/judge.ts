@@ -19,7 +19,10 @@ const IDENTITY = [
   'x-gatebell-app',
   'x-gatebell-role',
 ] as const;
-/** What is not HTTP is answered with 400, 405, 408, 413, 417 or 431; 404 is for what is no auth endpoint, 414 for a long URI. */
+/**
+ * What is not HTTP is answered with 400, 405, 408, 413, 417 or 431; 404 is for what is no auth endpoint, 414 for a long
+ * URI.
+ */
 const WILD_STATUSES = [100, 200, 302, 400, 401, 403, 404, 405, 408, 413, 414, 417, 431];
 
 /** What is wrong with any 200 by itself: identity headers missing, or there twice. */
@@ -61,7 +64,9 @@ function problemOfWild({ bytes, isSmuggling }: WildCase, answer: Answer): string
     : `let through as ${user}, whose credential was not sent`;
 }
 
-/** Splits what was answered to a wild case, whose methods nobody knows: no body of the gate's looks like a status line. */
+/**
+ * Splits what was answered to a wild case, whose methods nobody knows: no body of the gate's looks like a status line.
+ */
 function splitWild(text: string): readonly Answer[] {
   return text
     .split(/(?=HTTP\/1\.[01] \d{3} )/)

@@ -41,7 +41,8 @@ const seed = wholeNumber('seed', values.seed, 1);
 if (values.cost === true) {
   const tell = ({ ratio, microseconds, tried, status, genome }: Dearest): void =>
     console.log(
-      `${tried} tried; the dearest costs ${ratio.toFixed(1)} ordinary requests (${microseconds.toFixed(0)} µs), status ${status}: ${JSON.stringify(genome)}`,
+      `${tried} tried; the dearest costs ${ratio.toFixed(1)} ordinary requests (${microseconds.toFixed(0)} µs), ` +
+        `status ${status}: ${JSON.stringify(genome)}`,
     );
   const dearest = await searchDearest({
     seed,
@@ -82,12 +83,14 @@ for (const [name, count] of [...result.seen].toSorted(([a], [b]) => a.localeComp
 }
 const megabytes = result.heapBytes.map(bytes => (bytes / 1e6).toFixed(1)).join(', ');
 console.log(
-  `seed ${seed}: ${result.cases} cases over ${result.connections} connections, ${result.requests} requests reached the gate, ` +
+  `seed ${seed}: ${result.cases} cases over ${result.connections} connections, ${result.requests} requests ` +
+    'reached the gate, ' +
     `${seconds.toFixed(1)} s; heap after each third: ${megabytes} MB`,
 );
 for (const { number, problem, bytes } of result.faults.slice(0, 5)) {
   console.error(
-    `\nWRONG: case ${number}: ${problem}\n${JSON.stringify(bytes)}\nagain: npm run fuzz -- --seed ${seed} --case ${number}`,
+    `\nWRONG: case ${number}: ${problem}\n${JSON.stringify(bytes)}\n` +
+      `again: npm run fuzz -- --seed ${seed} --case ${number}`,
   );
 }
 process.exitCode = result.faults.length > 0 ? 1 : 0;

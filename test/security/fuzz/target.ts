@@ -1,4 +1,7 @@
-/** The gate under fire, a process of its own: the real handler on the real server, over facts in memory. Tells its port, then its heap when asked. */
+/**
+ * The gate under fire, a process of its own: the real handler on the real server, over facts in memory. Tells its port,
+ * then its heap when asked.
+ */
 import { createAuthHandler } from '../../../src/auth/handler.js';
 import { createHttpServer, listen } from '../../../src/http/server.js';
 import { loopback } from '../../support/auth-server.js';
@@ -16,7 +19,10 @@ export type TargetMessage =
       readonly failures: readonly string[];
     };
 
-/** Short, so that half-sent requests end while somebody waits for it; not so short that a busy client is one that is slow. */
+/**
+ * Short, so that half-sent requests end while somebody waits for it; not so short that a busy client is one that is
+ * slow.
+ */
 const SENDING = { headersMs: 5_000, requestMs: 8_000, checkMs: 500 };
 
 const failures: string[] = [];

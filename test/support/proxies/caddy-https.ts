@@ -1,4 +1,7 @@
-/** Debian's Caddy with deploy/caddy/Caddyfile as it is, and a certificate that it signs itself: for what browsers do over https alone. */
+/**
+ * Debian's Caddy with deploy/caddy/Caddyfile as it is, and a certificate that it signs itself: for what browsers do
+ * over https alone.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

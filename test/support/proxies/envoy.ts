@@ -1,18 +1,20 @@
 /**
- * Envoy's ext_authz over HTTP as a conformance test: what its source does with a request, configured from deploy/envoy/envoy.yaml. It is not
- * Envoy. Ported from envoyproxy/envoy:
- * - source/extensions/filters/common/ext_authz/check_request_utils.cc (1.2x on): what is told to the gate, headers that came twice joined with a
- *   comma (before CVE-2021-32777 the last one won);
- * - source/extensions/filters/common/ext_authz/ext_authz_http_impl.cc (at 9c276e3): path_prefix, the header lists and their defaults, Content-Length
- *   0, exactly 200 allows, 5xx is an error, everything else is denied and told to the client;
- * - source/extensions/filters/http/ext_authz/ext_authz.cc (at 008b93a): headers of a 200 replace those of the request, empty ones too;
- *   failure_mode_allow and status_on_error;
- * - source/common/http/conn_manager_utility.cc, path_utility.cc, http1/codec_impl.cc: use_remote_address, X-Forwarded-*, normalize_path,
- *   merge_slashes, path_with_escaped_slashes_action, fragments refused, headers_with_underscores_action, the authority of an absolute target, Host
- *   twice is one value with a comma, HTTP/1.0 is answered 426, an upgrade to h2c is ignored and any other that is not configured is answered 403;
+ * Envoy's ext_authz over HTTP as a conformance test: what its source does with a request, configured from
+ * deploy/envoy/envoy.yaml. It is not Envoy. Ported from envoyproxy/envoy:
+ * - source/extensions/filters/common/ext_authz/check_request_utils.cc (1.2x on): what is told to the gate, headers that
+ *   came twice joined with a comma (before CVE-2021-32777 the last one won);
+ * - source/extensions/filters/common/ext_authz/ext_authz_http_impl.cc (at 9c276e3): path_prefix, the header lists and
+ *   their defaults, Content-Length 0, exactly 200 allows, 5xx is an error, everything else is denied and told to the
+ *   client;
+ * - source/extensions/filters/http/ext_authz/ext_authz.cc (at 008b93a): headers of a 200 replace those of the request,
+ *   empty ones too; failure_mode_allow and status_on_error;
+ * - source/common/http/conn_manager_utility.cc, path_utility.cc, http1/codec_impl.cc: use_remote_address,
+ *   X-Forwarded-*, normalize_path, merge_slashes, path_with_escaped_slashes_action, fragments refused,
+ *   headers_with_underscores_action, the authority of an absolute target, Host twice is one value with a comma,
+ *   HTTP/1.0 is answered 426, an upgrade to h2c is ignored and any other that is not configured is answered 403;
  * - source/common/http/header_mutation.cc: remove, and remove_on_match, which matches whole names;
- * - source/common/http/async_client_impl.cc, router/retry_state_impl.cc and upstream/outlier_detection_impl.cc: X-Forwarded-For of Envoy itself,
- *   retries asked for by headers, replicas that failed left alone.
+ * - source/common/http/async_client_impl.cc, router/retry_state_impl.cc and upstream/outlier_detection_impl.cc:
+ *   X-Forwarded-For of Envoy itself, retries asked for by headers, replicas that failed left alone.
  * Left out: HTTP/2 and 3, TLS, health checks (they only make failing over sooner), statistics, timeouts.
  */
 import { Agent } from 'node:http';
@@ -271,7 +273,8 @@ export const envoy: TestProxy = {
       for (const { key, value } of asked.headers_to_add) {
         told.set(key, value);
       }
-      // The client of the filters adds the address of Envoy itself: its host's first that is not loopback, if there is one.
+      // The client of the filters adds the address of Envoy itself: its host's first that is not loopback, if there is
+      // one.
       told.set('x-envoy-internal', 'true');
       told.set('x-forwarded-for', [...told.all('x-forwarded-for'), '127.0.0.1'].join(','));
       const answer = await check({ method: request.method, path: prefix + request.path, headers: told });

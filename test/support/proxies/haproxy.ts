@@ -1,4 +1,7 @@
-/** Debian's HAProxy with the files of deploy/haproxy as they are: only the addresses are of the test, from the environment. */
+/**
+ * Debian's HAProxy with the files of deploy/haproxy as they are: only the addresses are of the test, from the
+ * environment.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';

@@ -1,6 +1,7 @@
 /**
- * nginx that says which of a route table's rules a path falls under, by its own normalisation: one server a table and a kind. `locations`
- * answers by location, `unmerged` the same without merging slashes; `raw` hands the path to an app as it came, and `normalised` as nginx reads it.
+ * nginx that says which of a route table's rules a path falls under, by its own normalisation: one server a table and a
+ * kind. `locations` answers by location, `unmerged` the same without merging slashes; `raw` hands the path to an app as
+ * it came, and `normalised` as nginx reads it.
  */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * What the ports of Traefik and Envoy are made of: a server that hands on heads as they came, a client that sends heads as they are given, and
- * tunnels for upgrades. Nothing in here decides anything, and Node adds nothing.
+ * What the ports of Traefik and Envoy are made of: a server that hands on heads as they came, a client that sends heads
+ * as they are given, and tunnels for upgrades. Nothing in here decides anything, and Node adds nothing.
  */
 import { once } from 'node:events';
 import {
@@ -216,7 +216,8 @@ export async function startPlainServer(
       refuse: respondOn(response, message),
       pass(app, path, headers) {
         if (headers.get('upgrade') === undefined) {
-          // Node parses nothing that follows the head of an upgrade: such a request has no body here, and ends its connection.
+          // Node parses nothing that follows the head of an upgrade: such a request has no body here, and ends its
+          // connection.
           headers.remove('content-length');
           passTo(message, response)(app, path, headers);
           return;

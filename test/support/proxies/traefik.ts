@@ -1,17 +1,21 @@
 /**
- * Traefik's forwardAuth as a conformance test: what its source does with a request, configured from deploy/traefik/*.yml. It is not Traefik.
- * Ported from traefik/traefik v3 and Go's net/http, which it is built on:
- * - pkg/middlewares/auth/forward.go (at bd22897, v3): `writeHeader`, the status rule, authResponseHeaders deleted and then replaced;
- * - pkg/middlewares/forwardedheaders/forwarded_header.go (at 06d0bd5, v3): X-Forwarded-* of untrusted peers, in either spelling, and Connection;
+ * Traefik's forwardAuth as a conformance test: what its source does with a request, configured from
+ * deploy/traefik/*.yml. It is not Traefik. Ported from traefik/traefik v3 and Go's net/http, which it is built on:
+ * - pkg/middlewares/auth/forward.go (at bd22897, v3): `writeHeader`, the status rule, authResponseHeaders deleted and
+ *   then replaced;
+ * - pkg/middlewares/forwardedheaders/forwarded_header.go (at 06d0bd5, v3): X-Forwarded-* of untrusted peers, in either
+ *   spelling, and Connection;
  * - pkg/middlewares/headers/header.go: customRequestHeaders, where an empty value removes;
  * - pkg/muxer/http: HeaderRegexp, which looks for any value that matches; the longest rule has priority;
  * - aliasHeadersStrategy (3.7.12): `delete` drops names with other signs than letters, digits and hyphens;
  * - pkg/server/server_entrypoint_tcp.go: denyFragment, normalizePath and sanitizePath, which are on by default;
- * - pkg/proxy/httputil/proxy.go (at 03b52c9, v3): the peer is added to X-Forwarded-For, on the way to the app and on that to a replica;
+ * - pkg/proxy/httputil/proxy.go (at 03b52c9, v3): the peer is added to X-Forwarded-For, on the way to the app and on
+ *   that to a replica;
  * - pkg/middlewares/retry/retry.go: another try only where the connection could not be opened; the rest is 502;
- * - net/http: one Host or 400, the authority of an absolute target replaces it, `URL.EscapedPath`, another try on a kept connection that had
- *   just been closed.
- * Left out: TLS, forwardBody, authResponseHeadersRegex, cookies for the client, tracing, health checks (they only make failing over sooner).
+ * - net/http: one Host or 400, the authority of an absolute target replaces it, `URL.EscapedPath`, another try on a
+ *   kept connection that had just been closed.
+ * Left out: TLS, forwardBody, authResponseHeadersRegex, cookies for the client, tracing, health checks (they only make
+ * failing over sooner).
  */
 import { Agent } from 'node:http';
 import { readFile } from 'node:fs/promises';

@@ -39,7 +39,7 @@ test('what is not in vain is free', () => {
   expect(askInVain(limiter, 'a')).toBe(1);
 });
 
-test('who has asked in vain lately pays before: all that are under way at once do not pass for the price of one', () => {
+test('a client with recent misses reserves a token: requests under way do not pass for the price of one', () => {
   const limiter = limiterOf();
   askInVain(limiter, 'a', 1);
   const underWay = [limiter.admit('a'), limiter.admit('a'), limiter.admit('a')];

@@ -86,7 +86,8 @@ describe('the paths', () => {
     const ask = (path: string, method = 'GET', more: Pairs = []): Promise<Answer> =>
       exchangeOne(
         server.port,
-        `${method} /auth/envoy${path} HTTP/1.1\r\nHost: ${APP.host}\r\nX-Forwarded-Proto: https\r\n${more.map(pair => `${pair.join(': ')}\r\n`).join('')}Connection: close\r\n\r\n`,
+        `${method} /auth/envoy${path} HTTP/1.1\r\nHost: ${APP.host}\r\nX-Forwarded-Proto: https\r\n` +
+          `${more.map(pair => `${pair.join(': ')}\r\n`).join('')}Connection: close\r\n\r\n`,
       );
     expect(await ask('/pub?x=1')).toMatchObject({ status: 200, headers: { 'x-gatebell-reason': 'public' } });
     expect(await ask('/me', 'POST', BEARER)).toMatchObject({ status: 200, headers: { 'remote-user': 'alice' } });
@@ -101,7 +102,8 @@ describe('the paths', () => {
 
   test('of Envoy is never answered 5xx, which may let through', async () => {
     const server = await start({ reader: readerThat(() => Promise.reject(new UnavailableError('queue_full', 'no'))) });
-    const text = `GET /auth/envoy/pub HTTP/1.1\r\nHost: ${APP.host}\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n`;
+    const fields = `Host: ${APP.host}\r\nX-Forwarded-Proto: https\r\nConnection: close`;
+    const text = `GET /auth/envoy/pub HTTP/1.1\r\n${fields}\r\n\r\n`;
     expect(await exchangeOne(server.port, text)).toMatchObject({
       status: 403,
       headers: { 'x-gatebell-reason': 'unavailable', 'retry-after': '1' },

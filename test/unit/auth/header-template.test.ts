@@ -180,7 +180,7 @@ describe('a header value', () => {
     expect(encodeHeaderValue(text)).toBe(expected);
   });
 
-  test('is printable ASCII without a space at either end, and can be read back: so two texts never give one value', () => {
+  test('is printable ASCII without spaces at its ends and can be read back: no two texts give one value', () => {
     fc.assert(
       fc.property(texts, text => {
         const value = encodeHeaderValue(text);

@@ -88,7 +88,7 @@ test('hands the change itself to a subscriber', () => {
   expect(received).toEqual([change]);
 });
 
-test('flushes every cache, of whatever topic, and tells every subscriber that all of its topic may have changed', () => {
+test('flushes every cache, and reports to every subscriber that all of its topic may have changed', () => {
   const { bus, calls, cache } = createBench();
   cache('grants', 'grant');
   cache('users', 'user');

@@ -230,7 +230,7 @@ describe('a subscriber', () => {
     expect(seen).toEqual([[KEY], undefined]);
   });
 
-  test('is told that everything may have changed when an epoch ends, and when the next begins: nobody knows what was missed', async () => {
+  test('hears that everything may have changed when an epoch ends, and again when the next begins', async () => {
     const told: unknown[] = [];
     coherence.on('grant', ({ keys }) => {
       told.push(keys);

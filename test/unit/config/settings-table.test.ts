@@ -17,7 +17,7 @@ function rowOf(setting: Setting): string {
   return `| ${cells.join(' | ')} |`;
 }
 
-test('docs/configuration.md has a row for each setting, in order: its variables, default, help and what is allowed', () => {
+test('docs/configuration.md has a row for each setting, in order: variables, default, help, values', () => {
   const rows = [
     '| variable | default | what it is | allowed |',
     '|---|---|---|---|',

@@ -39,7 +39,7 @@ test('Node still refuses a request without a host', async () => {
   expect(seen).toEqual([]);
 });
 
-test('what expects 100-continue is answered without it, since no body is read; where one is announced, the connection ends', async () => {
+test('what expects 100-continue is answered without reading a body; with a body the connection ends', async () => {
   expect(await ask('Host: gate', 'X-Name: one', 'expect: 100-continue')).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*one/);
   const bytes = 'POST / HTTP/1.1\r\nHost: gate\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n';
   expect(await exchange(port, bytes)).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*Connection: close/);

@@ -57,9 +57,8 @@ async function answers(...requests: string[]): Promise<string[]> {
 describe('a kept head', () => {
   test('is the bytes that Node composes', async () => {
     const [first, ...others] = await answers(COMPOSED, KEPT, KEPT, COMPOSED, KEPT, last(COMPOSED));
-    expect(first).toMatch(
-      /^HTTP\/1\.1 200 OK\r\nRemote-User: alice\r\n[^]*\r\nDate\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n$/,
-    );
+    expect(first).toMatch(/^HTTP\/1\.1 200 OK\r\nRemote-User: alice\r\n/);
+    expect(first).toMatch(/\r\nDate\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n$/);
     expect(others.slice(0, 4)).toEqual([first, first, first, first]);
     expect(writes).toBe(2);
   });

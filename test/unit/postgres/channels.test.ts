@@ -63,7 +63,7 @@ test('every new connection listens for all, and says so', async () => {
   expect(heard).toEqual(['one listening']);
 });
 
-test('nobody is told of a connection that is gone before it listened, nor detaches the one that came after it', async () => {
+test('nobody hears of a connection that ended before it listened, nor detaches its successor', async () => {
   hear('one');
   let answer = (): void => undefined;
   const first = connect(() => new Promise(resolve => (answer = resolve)));

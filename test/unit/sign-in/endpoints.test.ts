@@ -1,4 +1,7 @@
-/** The endpoints on a real server, over https as the proxy tells it, with a provider and sessions that do as they are told. */
+/**
+ * The endpoints on a real server, over https as the proxy tells it, with a provider and sessions that do as they are
+ * told.
+ */
 import { BlockList, type AddressInfo } from 'node:net';
 import type { Server } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -240,7 +243,8 @@ describe('callback', () => {
   test('does not follow an address that was sealed for another purpose than this host', async () => {
     const site = await start();
     const { flow } = await site.begin();
-    const cookie = `__Host-gatebell_flow_${flow.state.slice(0, 16)}=${await sealer.seal({ ...flow, returnTo: 'https://evil.com/' })}`;
+    const sealed = await sealer.seal({ ...flow, returnTo: 'https://evil.com/' });
+    const cookie = `__Host-gatebell_flow_${flow.state.slice(0, 16)}=${sealed}`;
     const answer = await site.ask(`/_gatebell/callback?state=${flow.state}`, proxied(HOST, [['Cookie', cookie]]));
     expect(answer.status).toBe(400);
     expect(begun).toEqual([]);
@@ -325,7 +329,7 @@ describe('callback', () => {
     expect(asked).toBe(5);
   });
 
-  test('of many that wait for the provider those too many are asked to come later, and then room is there again', async () => {
+  test('of many that wait for the provider, those too many are asked to come later; then there is room', async () => {
     const waiting: (() => void)[] = [];
     let isFull: () => void = () => undefined;
     const full = new Promise<void>(resolve => {
@@ -527,7 +531,7 @@ describe('a browser that is signed in already', () => {
     }
   });
 
-  test('and has a flow as well gets a new session all the same: whoever put the other there gains nothing', async () => {
+  test('and has a flow as well gets a new session all the same: planting the other gains nothing', async () => {
     const site = await start();
     const { cookie, callback } = await site.begin();
     const planted = session();

@@ -1,4 +1,7 @@
-/** What a provider may do to the gate: be away, be slow, answer nonsense, and name addresses. (That sign-in works is shown with a real one.) */
+/**
+ * What a provider may do to the gate: be away, be slow, answer nonsense, and name addresses. (That sign-in works is
+ * shown with a real one.)
+ */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,4 +1,7 @@
-/** An open redirect would lend the app's name to anybody; so what may come out of here is stated as properties, over texts made to mislead. */
+/**
+ * An open redirect would lend the app's name to anybody; so what may come out of here is stated as properties, over
+ * texts made to mislead.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addressText } from '../../../src/auth/login.js';

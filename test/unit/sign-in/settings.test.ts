@@ -90,7 +90,8 @@ describe('is refused with its name, the value and what is allowed:', () => {
     [{ ...CENTRAL, GATEBELL_SIGN_IN_HOST: '' }, 'GATEBELL_SIGN_IN_HOST is ""; allowed: a host at or under example.com'],
     [
       { ...CENTRAL, GATEBELL_SIGN_IN_HOST: 'auth.notexample.com' },
-      'GATEBELL_SIGN_IN_HOST is "auth.notexample.com"; allowed: a host at or under GATEBELL_COOKIE_DOMAIN, which is example.com',
+      'GATEBELL_SIGN_IN_HOST is "auth.notexample.com"; allowed: a host at ' +
+        'or under GATEBELL_COOKIE_DOMAIN, which is example.com',
     ],
     [{ ...CENTRAL, GATEBELL_SIGN_IN_HOST: 'Auth.example.com' }, 'GATEBELL_SIGN_IN_HOST is "Auth.example.com"'],
     [{ ...CENTRAL, GATEBELL_COOKIE_DOMAIN: '.example.com' }, 'GATEBELL_COOKIE_DOMAIN is ".example.com"'],

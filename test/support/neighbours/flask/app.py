@@ -67,4 +67,5 @@ def elsewhere(rest=""):
     return believe("elsewhere")
 
 
-app.wsgi_app = MethodOverride(ReverseProxied(ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_port=1, x_prefix=1)))
+fixed = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_port=1, x_prefix=1)
+app.wsgi_app = MethodOverride(ReverseProxied(fixed))

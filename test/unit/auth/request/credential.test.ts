@@ -107,7 +107,7 @@ test('what an app is given instead holds no JWT of ours, and every other', () =>
   expect(left(OURS, null)).toBe(`Bearer ${OURS}`);
 });
 
-test('what an app is given instead is found among few JWTs, wherever it stands; a header with more than anybody needs is ours', () => {
+test('what an app is given instead is found among few JWTs; a header with more than that is ours', () => {
   const left = (authorization: string): string => {
     asked = [];
     return withoutCredential(singleHeaders(['Authorization', authorization]), 'gatebell', JWT).authorization;

@@ -1,6 +1,6 @@
 /**
- * Ten thousand requests that nobody should send, over real connections. None may open anything, none may be the gate's fault
- * (5xx), and none may bring it down. They are the same each time; FUZZ_SEED tries others.
+ * Ten thousand requests that nobody should send, over real connections. None may open anything, none may be the gate's
+ * fault (5xx), and none may bring it down. They are the same each time; FUZZ_SEED tries others.
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -253,7 +253,8 @@ describe('the work for one path is bounded', () => {
   });
 
   test('eight times the length takes no more than linearly longer', () => {
-    // A quadratic pattern takes 64 times as long; the best of several runs is compared, so that other load does not matter.
+    // A quadratic pattern takes 64 times as long; the best of several runs is compared, so that other load does not
+    // matter.
     const best = (path: string): number => {
       const times = Array.from({ length: 7 }, () => {
         const startMs = performance.now();

@@ -97,7 +97,7 @@ describe('a fact', () => {
   });
 });
 
-test('a key of too few or too many parts is refused before anything is read: Postgres would refuse the whole batch', async () => {
+test('a key of too few or too many parts is refused before a read: Postgres would refuse the batch', async () => {
   const query = { ...fakeQuery(), text: 'select … where user_id = any ($1::text[]) and app_id = any ($2::text[])' };
   const ofTwoParts = bench.cache('grant', {}, query);
   for (const key of [['7'], ['7', '12', '1']]) {

@@ -127,7 +127,7 @@ describe('with a fence', () => {
     expect(bench.fences).toHaveLength(1);
   });
 
-  test('takes nothing from what was read for it: that may have been true before the fence, and no more beside the rest', async () => {
+  test('takes nothing from what was read for it before the fence: it may not be true beside the rest', async () => {
     changeGrant('admin');
     bench.source.hold = true;
     const asking = await ask();

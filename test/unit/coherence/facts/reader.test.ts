@@ -1,4 +1,7 @@
-/** Answers from facts: at once from memory, else over loads and the request's own evidence (P15). Strong ones: `reader-strong.test.ts`. */
+/**
+ * Answers from facts: at once from memory, else over loads and the request's own evidence (P15). Strong ones:
+ * `reader-strong.test.ts`.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { UnavailableError } from '../../../../src/coherence/errors.js';
 import type { Question } from '../../../../src/coherence/facts/reader.js';

@@ -34,7 +34,7 @@ beforeEach(() => {
   goLive();
 });
 
-test('that of the server that is listened to; not that of another, nor of a standby: then the listener is reset', async () => {
+test("that of the server that is listened to; another's or a standby's resets the listener", async () => {
   const accepts = acceptance.begin();
   expect(await accepts(READING)).toBe(true);
   expect(await accepts({ ...READING, origin: 'other/1' })).toBe(false);

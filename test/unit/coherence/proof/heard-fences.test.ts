@@ -44,7 +44,7 @@ test('of those that came before the sender was known, the newest 16 are remember
   expect(heard.newest).toBe(0);
 });
 
-test('when the sender changes, the ids begin anew, and those of before say nothing of the new sender or the old one', () => {
+test('when the sender changes, ids start over, and earlier ones say nothing of either sender', () => {
   heard.learn(HERE);
   heard.hear(fenceOf(HERE, 900));
   heard.learn(ELSEWHERE);
@@ -54,7 +54,7 @@ test('when the sender changes, the ids begin anew, and those of before say nothi
   expect([ELSEWHERE, HERE].map(({ origin }) => heard.hasHeard(10, origin))).toEqual([true, false]);
 });
 
-test('a new key of the same sender leaves what was heard, and only fences signed with it are heard from then on', () => {
+test('a new key of the same sender keeps what was heard; from then on only its fences are heard', () => {
   heard.learn(HERE);
   heard.hear(fenceOf(HERE, 900));
   const changed = { ...HERE, key: ELSEWHERE.key };

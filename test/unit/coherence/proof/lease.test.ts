@@ -229,7 +229,7 @@ describe('the server clock', () => {
 });
 
 describe('the doubt about readings', () => {
-  test('needs an earlier proof when it is not certain: nothing says that the pool was ever where the listener is', () => {
+  test("needs an earlier proof when it is not certain that the pool ever led to the listener's server", () => {
     lease.beginEpoch();
     lease.suspectPool(false);
     expect(lease.suspectsPool).toBe(false);
@@ -261,7 +261,7 @@ describe('the doubt about readings', () => {
   });
 });
 
-test('changes may be sent to the server that is listened to, while that is proven and the pool is not in doubt', async () => {
+test("changes may be sent to the listener's server while that is proven and the pool is not in doubt", async () => {
   const proven = (): string | null => lease.provenOrigin(clock.now());
   lease.beginEpoch();
   lease.setServer('primary');

@@ -35,7 +35,7 @@ describe('an overdue fence', () => {
     expect(bench.listener.problem).toContain('GATEBELL_LISTEN_URL');
   });
 
-  test('of a new connection, after fences had come back before, makes readings doubtful: the pool may be elsewhere', async () => {
+  test('of a new connection after fences had come back makes reads doubtful: the pool may be elsewhere', async () => {
     await listening();
     await bench.prove();
     bench.subscriptions.newest.lose();

@@ -88,7 +88,7 @@ describe('a proof', () => {
     expect(state()).toBe('live');
   });
 
-  test('is made by the first transaction that had not completed as of the question, and by no earlier one', async () => {
+  test('is made by the first transaction that had not completed at the question, and by no earlier one', async () => {
     await listening();
     bench.fences.newest.confirm({ bound: 812 });
     await bench.clock.settle();
@@ -144,7 +144,7 @@ describe('a proof', () => {
     expect(bench.fences.newest.send).toEqual({ unlessAfter: first.number });
   });
 
-  test('is made with a key that was changed under way, as soon as an answer has told it; the old key counts no more', async () => {
+  test('is made with a key that changed meanwhile, once an answer brought it; the old key counts no more', async () => {
     await bench.goLive();
     const key = '0f'.repeat(64);
     bench.fences.receipt = { ...bench.fences.receipt, key };
@@ -343,7 +343,7 @@ describe('where others have fences sent, too', () => {
     expect(bench.fences.newest.send).toBe('always');
   });
 
-  test('none is sent while the last one is younger than half an interval; the next one proves what was asked before', async () => {
+  test('none is sent while the last is younger than half an interval; the next proves earlier questions', async () => {
     await hearBefore(FENCE_INTERVAL_MS / 2 - 1);
     expect(bench.fences.newest.sent).toBe(false);
     expect(bench.log.of('fence_proven')).toHaveLength(1);
@@ -438,7 +438,7 @@ describe('where others have fences sent, too', () => {
     expect(state()).toBe('down');
   });
 
-  test('it costs only itself when it is overdue and none was owed: nobody answers who could have sent one', async () => {
+  test('it costs only itself when it is overdue and none was owed: nobody who could send one answers', async () => {
     await hearBefore(100);
     await bench.clock.advance(AGAIN_MS - 100 + LEASE_MS);
     expect(failures()).toEqual(['overdue']);

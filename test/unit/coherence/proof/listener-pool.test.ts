@@ -96,7 +96,7 @@ test('a backend that is seen tells the origin before a fence is sent; nothing is
   expect(bench.listener.state).toBe('listening');
 });
 
-test('nothing is believed, and no fence is asked for, until the question that begins an epoch was answered', async () => {
+test('nothing is believed and no fence is asked for until the first question of an epoch is answered', async () => {
   let answer!: (server: ServerReceipt) => void;
   await begin(
     new Promise(resolve => {
@@ -155,7 +155,7 @@ test('behind a pooler, the process id tells enough to read, as long as nothing w
   expect(bench.lease.origin).toBeNull();
 });
 
-test('a process of the same id without the mark is another one: it proves nothing, and ends what was proven', async () => {
+test('a process of the same id without the mark is another one: it ends what was proven', async () => {
   await confirm('unsure');
   bench.echo();
   expect(bench.listener.state).toBe('listening');

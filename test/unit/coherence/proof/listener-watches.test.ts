@@ -94,7 +94,7 @@ test('trusts no topic of which another is still to be forgotten', async () => {
   expect(['grant', 'user'].map(serves)).toEqual([true, true]);
 });
 
-test('begins a newly watched topic from nothing, because what is being loaded may be older than its triggers', async () => {
+test('begins a newly watched topic from nothing: what is being loaded may be older than its triggers', async () => {
   bench = createListenerBench();
   bench.fences.receipt = { ...bench.fences.receipt, watches: [watch('user')] };
   await bench.goLive();
@@ -167,7 +167,7 @@ test.each<[string, readonly WatchState[]]>([
 describe('open writers', () => {
   const waits = (): readonly string[] => [...bench.listener.watchProblems.values()];
 
-  test('a topic whose triggers were touched is trusted when those have ended that were writing then, and no later ones', async () => {
+  test('a topic whose triggers were touched is trusted when the writers of that moment have ended', async () => {
     await bench.proveNext([watch('grant', '2', null, ['3/1', '4/1']), watch('user')]);
     expect(['grant', 'user'].map(serves)).toEqual([false, true]);
     expect(waits()).toEqual([
@@ -271,7 +271,7 @@ describe('open writers', () => {
     expect(await askedAfter(1)).toBe(1);
   });
 
-  test('of a topic that begins to wait make the next fences come soon again, however long another has waited', async () => {
+  test('of a topic that begins to wait bring the next fences soon again, however long another waited', async () => {
     const proveAtOnce = async (watches: readonly WatchState[]): Promise<void> => {
       const { length } = bench.fences.asked;
       while (bench.fences.asked.length === length) {

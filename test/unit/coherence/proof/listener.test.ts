@@ -1,4 +1,7 @@
-/** The states of the listener: what leads from one to the next, and what happens on the way. Fences: `listener-fences.test.ts`. */
+/**
+ * The states of the listener: what leads from one to the next, and what happens on the way. Fences:
+ * `listener-fences.test.ts`.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   createListenerBench,
@@ -118,7 +121,7 @@ describe('while live', () => {
     expect(bench.listener.state).toBe('live');
   });
 
-  test('is unproven when the lease has run out, keeps what is cached, and is live again with the next proof', async () => {
+  test('is unproven when the lease has run out, keeps its cache, and is live again with the next proof', async () => {
     await bench.goLive();
     const before = bench.signals.length;
     await runOut();
