@@ -1,6 +1,7 @@
 /**
- * Two commits side by side: `npm run bench:against -- <commit>`. The other commit is checked out and built in a temporary folder; both serve equal data
- * from a Postgres each, and take turns under the same load, while each answers one scrape of its metrics and one page a second, as in production.
+ * Two commits side by side: `npm run bench:against -- <commit>`. The other commit is checked out and built in a
+ * temporary folder; both serve equal data from a Postgres each, and take turns under the same load, while each answers
+ * one scrape of its metrics and one page a second, as in production.
  *
  * V8 compiles each life of a process a little differently: several lives tell more than many rounds of one.
  */
@@ -194,7 +195,8 @@ async function compare(commit: string, lives: number, rounds: number, users: num
   return {
     series: series.all.toSorted((a, b) => Number(b.variant === HERE) - Number(a.variant === HERE)),
     notes: [
-      `${lives} lives of each commit, ${rounds} rounds of 1 s each, 32 connections; ${users.toLocaleString('en')} users in random turn.`,
+      `${lives} lives of each commit, ${rounds} rounds of 1 s each, 32 connections; ` +
+        `${users.toLocaleString('en')} users in random turn.`,
       'Meanwhile each answers one scrape of its metrics and one page a second.',
     ],
   };

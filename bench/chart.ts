@@ -1,4 +1,7 @@
-/** A bar chart as SVG: horizontal bars in groups, each with a line for its spread and its figure beside it. Numbers start at zero. */
+/**
+ * A bar chart as SVG: horizontal bars in groups, each with a line for its spread and its figure beside it. Numbers
+ * start at zero.
+ */
 
 export interface ChartBar {
   readonly label: string;

@@ -1,9 +1,12 @@
 /**
- * What an experiment is, and what it comes to. Every figure is measured beside its baseline in the same run, round by round: what is
- * compared are the two of one round, and what is told is the median of the rounds, with its spread.
+ * What an experiment is, and what it comes to. Every figure is measured beside its baseline in the same run, round by
+ * round: what is compared are the two of one round, and what is told is the median of the rounds, with its spread.
  */
 
-/** One metric of one variant, a value a round. Variants of one experiment have the same number of rounds, in the same order. */
+/**
+ * One metric of one variant, a value a round. Variants of one experiment have the same number of rounds, in the same
+ * order.
+ */
 export interface Series {
   /** What was measured: `gatebell`, `floor`, `express`. */
   readonly variant: string;

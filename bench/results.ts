@@ -1,4 +1,4 @@
-/** Results as they are kept, one JSON file an experiment: the findings, and on what machine and when they were found. */
+/** Results as they are kept, one JSON file an experiment: the findings, and when and on what machine they were made. */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
- * All measurements, from the command line: `npm run bench -- --help`. Experiments run one after the other; one that fails does not keep the
- * others from running, and its bars count as not measured.
+ * All measurements, from the command line: `npm run bench -- --help`. Experiments run one after the other; one that
+ * fails does not keep the others from running, and its bars count as not measured.
  */
 import { runCommand } from '../test/support/usage.js';
 import { HELP, readArguments } from './arguments.js';

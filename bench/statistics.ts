@@ -8,8 +8,8 @@ export interface Summary {
   /** Half of the rounds lie between these two. */
   readonly quartiles: readonly [number, number];
   /**
-   * The first variant of the same scenario and metric, divided by this one, round by round: the median of that. Null for the first itself, and
-   * where a division says nothing.
+   * The first variant of the same scenario and metric, divided by this one, round by round: the median of that. Null
+   * for the first itself, and where a division says nothing.
    */
   readonly ratio: number | null;
 }

@@ -1,6 +1,7 @@
 /**
- * First paint: browsers open three single-page apps at once, and every asset is a question. Cold, nothing is in memory: all was forgotten by a signal
- * just before. Warm is the same once more. Beside it, *before*: two queries a question through as many pooled connections.
+ * First paint: browsers open three single-page apps at once, and every asset is a question. Cold, nothing is in memory:
+ * all was forgotten by a signal just before. Warm is the same once more. Beside it, *before*: two queries a question
+ * through as many pooled connections.
  *
  * Postgres is next door, or behind a proxy that delays each way by half of the distance.
  */
@@ -203,9 +204,14 @@ async function run(effort: Effort): Promise<Findings> {
     return {
       series: series.all,
       notes: [
-        `${rounds} rounds of ${browsers} browsers, each with its own user and ${CONNECTIONS} connections, that open three apps of ${BURSTS.join(', ')} requests at once: ${browsers * BURSTS.reduce((sum, one) => sum + one, 0)} questions. The clock runs from the first question to the last answer.`,
+        `${rounds} rounds of ${browsers} browsers, each with its own user and ${CONNECTIONS} connections, that ` +
+          `open three apps of ${BURSTS.join(', ')} requests at once: ` +
+          `${browsers * BURSTS.reduce((sum, one) => sum + one, 0)} questions. The clock runs from the first ` +
+          'question to the last answer.',
         `Round trips to Postgres as measured (next door, ${NEAR_MS} ms, ${FAR_MS} ms): ${roundTrips}.`,
-        'Queries of Gatebell are loads of facts, by its own metrics; its fences and audits are not for these questions. *Before* sends two a question, and keeps nothing: its figures for cold and warm are the same.',
+        'Queries of Gatebell are loads of facts, by its own metrics; its fences and ' +
+          'audits are not for these questions. *Before* sends two a question, and keeps ' +
+          'nothing: its figures for cold and warm are the same.',
         'Connections: those in pg_stat_activity after the last answer, the listening one included.',
         ...(effort.quick ? ['Quick: fewer rounds and browsers.'] : []),
       ],

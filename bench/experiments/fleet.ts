@@ -1,9 +1,10 @@
 /**
- * The fleet: what it costs the database that N replicas prove their caches, when nothing else happens. Every notification wakes every listener, so
- * if each replica sent fences of its own, N replicas would cost N² wake-ups.
+ * The fleet: what it costs the database that N replicas prove their caches, when nothing else happens. Every
+ * notification wakes every listener, so if each replica sent fences of its own, N replicas would cost N² wake-ups.
  *
  * - gatebell: replicas as they are: each asks for a fence, and one that any of them had sent proves all;
- * - a fence each: as many listeners that each send one of their own in the same interval, over the connection that listens.
+ * - a fence each: as many listeners that each send one of their own in the same interval, over the connection that
+ *   listens.
  *
  * The two take turns, and only the one whose turn it is is connected.
  */
@@ -28,7 +29,10 @@ const SMALL = 10;
 interface Sizes {
   readonly replicas: readonly number[];
   readonly rounds: number;
-  /** From the last replica that is proven to the measurement: all have begun at the same time, which they do not in life. */
+  /**
+   * From the last replica that is proven to the measurement: all have begun at the same time, which they do not in
+   * life.
+   */
   readonly settleMs: number;
   readonly measureMs: number;
 }
@@ -149,9 +153,14 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   return {
     series: series.all,
     notes: [
-      `${sizes.rounds} ${sizes.rounds === 1 ? 'round' : 'rounds'} of ${sizes.measureMs / 1_000} s each, replicas spread over up to ${PROCESSES} processes, lease 3 s, interval 1 s; nothing else happens in the database.`,
-      'A replica of Gatebell reads which server answers and the state of all triggers with every question, and asks once more when it waits for a fence; a fence each does nothing but NOTIFY. Each of the former sends over a pool, each of the latter over the connection that listens.',
-      'Processor time is that of all processes of the server. The bound of staleness is what the most doubtful replica would say of its own cache, looked at every 50 ms; unproven is the share of looks that found a cache past its lease.',
+      `${sizes.rounds} ${sizes.rounds === 1 ? 'round' : 'rounds'} of ${sizes.measureMs / 1_000} s each, replicas ` +
+        `spread over up to ${PROCESSES} processes, lease 3 s, interval 1 s; nothing else happens in the database.`,
+      'A replica of Gatebell reads which server answers and the state of all triggers with every question, and ' +
+        'asks once more when it waits for a fence; a fence each does nothing but NOTIFY. Each of the former sends ' +
+        'over a pool, each of the latter over the connection that listens.',
+      'Processor time is that of all processes of the server. The bound of staleness is what the most doubtful ' +
+        'replica would say of its own cache, looked at every 50 ms; unproven is the share of looks that found a ' +
+        'cache past its lease.',
     ],
   };
 }
@@ -169,7 +178,8 @@ export const fleet: Experiment = {
   name: 'fleet',
   title: 'Fleet',
   about:
-    'What it costs Postgres that N replicas prove that they have heard everything: questions, fences and wake-ups a second, with fences that prove all of them, and with a fence for each.',
+    'What it costs Postgres that N replicas prove that they have heard everything: questions, fences and ' +
+    'wake-ups a second, with fences that prove all of them, and with a fence for each.',
   bars: [atMost('fleet: fences a second with the most replicas measured (200; quick: 50) against 10', 1.5, growth)],
   run,
 };

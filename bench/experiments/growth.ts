@@ -1,6 +1,7 @@
 /**
- * Growth: what becomes dearer when there are a thousand times as many grants. Databases of one server that differ in the number of their grants only,
- * each measured from processes that remember some of them as a replica does; they take turns, round by round.
+ * Growth: what becomes dearer when there are a thousand times as many grants. Databases of one server that differ in
+ * the number of their grants only, each measured from processes that remember some of them as a replica does; they take
+ * turns, round by round.
  *
  * And what memory costs: bytes for each grant, and the way back when all of it was forgotten while questions come.
  */
@@ -90,7 +91,10 @@ async function withClient<T>(connectionString: string, work: (client: pg.Client)
   }
 }
 
-/** Tables, indexes and triggers are those of the migrations; while the rows are made, nobody watches, and no foreign key is checked row by row. */
+/**
+ * Tables, indexes and triggers are those of the migrations; while the rows are made, nobody watches, and no foreign key
+ * is checked row by row.
+ */
 async function createTown(server: PostgresServer, grants: number): Promise<Town> {
   const database = `grants_${grants}`;
   await withClient(server.url('postgres'), client => client.query(`create database ${database}`));
@@ -108,7 +112,8 @@ async function createTown(server: PostgresServer, grants: number): Promise<Town>
       `select gatebell.unwatch('gatebell.users', 'user'), gatebell.unwatch('gatebell.grants', 'grant')`,
       ...foreignKeys.map(({ drop }) => drop),
       `insert into gatebell.users (id, name) select n, 'user-' || n from generate_series(${users}) as n`,
-      `insert into gatebell.apps (id, name, host) select n, 'app-' || n, 'app-' || n || '.test' from generate_series(${apps}) as n`,
+      `insert into gatebell.apps (id, name, host) select n, 'app-' || n, 'app-' || n || '.test'
+        from generate_series(${apps}) as n`,
       `insert into gatebell.grants (user_id, app_id)
        select u.n, a.n from generate_series(${users}) as u (n), generate_series(${apps}) as a (n)`,
       ...foreignKeys.map(({ add }) => add),
@@ -276,11 +281,21 @@ async function run({ quick, log }: Effort): Promise<Findings> {
     return {
       series: series.all,
       notes: [
-        `Tables, indexes and triggers of the migrations, ${APPS} grants a user, vacuumed and analysed; a database for each size on one server with its default memory settings; a process with a reader over users and grants for each, a new one every round.`,
+        `Tables, indexes and triggers of the migrations, ${APPS} grants a user, vacuumed and analysed; a ` +
+          'database for each size on one server with its default memory settings; a process with a reader over ' +
+          'users and grants for each, a new one every round.',
         `How Postgres reads the grants of one load (EXPLAIN): ${plans.join('; ')}.`,
-        `A miss is a grant that nobody has asked for, one question at a time: ${sizes.misses} a round. Answers from memory: ${HELD.toLocaleString('en')} grants in each, ${sizes.asks.toLocaleString('en')} answers a round. ${sizes.rounds} rounds.`,
-        `Memory of a cached grant: heap and external bytes after garbage collection, with and without ${sizes.weighed.toLocaleString('en')} grants in a full memory, divided by their number: facts, keys, and all that finds, bounds and audits them. Not in it: the headers that the HTTP side remembers with a grant once it has allowed something.`,
-        `Recovery: ${sizes.asksPerSecond.toLocaleString('en')} questions a second, steadily, each for one of ${sizes.users.toLocaleString('en')} users and a grant, drawn at random, when all is forgotten; the share of answers from memory is that of 2,000 questions in a row. The perfect memory has a fact as soon as it was asked for, from the same questions.`,
+        `A miss is a grant that nobody has asked for, one question at a time: ${sizes.misses} a round. Answers ` +
+          `from memory: ${HELD.toLocaleString('en')} grants in each, ${sizes.asks.toLocaleString('en')} answers a ` +
+          `round. ${sizes.rounds} rounds.`,
+        'Memory of a cached grant: heap and external bytes after garbage collection, with and without ' +
+          `${sizes.weighed.toLocaleString('en')} grants in a full memory, divided by their number: facts, keys, ` +
+          'and all that finds, bounds and audits them. Not in it: the headers that the HTTP side remembers with a ' +
+          'grant once it has allowed something.',
+        `Recovery: ${sizes.asksPerSecond.toLocaleString('en')} questions a second, steadily, each for one of ` +
+          `${sizes.users.toLocaleString('en')} users and a grant, drawn at random, when all is forgotten; the ` +
+          'share of answers from memory is that of 2,000 questions in a row. The perfect memory has a fact as soon ' +
+          'as it was asked for, from the same questions.',
         ...(quick ? ['Quick: smaller databases, fewer rounds and grants.'] : []),
       ],
     };
@@ -307,7 +322,8 @@ export const growth: Experiment = {
   name: 'growth',
   title: 'Growth',
   about:
-    'What a miss and an answer from memory cost when there are a thousand times as many grants; the memory of a cached grant; and the way back when everything was forgotten.',
+    'What a miss and an answer from memory cost when there are a thousand times as many grants; the memory of a ' +
+    'cached grant; and the way back when everything was forgotten.',
   bars: [
     atMost('growth: a miss, most grants against fewest', 1.5, findings => growthOf(findings, MISS)),
     atMost('growth: processor time of an answer from memory, most grants against fewest', 1.15, findings =>

@@ -1,6 +1,7 @@
 /**
- * The hot path: what one answer from memory costs, beside the floor of the runtime and what people would use instead. Every program is a
- * process of its own with the same questions and the same answers, which is checked before anything is measured.
+ * The hot path: what one answer from memory costs, beside the floor of the runtime and what people would use instead.
+ * Every program is a process of its own with the same questions and the same answers, which is checked before anything
+ * is measured.
  *
  * The programs take turns: in each round each of them is measured once, and each round begins with another one.
  */
@@ -46,7 +47,10 @@ const LONG_TOKEN_CHARACTERS = 1_200;
 interface Sizes {
   readonly users: number;
   readonly apps: number;
-  /** Seconds of load before the first round, in as many runs: a program is compiled for good when it has seen connections come and go. */
+  /**
+   * Seconds of load before the first round, in as many runs: a program is compiled for good when it has seen
+   * connections come and go.
+   */
   readonly warmUps: number;
   readonly rounds: number;
   readonly seconds: number;
@@ -283,7 +287,10 @@ const loadOf = (scenario: Scenario, target: Target, seconds: number): Load => ({
   ...(scenario.rotation === undefined ? {} : { rotation: scenario.rotation }),
 });
 
-/** Measures one variant once. @throws when answers were not what the scenario expects: the figures would mean something else */
+/**
+ * Measures one variant once.
+ * @throws when answers were not what the scenario expects: the figures would mean something else
+ */
 async function measure(
   bench: Bench,
   scenario: Scenario,
@@ -355,15 +362,19 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   const sizes = quick ? QUICK : FULL;
   const series = createSeriesLog();
   const notes = [
-    `${sizes.rounds} rounds of ${sizes.seconds} s, each after a second of the same load that is not counted; ${sizes.users.toLocaleString('en')} users, ${sizes.apps.toLocaleString('en')} apps. 32 connections where nothing else is said.`,
+    `${sizes.rounds} rounds of ${sizes.seconds} s, each after a second of the same load that is not counted; ` +
+      `${sizes.users.toLocaleString('en')} users, ${sizes.apps.toLocaleString('en')} apps. 32 connections where ` +
+      'nothing else is said.',
     'All programs answer with the same headers as Gatebell does; this was compared before measuring.',
     'Processor time is that of the answering process alone, not of Postgres or Redis.',
     describeLoadGenerator(),
-    'ioredis with its auto-pipelining: commands of one turn are sent together. Sessions in Redis are not encrypted, as those of oauth2-proxy are.',
+    'ioredis with its auto-pipelining: commands of one turn are sent together. Sessions in Redis are not ' +
+      'encrypted, as those of oauth2-proxy are.',
   ];
   if (quick) {
     notes.push(
-      'Quick: fewer rounds than the bars ask for, fewer users and apps, three scenarios only, and only the peers that bars are about, in the others only the floor.',
+      'Quick: fewer rounds than the bars ask for, fewer users and apps, three scenarios only, and only the peers ' +
+        'that bars are about, in the others only the floor.',
     );
   }
   const bench = await setUp(sizes, log);
@@ -388,7 +399,8 @@ async function run({ quick, log }: Effort): Promise<Findings> {
       }
     }
     notes.push(
-      `Connections that broke, and answers that took longer than 2 s, in all: ${broken}. Wrong answers, all of them of peers: ${wrong}.`,
+      `Connections that broke, and answers that took longer than 2 s, in all: ${broken}. Wrong answers, all of ` +
+        `them of peers: ${wrong}.`,
     );
     return { series: series.all, notes };
   } finally {
@@ -408,7 +420,8 @@ export const hotPath: Experiment = {
   name: 'hot-path',
   title: 'Hot path',
   about:
-    'What one answer from memory costs, against the floor (bare `node:http` that answers the same and looks at nothing) and what people would use instead.',
+    'What one answer from memory costs, against the floor (bare `node:http` that answers the same and looks at ' +
+    'nothing) and what people would use instead.',
   bars: [
     against(FLOOR, 0.8),
     against('express', 3.5),

@@ -1,10 +1,11 @@
 /**
- * What one client can do to the others. Its dearest request is bred against the gate in this process, and then weighed at the built program:
- * processor time beside an ordinary request. Then it floods, while users whom the replica knows, and some whom it does not know yet, ask as
- * they do alone.
+ * What one client can do to the others. Its dearest request is bred against the gate in this process, and then weighed
+ * at the built program: processor time beside an ordinary request. Then it floods, while users whom the replica knows,
+ * and some whom it does not know yet, ask as they do alone.
  *
- * All share the machine: load generators, Postgres, the gate. So a flood has a rate that leaves processors idle, and beside it stands the same
- * rate of ordinary requests; what a client can take that is held back by nothing is measured for comparison.
+ * All share the machine: load generators, Postgres, the gate. So a flood has a rate that leaves processors idle, and
+ * beside it stands the same rate of ordinary requests; what a client can take that is held back by nothing is measured
+ * for comparison.
  */
 import { createToken, hashToken } from '../../src/auth/token.js';
 import { ORDINARY, JWT_ISSUER, type Genome } from '../../test/security/cost/genome.js';
@@ -100,12 +101,15 @@ interface Bench {
 
 const FUZZ_WORLD = `
   with user_of_all as (insert into gatebell.users (id, name) values (1000001, 'user-of-all') returning id),
-    fresh as (insert into gatebell.apps (id, name, host) select 1000000 + n, 'fuzz-' || n, host from unnest($1::text[]) with ordinality as t (host, n) returning id, host),
+    fresh as (insert into gatebell.apps (id, name, host) select 1000000 + n, 'fuzz-' || n, host
+      from unnest($1::text[]) with ordinality as t (host, n) returning id, host),
     rules as (insert into gatebell.app_routes (app_id, path_prefix, access)
       select id, '/me', 'authenticated' from fresh
-      union all select id, path_prefix, access from fresh, (values ('/pub', 'public'), ('/pub/admin', 'grant')) as r (path_prefix, access) where host = $2),
+      union all select id, path_prefix, access
+        from fresh, (values ('/pub', 'public'), ('/pub/admin', 'grant')) as r (path_prefix, access) where host = $2),
     granted as (insert into gatebell.grants (user_id, app_id) select u.id, f.id from user_of_all u, fresh f)
-  insert into gatebell.credentials (user_id, kind, token_hash) select id, 'session', decode($3, 'hex') from user_of_all`;
+  insert into gatebell.credentials (user_id, kind, token_hash) select id, 'session', decode($3, 'hex')
+    from user_of_all`;
 
 /** Starts everything. */
 async function setUp({ users }: Sizes): Promise<Bench> {
@@ -319,23 +323,40 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   }
 }
 
+const UNBOUNDED_FLOOD =
+  ' *As many as are answered*: each connection asks again at once; no bar is about that, because the one event loop, ' +
+  'and the processors that the load generators need themselves, are then taken by whoever asks most: what helps ' +
+  'there is a limit at the proxy.';
+
 function notesOf(
   { rounds, seconds, weighingSeconds, searches, bred }: Sizes,
   dearest: string,
   quick: boolean,
 ): string[] {
   return [
-    `One request: ${searches} ${searches === 1 ? 'search' : 'searches'} of ${bred.toLocaleString('en')} bred requests each, in the process of the bench, then ${rounds} rounds of ${weighingSeconds} s at the built program, ${FLOOD_CONNECTIONS} connections; processor time of all its threads, that of the kernel for it included. The dearest was: ${dearest}.`,
-    'Bodies are told apart: the proxies that `deploy/` sets up keep them to themselves, so no client can send one to the gate. Node calls back for each chunk of one; where a proxy is told to pass bodies on, it bounds them.',
-    `Users: ${KNOWN_STREAM.perSecond?.toLocaleString('en')} requests a second of ${KNOWN_USERS} users whom the replica knows, over ${KNOWN_STREAM.connections} connections, and ${NEW_STREAM.perSecond} a second of users whom it does not know, each once, over ${NEW_STREAM.connections}; every user has an address. ${rounds} rounds of ${seconds} s. A time counts from when the request was due.`,
-    `The one client: one address behind the proxy, ${FLOOD_CONNECTIONS} connections, ${FLOOD_PER_SECOND.toLocaleString('en')} requests a second, where nothing else is said.${quick ? '' : ' *As many as are answered*: each connection asks again at once; no bar is about that, because the one event loop, and the processors that the load generators need themselves, are then taken by whoever asks most: what helps there is a limit at the proxy.'}`,
-    'Load generators, Postgres and the gate share the processors of this machine, so a time beside a flood is also one beside the program that floods.',
+    `One request: ${searches} ${searches === 1 ? 'search' : 'searches'} of ${bred.toLocaleString('en')} bred ` +
+      `requests each, in the process of the bench, then ${rounds} rounds of ${weighingSeconds} s at the built ` +
+      `program, ${FLOOD_CONNECTIONS} connections; processor time of all its threads, that of the kernel for it ` +
+      `included. The dearest was: ${dearest}.`,
+    'Bodies are told apart: the proxies that `deploy/` sets up keep them to ' +
+      'themselves, so no client can send one to the gate. Node calls back for each chunk ' +
+      'of one; where a proxy is told to pass bodies on, it bounds them.',
+    `Users: ${KNOWN_STREAM.perSecond?.toLocaleString('en')} requests a second of ${KNOWN_USERS} users whom the ` +
+      `replica knows, over ${KNOWN_STREAM.connections} connections, and ${NEW_STREAM.perSecond} a second of users ` +
+      `whom it does not know, each once, over ${NEW_STREAM.connections}; every user has an address. ${rounds} ` +
+      `rounds of ${seconds} s. A time counts from when the request was due.`,
+    `The one client: one address behind the proxy, ${FLOOD_CONNECTIONS} connections, ` +
+      `${FLOOD_PER_SECOND.toLocaleString('en')} requests a second, where nothing else is said.` +
+      (quick ? '' : UNBOUNDED_FLOOD),
+    'Load generators, Postgres and the gate share the processors of this machine, so a time beside a flood is ' +
+      'also one beside the program that floods.',
   ].concat(quick ? ['Quick: fewer rounds than the bars ask for, a shorter search, and no flood beyond the rate.'] : []);
 }
 
 const calm = (users: string, flood: string): Bar =>
   atMost(
-    `one client, ${FLOOD_PER_SECOND.toLocaleString('en')} a second of ${flood}: p99 of ${users}, beside it against alone`,
+    `one client, ${FLOOD_PER_SECOND.toLocaleString('en')} a second of ` +
+      `${flood}: p99 of ${users}, beside it against alone`,
     2,
     findings => medianRatio(seriesOf(findings, atRate(flood), users, 'p99'), seriesOf(findings, ALONE, users, 'p99')),
   );
@@ -350,7 +371,8 @@ export const oneClient: Experiment = {
   name: 'one-client',
   title: 'One client against the others',
   about:
-    'What the dearest request costs that a search finds, against an ordinary one; and how long others wait while one client floods the gate with what it makes up.',
+    'What the dearest request costs that a search finds, against an ordinary one; and how long others wait while ' +
+    'one client floods the gate with what it makes up.',
   bars: [
     atMost(
       'one client, the dearest request: processor time, against an ordinary one',

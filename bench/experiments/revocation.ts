@@ -1,20 +1,22 @@
 /**
- * Revocation: how long after COMMIT was sent the last of N processes has forgotten, and how long after it the last of them denies. Each revocation
- * deletes the grant of a user of its own, in a transaction whose COMMIT is timed.
+ * Revocation: how long after COMMIT was sent the last of N processes has forgotten, and how long after it the last of
+ * them denies. Each revocation deletes the grant of a user of its own, in a transaction whose COMMIT is timed.
  *
  * - gatebell: N processes with Gatebell as a library; the time is taken when the caches have forgotten;
  * - floor: N processes with one bare `pg` client each that LISTENs to the same triggers and only takes the time;
- * - bento: N processes with bentocache; who revokes deletes the key when COMMIT is acknowledged, as an application with it would. Here the time
- *   begins when COMMIT is sent, too;
+ * - bento: N processes with bentocache; who revokes deletes the key when COMMIT is acknowledged, as an application with
+ *   it would. Here the time begins when COMMIT is sent, too;
  * - ttl: N processes with a cache that forgets by time; nobody tells it anything.
  *
- * The groups take turns, and only the one whose turn it is listens. Notifications wake every listener one after the other: two groups that hear
- * the same commit would each be measured with the wake-ups of the other before or between its own, and on two cores the one that Postgres
- * signals first would win. So the processes of all groups run throughout, but the others rest: they have no listening connection, nobody asks them
- * anything, and what they have heard is collected after a turn, not during it. Each round has a turn of every group, and begins with another one.
+ * The groups take turns, and only the one whose turn it is listens. Notifications wake every listener one after the
+ * other: two groups that hear the same commit would each be measured with the wake-ups of the other before or between
+ * its own, and on two cores the one that Postgres signals first would win. So the processes of all groups run
+ * throughout, but the others rest: they have no listening connection, nobody asks them anything, and what they have
+ * heard is collected after a turn, not during it. Each round has a turn of every group, and begins with another one.
  *
- * Who forgets is measured without questions, which would take processor time from it. Who denies is measured in turns of its own: nobody asks until
- * COMMIT is acknowledged, then every process is asked again and again, over one kept-alive connection, until it has denied.
+ * Who forgets is measured without questions, which would take processor time from it. Who denies is measured in turns
+ * of its own: nobody asks until COMMIT is acknowledged, then every process is asked again and again, over one
+ * kept-alive connection, until it has denied.
  */
 import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
@@ -47,7 +49,10 @@ const DENIERS: readonly Variant[] = [GATEBELL, BENTO, TTL];
 interface Sizes {
   readonly replicas: readonly number[];
   readonly rounds: number;
-  /** Revocations a turn: of those that are only heard, of those that are asked about, and of the latter if a cache forgets by time. */
+  /**
+   * Revocations a turn: of those that are only heard, of those that are asked about, and of the latter if a cache
+   * forgets by time.
+   */
   readonly heard: number;
   readonly asked: number;
   readonly askedTtl: number;
@@ -55,7 +60,9 @@ interface Sizes {
 
 const FULL: Sizes = { replicas: [1, 4, 16], rounds: 9, heard: 100, asked: 30, askedTtl: 3 };
 const QUICK: Sizes = { replicas: [4], rounds: 3, heard: 30, asked: 8, askedTtl: 1 };
-/** Revocations before those that are measured, in each turn: who has rested runs cold code, and does not do so in life. */
+/**
+ * Revocations before those that are measured, in each turn: who has rested runs cold code, and does not do so in life.
+ */
 const WARM_UP = 20;
 /** How long the cache by time remembers. People set 30 s; the measurement would take as long for every revocation. */
 const TTL_MS = 1_000;
@@ -128,7 +135,10 @@ async function ask({ world }: Bench, { programs, agents }: Group, index: number,
   return response.statusCode ?? 0;
 }
 
-/** Has every process remember the users, one process after the other: with bentocache, who loads makes all others forget. */
+/**
+ * Has every process remember the users, one process after the other: with bentocache, who loads makes all others
+ * forget.
+ */
 async function remember(bench: Bench, group: Group, users: readonly number[]): Promise<void> {
   for (const index of group.programs.keys()) {
     for (const user of users) {
@@ -384,11 +394,17 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   return {
     series: series.all,
     notes: [
-      `${sizes.rounds} rounds, each with ${sizes.heard} revocations a group that are only heard and ${sizes.asked} that are asked about (ttl: ${sizes.askedTtl}).`,
-      'All times begin when COMMIT is sent, and end at the last of the processes. One listens at a time: Gatebell, or the floor, a bare `pg` client in as many processes.',
-      'bento: who revokes deletes the key when COMMIT is acknowledged; someone who writes otherwise (psql, another program) tells nobody.',
-      `Stale allows: answers of all processes together to questions that were sent after COMMIT was acknowledged; each process is asked anew ${ASK_PAUSE_MS} ms after its answer.`,
-      `ttl: it remembers for ${TTL_MS / 1_000} s here, not for the usual 30, and every process has read the grant just before COMMIT: the longest that it can be wrong. With 30 s it is wrong 30 times as long and as often.`,
+      `${sizes.rounds} rounds, each with ${sizes.heard} revocations a group that are only heard and ` +
+        `${sizes.asked} that are asked about (ttl: ${sizes.askedTtl}).`,
+      'All times begin when COMMIT is sent, and end at the last of the processes. One listens at a time: ' +
+        'Gatebell, or the floor, a bare `pg` client in as many processes.',
+      'bento: who revokes deletes the key when COMMIT is acknowledged; someone who writes otherwise (psql, ' +
+        'another program) tells nobody.',
+      'Stale allows: answers of all processes together to questions that were sent after COMMIT was ' +
+        `acknowledged; each process is asked anew ${ASK_PAUSE_MS} ms after its answer.`,
+      `ttl: it remembers for ${TTL_MS / 1_000} s here, not for the usual 30, and every ` +
+        'process has read the grant just before COMMIT: the longest that it can be ' +
+        'wrong. With 30 s it is wrong 30 times as long and as often.',
       'After delivery: decisions of Gatebell that asked for a grant which its caches had forgotten before.',
     ],
   };
@@ -413,7 +429,8 @@ export const revocation: Experiment = {
   name: 'revocation',
   title: 'Revocation',
   about:
-    'From COMMIT sent to the last of N processes that has forgotten, beside bare LISTEN clients that only hear it; and to the first denial of the last of them, beside a cache that forgets by time and one with a bus.',
+    'From COMMIT sent to the last of N processes that has forgotten, beside bare LISTEN clients that only hear ' +
+    'it; and to the first denial of the last of them, beside a cache that forgets by time and one with a bus.',
   bars: [
     against('forgotten, p50', 1.5),
     against('forgotten, p99', 2),

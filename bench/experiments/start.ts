@@ -1,6 +1,7 @@
 /**
- * Start and rest: how long a replica takes from the start of its process to ready (listening, its cache proven), and what memory it takes when nothing
- * is asked of it. Beside it, what a bare server and Express take on the same runtime, which nothing on it can undercut.
+ * Start and rest: how long a replica takes from the start of its process to ready (listening, its cache proven), and
+ * what memory it takes when nothing is asked of it. Beside it, what a bare server and Express take on the same runtime,
+ * which nothing on it can undercut.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fetchAnswer, startReplica } from '../../test/support/replica.js';
@@ -77,7 +78,8 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   return {
     series: series.all,
     notes: [
-      'Ready is the first time that `/readyz` tells `fromMemory`: LISTEN in place and a fence proven. For the others, the first answer.',
+      'Ready is the first time that `/readyz` tells `fromMemory`: LISTEN in place and a fence proven. For the ' +
+        'others, the first answer.',
       `Memory at rest is the resident memory of the process ${REST_MS / 1_000} s after that, before any question.`,
       `${rounds} rounds.`,
     ],

@@ -1,6 +1,6 @@
 /**
- * More than one core: what a second process that decides brings, and what it costs. The load generator has to live on the same cores, so on a
- * machine of two the most that can be had is well below twice as much.
+ * More than one core: what a second process that decides brings, and what it costs. The load generator has to live on
+ * the same cores, so on a machine of two the most that can be had is well below twice as much.
  */
 import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
@@ -78,8 +78,10 @@ async function run({ quick, log }: Effort): Promise<Findings> {
       ...findings,
       notes: [
         describeLoadGenerator(),
-        `${rounds} rounds of ${seconds} s on ${cpus().length} cores, which the load generator and Postgres share with what is measured.`,
-        `Two workers answer ${gained?.toFixed(2)} times as much as one process with 32 connections. Processor time is that of all processes of the replica.`,
+        `${rounds} rounds of ${seconds} s on ${cpus().length} cores, which the load generator and Postgres share ` +
+          'with what is measured.',
+        `Two workers answer ${gained?.toFixed(2)} times as much as one process with 32 connections. Processor ` +
+          'time is that of all processes of the replica.',
       ],
     };
   } finally {

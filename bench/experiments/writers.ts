@@ -155,7 +155,10 @@ async function vacuum(admin: pg.Client): Promise<void> {
   }
 }
 
-/** Rates of 1 and 8 clients, durable and not, while nobody listens; returns the largest share of a core that the clients used. */
+/**
+ * Rates of 1 and 8 clients, durable and not, while nobody listens; returns the largest share of a core that the clients
+ * used.
+ */
 async function measureSingleRows(
   server: PostgresServer,
   admin: pg.Client,
@@ -299,10 +302,16 @@ async function run({ quick, log }: Effort): Promise<Findings> {
       series: series.all,
       notes: [
         `PostgreSQL ${rows[0]!.server_version}, fsync on; durable is synchronous_commit = on.`,
-        'The tables have the columns, indexes and checks of gatebell.grants and one column more that nobody watches; no foreign keys, which these updates would not touch.',
-        `Single rows: the role, which is watched and not indexed, of one of ${SMALL_ROWS.toLocaleString('en')} rows; ${sizes.rateMs} ms a variant and round, ${sizes.rounds} rounds. All clients are in one process; the most that it took was ${formatNumber(clientsShare)} of one core, of which 1 would bound the rates.`,
-        `All rows: one statement that changes ${sizes.bigRows.toLocaleString('en')} rows, durable, one listener; expires_at is watched, the other column is not; neither is indexed. ${sizes.bigRounds} rounds, the table vacuumed and a checkpoint done after each update.`,
-        'Listeners are plain LISTEN connections in a process of their own; all are connected throughout, and as many listen as is said. Without that, nobody listens.',
+        'The tables have the columns, indexes and checks of gatebell.grants and one column more that nobody ' +
+          'watches; no foreign keys, which these updates would not touch.',
+        `Single rows: the role, which is watched and not indexed, of one of ${SMALL_ROWS.toLocaleString('en')} ` +
+          `rows; ${sizes.rateMs} ms a variant and round, ${sizes.rounds} rounds. All clients are in one process; ` +
+          `the most that it took was ${formatNumber(clientsShare)} of one core, of which 1 would bound the rates.`,
+        `All rows: one statement that changes ${sizes.bigRows.toLocaleString('en')} rows, durable, one listener; ` +
+          `expires_at is watched, the other column is not; neither is indexed. ${sizes.bigRounds} rounds, the ` +
+          'table vacuumed and a checkpoint done after each update.',
+        'Listeners are plain LISTEN connections in a process of their own; all are connected throughout, and as ' +
+          'many listen as is said. Without that, nobody listens.',
         ...(quick ? ['Quick: fewer rounds, rows and listeners.'] : []),
       ],
     };
@@ -327,7 +336,8 @@ export const writers: Experiment = {
   name: 'writers',
   title: "Writers' cost",
   about:
-    'What the triggers take from those who write: single-row updates a second, and the time of one update of very many rows, beside a table without triggers and one with a naive trigger that sends each row as JSON.',
+    'What the triggers take from those who write: single-row updates a second, and the time of one update of ' +
+    'very many rows, beside a table without triggers and one with a naive trigger that sends each row as JSON.',
   bars: [
     atLeast(`writers, ${DURABLE_ONE}: updates a second, Gatebell against no trigger`, 0.7, findings =>
       compared(findings, DURABLE_ONE, RATE),

@@ -13,8 +13,9 @@ export const bentoKey = ({ host, token }: Question): string => `${host} ${token}
 /**
  * Memory first, the Redis behind it, and the bus over it.
  *
- * @param isShared whether other processes use the same Redis. If not, what is kept need not be parsed anew at each hit; if so it must be: a process
- *   that finds in Redis what another one has stored fails otherwise (bentocache 1.6, https://github.com/Julien-R44/bentocache/issues/111).
+ * @param isShared whether other processes use the same Redis. If not, what is kept need not be parsed anew at each hit;
+ *   if so it must be: a process that finds in Redis what another one has stored fails otherwise (bentocache 1.6,
+ *   https://github.com/Julien-R44/bentocache/issues/111).
  */
 export function openBento(redisPort: number, isShared: boolean) {
   const connection = { host: '127.0.0.1', port: redisPort };

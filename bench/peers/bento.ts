@@ -1,6 +1,6 @@
 /**
- * bentocache: memory first, Redis behind it, and its bus over Redis that tells other processes what to forget; one prepared query below all.
- * `PEER_SHARED` is `yes` if there are other processes.
+ * bentocache: memory first, Redis behind it, and its bus over Redis that tells other processes what to forget; one
+ * prepared query below all. `PEER_SHARED` is `yes` if there are other processes.
  */
 import { hostNowMs } from '../support/host-clock.js';
 import { bentoKey, openBento } from './bento-cache.js';

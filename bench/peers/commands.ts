@@ -1,6 +1,6 @@
 /**
- * Commands to a program that is measured, over the channel that Node opens between parent and child. What a program has seen is kept until it is
- * asked for: to tell it at once would take processor time from those that have yet to see it.
+ * Commands to a program that is measured, over the channel that Node opens between parent and child. What a program has
+ * seen is kept until it is asked for: to tell it at once would take processor time from those that have yet to see it.
  */
 
 /** What is sent to a program. */

@@ -1,6 +1,6 @@
 /**
- * Many replicas in one process that each prove themselves with fences of their own, as one does without sharing: each listens, sends a message
- * of its own to the channel that all hear once in an interval, and waits for it.
+ * Many replicas in one process that each prove themselves with fences of their own, as one does without sharing: each
+ * listens, sends a message of its own to the channel that all hear once in an interval, and waits for it.
  */
 import pg from 'pg';
 import { runMembers, type Counter, type Member } from './members.js';

@@ -1,6 +1,7 @@
 /**
- * Gatebell as a library, in a server of one's own. It takes the time when the caches have forgotten a grant, and counts who sees a grant
- * afterwards. It listens, and answers, when it is told to, so that it takes nothing from others while they are measured.
+ * Gatebell as a library, in a server of one's own. It takes the time when the caches have forgotten a grant, and counts
+ * who sees a grant afterwards. It listens, and answers, when it is told to, so that it takes nothing from others while
+ * they are measured.
  */
 import { BlockList } from 'node:net';
 import { createFactReader, type FactTypes } from '../../src/auth/facts.js';

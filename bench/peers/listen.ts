@@ -1,6 +1,6 @@
 /**
- * The floor of hearing: a bare `pg` client that LISTENs to the channel of the triggers, and takes the time when a notification has come. Only
- * then does it look whose grant it names.
+ * The floor of hearing: a bare `pg` client that LISTENs to the channel of the triggers, and takes the time when a
+ * notification has come. Only then does it look whose grant it names.
  */
 import pg from 'pg';
 import { parseMessage } from '../../src/coherence/signal.js';

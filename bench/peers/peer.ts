@@ -1,8 +1,9 @@
 /**
- * What all peers share: how a question is read, how it is answered, and how the program tells its port. The answer has the very same headers
- * as an allow of Gatebell; a measurement begins by comparing the two.
+ * What all peers share: how a question is read, how it is answered, and how the program tells its port. The answer has
+ * the very same headers as an allow of Gatebell; a measurement begins by comparing the two.
  *
- * A peer is a program of its own: it prints `{"port":…}` when it accepts connections, and ends when its standard input does.
+ * A peer is a program of its own: it prints `{"port":…}` when it accepts connections, and ends when its standard input
+ * does.
  */
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -117,7 +118,10 @@ export function setting(name: string): string {
   return value;
 }
 
-/** Says that the program is ready, and ends it when its standard input does. @param port 0 if it accepts no connections */
+/**
+ * Says that the program is ready, and ends it when its standard input does.
+ * @param port 0 if it accepts no connections
+ */
 export function ready(port: number): void {
   process.stdout.write(`${JSON.stringify({ port })}\n`);
   process.stdin.on('end', () => process.exit(0)).resume();

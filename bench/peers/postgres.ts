@@ -19,7 +19,8 @@ interface GrantRow {
   readonly role: string;
 }
 
-const SESSION = `c.token_hash = $1 and c.revoked_at is null and (c.expires_at is null or c.expires_at > now()) and u.enabled`;
+const SESSION = `c.token_hash = $1 and c.revoked_at is null
+  and (c.expires_at is null or c.expires_at > now()) and u.enabled`;
 const GRANT = `a.enabled and (g.expires_at is null or g.expires_at > now())`;
 
 const USER_OF_SESSION = `

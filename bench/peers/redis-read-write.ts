@@ -1,4 +1,7 @@
-/** A session store in Redis, a read and a write a request: the way of Authelia, which notes when the session was last used. */
+/**
+ * A session store in Redis, a read and a write a request: the way of Authelia, which notes when the session was last
+ * used.
+ */
 import { answering, serve } from './peer.js';
 import { admit, connectRedis, readRules, readSession, SESSION_SECONDS, sessionKey } from './sessions.js';
 

@@ -1,6 +1,7 @@
 /**
- * A session store in Redis, as oauth2-proxy and Authelia keep it: the session is a JSON text of 1 KiB under the cookie's value. Which hosts there
- * are, and for whom, is configuration that the program has in memory. Lighter than the originals: the session is not encrypted.
+ * A session store in Redis, as oauth2-proxy and Authelia keep it: the session is a JSON text of 1 KiB under the
+ * cookie's value. Which hosts there are, and for whom, is configuration that the program has in memory. Lighter than
+ * the originals: the session is not encrypted.
  */
 import { Redis } from 'ioredis';
 import { createPool } from './postgres.js';

@@ -1,4 +1,7 @@
-/** A cache that forgets by time: lru-cache, 30 s or `PEER_TTL_MS`, in front of one prepared query. Answers are stale for as long. */
+/**
+ * A cache that forgets by time: lru-cache, 30 s or `PEER_TTL_MS`, in front of one prepared query. Answers are stale for
+ * as long.
+ */
 import { LRUCache } from 'lru-cache';
 import { answer, readQuestion, serve, type Identity, type Question } from './peer.js';
 import { askPrepared, createPool } from './postgres.js';

@@ -5,7 +5,10 @@ import { text } from 'node:stream/consumers';
 import type { Burst, BurstResult } from './burst.js';
 import { endWithUs, programFile } from './program.js';
 
-/** Waits for the last answer. The program `support/burst` must have been built. @throws when an answer did not come, or refused */
+/**
+ * Waits for the last answer. The program `support/burst` must have been built.
+ * @throws when an answer did not come, or refused
+ */
 export async function openApps(burst: Burst): Promise<BurstResult> {
   const child = spawn(process.execPath, [programFile('support/burst')], { stdio: ['pipe', 'pipe', 'inherit'] });
   endWithUs(child);

@@ -1,6 +1,7 @@
 /**
- * Browsers that open apps at once, as a program of its own: each browser's requests wait for one of its few connections, as behind a proxy that
- * keeps connections open. Reads a {@link Burst} as JSON from standard input; prints a {@link BurstResult} when the last answer has come.
+ * Browsers that open apps at once, as a program of its own: each browser's requests wait for one of its few
+ * connections, as behind a proxy that keeps connections open. Reads a {@link Burst} as JSON from standard input; prints
+ * a {@link BurstResult} when the last answer has come.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';

@@ -4,7 +4,10 @@ import { inspect } from 'node:util';
 /** What came of a command. */
 export type Reply<T> = { readonly result: T } | { readonly error: string };
 
-/** Performs commands until the channel is closed, then ends the process. @param perform takes what the other side was typed to send */
+/**
+ * Performs commands until the channel is closed, then ends the process.
+ * @param perform takes what the other side was typed to send
+ */
 export function performCommands(perform: (command: never) => Promise<unknown>): void {
   const reply = async (command: unknown): Promise<Reply<unknown>> => {
     try {

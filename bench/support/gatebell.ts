@@ -9,7 +9,10 @@ export async function startGatebell(databaseUrl: string, env: NodeJS.ProcessEnv 
   return replica;
 }
 
-/** What a scrape says of loads: queries that read facts for requests, and how many of them asked for more than 500 facts. */
+/**
+ * What a scrape says of loads: queries that read facts for requests, and how many of them asked for more than 500
+ * facts.
+ */
 export interface Loads {
   readonly queries: number;
   readonly largerThan500: number;

@@ -2,7 +2,10 @@
 import type { Key } from '../../src/coherence/signal.js';
 
 export const APPS = 10;
-/** The numbers of users and apps come after these: keys are of one length in all databases, as long as those of old and large ones. */
+/**
+ * The numbers of users and apps come after these: keys are of one length in all databases, as long as those of old and
+ * large ones.
+ */
 export const USERS_AFTER = 1_000_000;
 export const APPS_AFTER = 100;
 /** One text for each app, as a replica has it in the fact of the app, however many grants name it. */

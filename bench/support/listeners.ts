@@ -1,6 +1,6 @@
 /**
- * Connections that LISTEN and do nothing else, in a process of their own: what they hear must not take time from those who write. They are all open
- * from the start, and as many listen as they are told to.
+ * Connections that LISTEN and do nothing else, in a process of their own: what they hear must not take time from those
+ * who write. They are all open from the start, and as many listen as they are told to.
  */
 import pg from 'pg';
 import { performCommands } from './commands.js';

@@ -1,6 +1,7 @@
 /**
- * The load: a process of its own with one thread, kept-alive connections and one request at a time on each, which can draw one header anew
- * for each request. It is wrk, which reports through a generated script; where that is missing, autocannon.
+ * The load: a process of its own with one thread, kept-alive connections and one request at a time on each, which can
+ * draw one header anew for each request. It is wrk, which reports through a generated script; where that is missing,
+ * autocannon.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -134,7 +135,8 @@ export function loadGenerator(): LoadGenerator {
 export function describeLoadGenerator(): string {
   return loadGenerator() === 'wrk'
     ? 'The load comes from wrk, one thread in a process of its own.'
-    : 'The load comes from autocannon, because wrk is not installed. It is slower than what it measures: ratios between fast programs are too close to 1.';
+    : 'The load comes from autocannon, because wrk is not installed. It is slower than what it measures: ratios ' +
+        'between fast programs are too close to 1.';
 }
 
 /** Puts load on a server. @throws when the generator could not do its work */

@@ -1,4 +1,6 @@
-/** The data to measure on: a real Postgres with users, apps, grants and sessions, as many as asked for, all of one form. */
+/**
+ * The data to measure on: a real Postgres with users, apps, grants and sessions, as many as asked for, all of one form.
+ */
 import pg from 'pg';
 import { createToken, hashToken } from '../../src/auth/token.js';
 import { createPostgresServer, type PostgresServer } from '../../src/dev/postgres.js';
@@ -29,7 +31,8 @@ const ROUTES = `
   insert into gatebell.app_routes (app_id, path_prefix, access, roles)
   select a.id, r.path_prefix, r.access, r.roles
   from gatebell.apps a,
-    (values ('/public', 'public', '{}'::text[]), ('/admin', 'authenticated', '{admin}')) as r (path_prefix, access, roles)`;
+    (values ('/public', 'public', '{}'::text[]), ('/admin', 'authenticated', '{admin}'))
+      as r (path_prefix, access, roles)`;
 /** The first user may use every app; everyone may use the first. */
 const GRANTS = `
   insert into gatebell.grants (user_id, app_id)

@@ -1,6 +1,6 @@
 /**
- * The memory of a replica as a program of its own: a coherence and a reader over the users and grants of one database, and nothing of HTTP. It does
- * what it is told, see {@link ProbeCommand}.
+ * The memory of a replica as a program of its own: a coherence and a reader over the users and grants of one database,
+ * and nothing of HTTP. It does what it is told, see {@link ProbeCommand}.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import pg from 'pg';
@@ -29,7 +29,10 @@ export type ProbeCommand =
   | ({ readonly do: 'miss' } & Range)
   /** Asks for all of these grants, many at once. */
   | ({ readonly do: 'load' } & Range)
-  /** Asks for grants that are in memory, again and again, so many times in all or a few more. Answers with {@link HitCost}. */
+  /**
+   * Asks for grants that are in memory, again and again, so many times in all or a few more. Answers with {@link
+   * HitCost}.
+   */
   | ({ readonly do: 'hit'; readonly asks: number } & Range)
   /** Answers with {@link Memory}. */
   | { readonly do: 'weigh' }

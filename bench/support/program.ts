@@ -18,7 +18,10 @@ export interface Program {
   /** `http://127.0.0.1:…` */
   readonly url: string;
   readonly pid: number;
-  /** Gives a command to a program that obeys some, one at a time, and returns its answer. @throws when it could not be done */
+  /**
+   * Gives a command to a program that obeys some, one at a time, and returns its answer.
+   * @throws when it could not be done
+   */
   command(name: string, argument?: unknown): Promise<unknown>;
   stop(): Promise<void>;
 }
@@ -93,7 +96,10 @@ export async function startProgram(name: string, env: Readonly<Record<string, st
   };
 }
 
-/** Milliseconds of processor time that a process has used, in user and in kernel mode, to 10 ms; null where there is no `/proc`. */
+/**
+ * Milliseconds of processor time that a process has used, in user and in kernel mode, to 10 ms; null where there is no
+ * `/proc`.
+ */
 export function processorMs(pid: number): number | null {
   let stat: string;
   try {
@@ -107,8 +113,8 @@ export function processorMs(pid: number): number | null {
 }
 
 /**
- * Milliseconds that a process with one thread has run, to the nanosecond; null where the kernel does not say. For processes that run too little for
- * {@link processorMs}: a hundred that wake for a moment each come to nothing there.
+ * Milliseconds that a process with one thread has run, to the nanosecond; null where the kernel does not say. For
+ * processes that run too little for {@link processorMs}: a hundred that wake for a moment each come to nothing there.
  */
 export function exactProcessorMs(pid: number): number | null {
   try {

@@ -1,6 +1,7 @@
 /**
- * How a memory fills again after everything in it was forgotten, while questions keep coming at a steady rate, whatever the answers do. Beside it, from
- * the same questions: a memory that has a fact as soon as it was asked for once, which nothing that learns from questions can undercut.
+ * How a memory fills again after everything in it was forgotten, while questions keep coming at a steady rate, whatever
+ * the answers do. Beside it, from the same questions: a memory that has a fact as soon as it was asked for once, which
+ * nothing that learns from questions can undercut.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 

@@ -1,4 +1,7 @@
-/** Programs that do what they are told, one command at a time, over the channel that Node gives to a child; their side is `commands.ts`. */
+/**
+ * Programs that do what they are told, one command at a time, over the channel that Node gives to a child; their side
+ * is `commands.ts`.
+ */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { Reply } from './commands.js';
