@@ -3,7 +3,7 @@
  * gatebell_sign_in.
  */
 import type { WriteListened } from '../postgres/listened-writes.js';
-import { sqlState } from '../postgres/pool.js';
+import { sqlState } from '../postgres/sql-errors.js';
 
 /** A subject that is seen for the first time, with what the issuer says of it. */
 export interface UnboundSubject {

@@ -6,7 +6,8 @@
  */
 import type pg from 'pg';
 import { UnavailableError } from '../coherence/errors.js';
-import { sqlState, type Database } from './pool.js';
+import type { Database } from './pool.js';
+import { sqlState } from './sql-errors.js';
 
 /**
  * Runs a statement that writes, on the server that is listened to.

@@ -10,7 +10,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import { sqlState } from './pool.js';
+import { sqlState } from './sql-errors.js';
 import { parseWatches, repairSchema, type WatchCall } from './repair.js';
 
 /** The schema cannot be used by this program, or cannot be migrated; the message says what to do. */

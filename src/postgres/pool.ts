@@ -4,10 +4,12 @@
  */
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
-import type { AskFence, FenceReceipt, SendFence } from '../coherence/proof/fence.js';
-import type { AskServer, ServerReceipt } from '../coherence/proof/server.js';
+import type { AskFence } from '../coherence/proof/fence.js';
+import type { AskServer } from '../coherence/proof/server.js';
 import type { FactSource } from '../coherence/facts/source.js';
+import { createFenceQueries, type OnConnection } from './fence-queries.js';
 import { createReads, type Query, type ReadFunction, type ReadingConnection } from './reads.js';
+import { isDataError, sqlState } from './sql-errors.js';
 
 /** How to reach Postgres. */
 export interface DatabaseOptions {
@@ -53,38 +55,8 @@ export interface Database {
 const POOL_MAX = 4;
 const TIMEOUT_MS = 2_000;
 const KEEPALIVE_MS = 5_000;
-/**
- * Classes of Postgres' error codes that say something of the values asked for: data exception, integrity constraint
- * violation (of a domain), PL/pgSQL error (raised by a function that the load calls).
- * https://www.postgresql.org/docs/current/errcodes-appendix.html
- */
-const DATA_ERRORS = ['22', '23', 'P0'];
-/**
- * Classes that say it either of the query or of a value: a name that is not there, a syntax that is wrong, what is not
- * supported. Values are read so by `::regclass` and its like, `::tsquery`, `::jsonpath`, `::ltree`. Of the query itself
- * Postgres says the place, and no context.
- */
-const TEXT_ERRORS = ['42', '3F', '0A'];
-/** "Insufficient privilege" and "infinite recursion" of views and policies: of the query, without a place. */
-const QUERY_ERRORS = new Set(['42501', '42P17']);
-
-function isDataError(error: unknown): boolean {
-  const code = sqlState(error) ?? '';
-  const isOfText =
-    TEXT_ERRORS.includes(code.slice(0, 2)) &&
-    !QUERY_ERRORS.has(code) &&
-    error instanceof pg.DatabaseError &&
-    (error.position === undefined || error.where !== undefined) &&
-    error.internalPosition === undefined;
-  return isOfText || DATA_ERRORS.includes(code.slice(0, 2));
-}
 /** Terminated by the administrator, or by a crash or shutdown of the server. */
 const ADMINISTRATOR = '57P';
-
-/** The SQLSTATE of an error, if Postgres sent it. */
-export function sqlState(error: unknown): string | null {
-  return error instanceof pg.DatabaseError && error.code !== undefined ? error.code : null;
-}
 
 /**
  * Settings of one connection. A direct one tells the server, too, when to give up: on a statement, and on a peer that
@@ -135,61 +107,6 @@ function connectionConfig(
   return options === '' ? config : { ...config, options };
 }
 
-/** Which server answers, and whether the backend of process id $1, with the mark $2, is on it, in the same database. */
-const SERVER = `
-  o.origin, o.in_recovery, pg_backend_pid() as process_id, coalesce((
-    select case when position($2::text in a.application_name) > 0 then 'seen' else 'unsure' end
-    from pg_stat_get_activity($1::integer) a
-    where a.datid = (select d.oid from pg_database d where d.datname = current_database())
-  ), 'absent') as listener`;
-
-const ASK_SERVER = `select ${SERVER} from gatebell.origin o`;
-
-const FENCE = `
-  select ${SERVER}, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
-    f.bound::double precision as bound, f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
-    (select coalesce(json_agg(json_build_object('topic', w.topic, 'problem', w.problem, 'fingerprint', w.fingerprint,
-       'writers', case when w.problem is not null or w.fingerprint = any ($4::text[]) then '{}'
-         else gatebell.open_writers(w.target, pg_current_snapshot()) end)
-       order by w.topic, w.target::oid), '[]') from gatebell.watch_status w) as watches
-  from gatebell.origin o, gatebell.fence($3) f`;
-
-/**
- * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then
- * no transaction-mode pooler is in between, for which a prepared statement is on another connection the next time.
- */
-const PREPARED_FENCE = 'gatebell_fence';
-
-interface ServerRow extends pg.QueryResultRow {
-  origin: string;
-  in_recovery: boolean;
-  process_id: number;
-  listener: ServerReceipt['listener'];
-}
-
-interface FenceRow extends ServerRow {
-  server_time_ms: number;
-  bound: number;
-  newest: number;
-  sent: boolean;
-  key: string;
-  channel: string;
-  queue_usage: number;
-  watches: FenceReceipt['watches'];
-}
-
-/** As `gatebell.fence` takes it. */
-function unlessAfter(send: SendFence): number | null {
-  switch (send) {
-    case 'always':
-      return null;
-    case 'never':
-      return -1;
-    default:
-      return send.unlessAfter;
-  }
-}
-
 /** Opens nothing yet: connections are made when they are needed. */
 export function createDatabase(options: DatabaseOptions): Database {
   const {
@@ -228,7 +145,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 
   /** One connection for some statements; it is not used again if any of them fails. */
-  const onConnection = async <T>(work: (run: Query, client: pg.PoolClient) => Promise<T>): Promise<T> => {
+  const onConnection: OnConnection = async work => {
     const client = await acquire();
     try {
       const result = await work(
@@ -271,22 +188,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
   const reads = createReads(readTwice, timeoutMs);
 
-  /** One row, and what it says of the server. */
-  const askAbout = <R extends ServerRow>(
-    name: string,
-    text: string,
-    values: readonly unknown[],
-    prepared: string | null = null,
-  ): Promise<R & ServerReceipt> =>
-    onConnection(async (run, client) => {
-      const [row] = await run<R>(name, text, values, prepared);
-      if (row === undefined) {
-        throw new Error('the view gatebell.origin returned no row');
-      }
-      // The driver keeps it and does not declare it: the process that the connection began with.
-      const { processID: begunWith } = client as { readonly processID?: unknown };
-      return { ...row, inRecovery: row.in_recovery, isPooled: row.process_id !== begunWith };
-    });
+  const { askServer, askFence } = createFenceQueries(onConnection, isDirect);
 
   return {
     poolMax,
@@ -306,25 +208,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       readTogether: parts => reads.readTogether(parts),
       isDataError,
     },
-    askServer: async ({ processId, mark }) => askAbout<ServerRow>('server', ASK_SERVER, [processId, mark]),
-    async askFence(send, { processId, mark }, isProven, trusted = []) {
-      const prepared = isDirect && isProven ? PREPARED_FENCE : null;
-      const row = await askAbout<FenceRow>('fence', FENCE, [processId, mark, unlessAfter(send), trusted], prepared);
-      return {
-        origin: row.origin,
-        inRecovery: row.inRecovery,
-        listener: row.listener,
-        isPooled: row.isPooled,
-        serverTimeMs: row.server_time_ms,
-        bound: row.bound,
-        newest: row.newest,
-        sent: row.sent,
-        key: row.key,
-        channel: row.channel,
-        queueUsage: row.queue_usage,
-        watches: row.watches,
-      };
-    },
+    askServer,
+    askFence,
     async close() {
       await pool.end();
     },

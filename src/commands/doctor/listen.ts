@@ -5,7 +5,8 @@ import type { FenceReceipt } from '../../coherence/proof/fence.js';
 import { parseMessage } from '../../coherence/signal.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';
 import { errorText } from '../../ops/log.js';
-import { sqlState, type Database } from '../../postgres/pool.js';
+import type { Database } from '../../postgres/pool.js';
+import { sqlState } from '../../postgres/sql-errors.js';
 import type { CommandContext } from '../context.js';
 import type { Check } from './check.js';
 
