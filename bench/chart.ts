@@ -49,9 +49,11 @@ function drawBar(bar: ChartBar, left: number, top: number, scale: (value: number
   const [low, high] = bar.spread.map(value => round(left + scale(value))) as [number, number];
   return [
     `<text x="${left - 8}" y="${middle + 4}" text-anchor="end">${escape(bar.label)}</text>`,
-    `<rect x="${left}" y="${middle - BAR / 2}" width="${round(scale(bar.value))}" height="${BAR}" class="${bar.ours ? 'ours' : 'other'}"/>`,
+    `<rect x="${left}" y="${middle - BAR / 2}" width="${round(scale(bar.value))}" height="${BAR}" ` +
+      `class="${bar.ours ? 'ours' : 'other'}"/>`,
     `<path d="M${low} ${middle}H${high}M${low} ${middle - 3}v6M${high} ${middle - 3}v6" class="spread"/>`,
-    `<text x="${round(left + Math.max(scale(bar.value), high - left) + 6)}" y="${middle + 4}">${escape(bar.text)}</text>`,
+    `<text x="${round(left + Math.max(scale(bar.value), high - left) + 6)}" ` +
+      `y="${middle + 4}">${escape(bar.text)}</text>`,
   ];
 }
 
@@ -74,7 +76,8 @@ export function drawChart(title: string, groups: readonly ChartGroup[]): string 
     }
   }
   const height = top + PADDING;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(title)}">
+  const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" aria-label="${escape(title)}">
 <style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 }

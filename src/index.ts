@@ -12,7 +12,8 @@ export type { Asker, AuthObservation } from './auth/decider.js';
 export type { DecisionOutcome, Reason } from './auth/decide.js';
 export type { JwksObservation } from './auth/jwt/jwks.js';
 export type { JwtObservation } from './auth/jwt/verifier.js';
-export type { FactRef, Facts, Kept, Outcome, Question, Reader } from './coherence/facts/reader.js';
+export type { Kept } from './coherence/facts/pass.js';
+export type { FactRef, Facts, Outcome, Question, Reader } from './coherence/facts/reader.js';
 export type {
   AppFact,
   BadRow,

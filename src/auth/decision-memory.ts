@@ -7,7 +7,7 @@
  * A decision depends on the request's host, on what its credential is read from, on the rule that its path falls under,
  * and on whether it is a preflight where the rule lets those pass. So that is what it is found by, or compared with.
  */
-import type { Kept } from '../coherence/facts/reader.js';
+import type { Kept } from '../coherence/facts/pass.js';
 import { RecentMap, type Sized } from '../collections/recent-map.js';
 import { CachedHead } from '../http/response.js';
 import type { Decision, Undecided } from './decide.js';

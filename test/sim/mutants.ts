@@ -44,6 +44,7 @@ const listenedServer = patch('src/coherence/proof/server.ts');
 const loader = patch('src/coherence/facts/loader.ts');
 const messages = patch('src/coherence/proof/messages.ts');
 const queue = patch('src/collections/fair-queue.ts');
+const pass = patch('src/coherence/facts/pass.ts');
 const reader = patch('src/coherence/facts/reader.ts');
 const slots = patch('src/coherence/facts/slots.ts');
 const watches = patch('src/coherence/proof/watches.ts');
@@ -316,7 +317,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       fenceLoop(
         '      waiting ??= createFenceRequest(true);\n',
-        '      if (inFlight !== null) {\n        return inFlight.outcome;\n      }\n      waiting ??= createFenceRequest(true);\n',
+        '      if (inFlight !== null) {\n        return inFlight.outcome;\n      }\n' +
+          '      waiting ??= createFenceRequest(true);\n',
       ),
     ],
     profile: 'halves',
@@ -1033,7 +1035,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'kept: one of several',
     mistake: 'only the first fact of a kept answer is looked at',
     patches: [
-      reader(
+      pass(
         '    for (const entry of this.#entries) {\n      if (!mayServe',
         '    for (const entry of this.#entries.slice(0, 1)) {\n      if (!mayServe',
       ),
@@ -1065,7 +1067,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'kept: expired',
     mistake: 'a kept answer is given again though a right has expired since',
     patches: [
-      reader(
+      pass(
         'if (serverTimeMs < this.#sinceMs || serverTimeMs >= this.#untilMs) {',
         'if (serverTimeMs < this.#sinceMs) {',
       ),

@@ -41,7 +41,10 @@ export function createMemoryFacts(): MemoryFacts {
   };
 }
 
-/** A reader that has all facts in memory, and rejects when it lacks one. Answers are kept until a fact or a time is another. */
+/**
+ * A reader that has all facts in memory, and rejects when it lacks one. Answers are kept until a fact or a time is
+ * another.
+ */
 export function createMemoryReader(facts: Facts<FactTypes>): Reader<FactTypes> {
   return {
     read(question, keep) {

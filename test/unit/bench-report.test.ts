@@ -1,4 +1,7 @@
-/** What the measurements say is told truly: medians, spreads, ratios, bars, charts; and the command refuses what it does not know. */
+/**
+ * What the measurements say is told truly: medians, spreads, ratios, bars, charts; and the command refuses what it does
+ * not know.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -142,7 +145,8 @@ describe('the pages', async () => {
     tell: ({ of, variants, scenarios }) => {
       const [scenario = ''] = scenarios('p99');
       const [first = '', ...others] = variants(scenario, 'p99');
-      return `${of(first, scenario, 'requests a second')} beside ${others.join()}, at ${of(first, scenario, 'p99')}; ${of('none', '', '')}`;
+      const ours = `${of(first, scenario, 'requests a second')} beside ${others.join()}`;
+      return `${ours}, at ${of(first, scenario, 'p99')}; ${of('none', '', '')}`;
     },
   };
   const pages = await createPages(

@@ -21,7 +21,7 @@ import type { SignalBus } from '../bus.js';
 import type { AuditedCache, Held } from './cache.js';
 import { sleep, type Clock, type Random, type Sequence } from '../../time/clock.js';
 import type { Freshness } from '../proof/lease.js';
-import type { FenceOutcome } from '../proof/listener.js';
+import type { FenceOutcome } from '../proof/fence.js';
 import type { Observe } from '../observation.js';
 import { keyText } from '../signal.js';
 import type { Slots } from './slots.js';

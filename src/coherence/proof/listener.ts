@@ -20,8 +20,6 @@ import type { FenceOutcome } from './fence.js';
 import { createListenerStatus, messageOf, mismatchError } from './listener-status.js';
 import { createWatches } from './watches.js';
 
-export type { FenceOutcome } from './fence.js';
-
 export interface Listener {
   readonly state: ListenerState;
   /** Why the cache is not proven now, in words for an operator; null while live. */

@@ -1,6 +1,7 @@
 /** Answers that are kept: given again only while each fact and each moment that they rest on is as it was (P34). */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Kept, Question } from '../../../../src/coherence/facts/reader.js';
+import type { Kept } from '../../../../src/coherence/facts/pass.js';
+import type { Question } from '../../../../src/coherence/facts/reader.js';
 import { createReaderBench, type ReaderBench, type Types } from '../../../support/reader-harness.js';
 
 let bench: ReaderBench;
