@@ -4,10 +4,10 @@
  * who was asked about.
  */
 import type { ServerResponse } from 'node:http';
-import { GateResponse } from '../http/response.js';
+import { CachedHead, GateResponse } from '../http/response.js';
 import { encodeHeaderValue, renderHeader, type TemplateValues } from './header-template.js';
 import type { CredentialHeaders } from './request/credential.js';
-import type { Decision, Status } from './decide.js';
+import type { Decision, Reason, Status } from './decide.js';
 import type { SingleHeaders } from './request/headers.js';
 import type { LoginPage } from './login.js';
 import type { AuthRequest, ReadTarget } from './request/request.js';
@@ -103,6 +103,29 @@ export interface ReplyOptions {
   readonly withoutCredential: ((headers: SingleHeaders) => CredentialHeaders) | null;
 }
 
+/** Heads of refusals, which are the same for everybody, by status and reason. */
+const REFUSAL_HEADS = new Map<string, CachedHead>();
+
+function refusalHead(status: number, reason: Reason): CachedHead {
+  const name = `${status} ${reason}`;
+  let head = REFUSAL_HEADS.get(name);
+  if (head === undefined) {
+    head = new CachedHead();
+    REFUSAL_HEADS.set(name, head);
+  }
+  return head;
+}
+
+/** Writes a head, from where it is kept if it was composed before. @param head null: it is not kept */
+function writeHead(response: ServerResponse, head: CachedHead | null, status: number, compose: () => string[]): void {
+  if (head === null || !(response instanceof GateResponse)) {
+    response.writeHead(status, compose());
+  } else if (!response.writeCached(head)) {
+    response.writeHead(status, compose());
+    response.keep(head);
+  }
+}
+
 const NOTHING_LEFT: CredentialHeaders = { cookie: '', authorization: '' };
 
 /** Creates a writer of answers. */
@@ -118,12 +141,7 @@ export function createReplySender(options: ReplyOptions): SendReply {
         return;
       }
     }
-    const { head } = decision;
-    const own = head !== null && response instanceof GateResponse ? response : null;
-    if (own?.writeCached(head!) !== true) {
-      response.writeHead(200, allowHeaders(decision, rest));
-      own?.keep(head!);
-    }
+    writeHead(response, decision.head, 200, () => allowHeaders(decision, rest));
     response.end();
   };
 
@@ -136,6 +154,19 @@ export function createReplySender(options: ReplyOptions): SendReply {
   };
 }
 
+function refusalHeaders(status: number, { reason, status: meant }: Decision, body: string): string[] {
+  const headers = ['X-Gatebell-Reason', reason, 'Cache-Control', 'no-store'];
+  if (status === 401) {
+    headers.push('WWW-Authenticate', 'Bearer realm="gatebell"');
+  }
+  if (meant === 503) {
+    headers.push('Retry-After', RETRY_AFTER_SECONDS);
+  }
+  headers.push('Content-Type', 'text/plain; charset=utf-8', 'X-Content-Type-Options', 'nosniff');
+  headers.push('Content-Length', String(body.length));
+  return headers;
+}
+
 /** Writes a refusal, or sends a browser to sign in. `request` is null if it could not be parsed. */
 export function sendRefusal(
   response: ServerResponse,
@@ -144,24 +175,18 @@ export function sendRefusal(
   request: AuthRequest | null,
   { loginPage, unknownAppStatus }: Pick<ReplyOptions, 'loginPage' | 'unknownAppStatus'>,
 ): void {
-  let status = dialect.status(decision.reason === 'unknown_app' ? unknownAppStatus : decision.status);
-  const headers = ['X-Gatebell-Reason', decision.reason, 'Cache-Control', 'no-store'];
-  if (decision.status === 401) {
-    const location = loginPage === null || request === null ? null : loginLocation(loginPage, decision, request);
-    if (location !== null) {
-      headers.push('Location', location);
-      status = dialect.redirects && request?.isNavigation() === true ? 302 : status;
-    }
-    if (status === 401) {
-      headers.push('WWW-Authenticate', 'Bearer realm="gatebell"');
-    }
+  const { reason } = decision;
+  const status = dialect.status(reason === 'unknown_app' ? unknownAppStatus : decision.status);
+  const location =
+    decision.status !== 401 || loginPage === null || request === null
+      ? null
+      : loginLocation(loginPage, decision, request);
+  const body = `gatebell: ${reason}\n`;
+  if (location === null) {
+    writeHead(response, refusalHead(status, reason), status, () => refusalHeaders(status, decision, body));
+  } else {
+    const redirected = dialect.redirects && request?.isNavigation() === true ? 302 : status;
+    response.writeHead(redirected, ['Location', location, ...refusalHeaders(redirected, decision, body)]);
   }
-  if (decision.status === 503) {
-    headers.push('Retry-After', RETRY_AFTER_SECONDS);
-  }
-  const body = `gatebell: ${decision.reason}\n`;
-  headers.push('Content-Type', 'text/plain; charset=utf-8', 'X-Content-Type-Options', 'nosniff');
-  headers.push('Content-Length', String(body.length));
-  response.writeHead(status, headers);
   response.end(body);
 }

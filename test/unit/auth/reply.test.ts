@@ -154,6 +154,54 @@ describe('on a connection that is kept', () => {
   });
 });
 
+test('refusals on kept connections are those of new ones, whichever came before', async () => {
+  const notFound = await startAuthServer({ reader: createMemoryReader(facts), unknownAppStatus: 404 });
+  servers.push(notFound);
+  facts.set('grant', [ALICE.id, APP.id], null);
+  const target = (uri: string, host: string): Pairs => [
+    ['X-Forwarded-Method', 'GET'],
+    ['X-Forwarded-Proto', 'https'],
+    ['X-Forwarded-Host', host],
+    ['X-Forwarded-Uri', uri],
+    ['X-Original-Method', 'GET'],
+    ['X-Original-URL', `https://${host}${uri}`],
+  ];
+  const asked = ['/auth/forward', '/auth/nginx', '/auth/haproxy'].flatMap(path =>
+    [
+      [...target('/x', APP.host), ...BEARER],
+      target('/x', APP.host),
+      [...target('/x', APP.host), ...HTML],
+      target('/x', 'other.example.com'),
+      target('x', APP.host),
+      target(`/${'x'.repeat(9_000)}`, APP.host),
+    ].flatMap(headers => ['GET', 'HEAD'].map(method => ({ path, headers, method }))),
+  );
+  for (const { port } of [plain, withLogin, notFound]) {
+    const kept = createConnection(port);
+    const reasons = new Set<string | undefined>();
+    for (const { path, headers, method } of [...asked, ...asked.toReversed(), ...asked]) {
+      const apart = (answer: Answer | null): unknown => ({
+        ...answer,
+        headers: { ...answer?.headers, date: '', connection: '', 'keep-alive': '' },
+      });
+      const answer = await kept.send(bytesOf(path, headers, method, 'keep-alive'));
+      expect(answer?.headers['connection']).toBe('keep-alive');
+      reasons.add(answer?.headers['x-gatebell-reason']);
+      const fresh = createConnection(port);
+      expect(apart(answer)).toEqual(apart(await fresh.send(bytesOf(path, headers, method, 'close'))));
+      fresh.close();
+    }
+    kept.close();
+    expect([...reasons].toSorted()).toEqual([
+      'bad_request',
+      'no_credential',
+      'no_grant',
+      'unknown_app',
+      'uri_too_long',
+    ]);
+  }
+});
+
 test('a refusal tells nobody', async () => {
   facts.set('grant', [ALICE.id, APP.id], null);
   const refused = [
