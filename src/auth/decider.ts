@@ -104,7 +104,8 @@ export function createDecider({
   observe = () => undefined,
 }: DeciderOptions): Decide {
   let waiting = 0;
-  const memory = createDecisionMemory(() => jwt?.keysVersion ?? 0);
+  const keysVersion = (): number => jwt?.keysVersion ?? 0;
+  const memory = createDecisionMemory(keysVersion);
 
   const noteWaiting = (change: 1 | -1): void => {
     waiting += change;
@@ -157,6 +158,7 @@ export function createDecider({
   };
 
   return (request, asker, network) => {
+    const version = keysVersion();
     /** Of a request that waits; undefined: it does not. */
     let permit: Permit | null | undefined;
     const charge = (): void => {
@@ -180,7 +182,12 @@ export function createDecider({
           return outcome;
         },
         kept => {
-          memory.remember(request, kept);
+          // Of what had to be asked for, much is made up and never asked again, but not where there is a user. While it
+          // was asked for, a key may have gone.
+          const wasInMemory = permit === undefined;
+          if (wasInMemory || ('user' in kept.answer && kept.answer.user !== null && version === keysVersion())) {
+            memory.remember(request, kept);
+          }
         },
       );
       decision =

@@ -1080,12 +1080,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'kept: strong',
     mistake: 'an answer that must be strong is kept',
-    patches: [
-      reader(
-        "if ('lacks' in outcome || outcome.strong) {",
-        "if ('lacks' in outcome || (outcome.strong && keep === undefined)) {",
-      ),
-    ],
+    patches: [reader('strong || keep === undefined ? null', 'keep === undefined ? null')],
     profile: 'strong',
     seed: 1,
     seeds: 60,

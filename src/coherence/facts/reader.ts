@@ -87,6 +87,18 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
   const pass = (cached: boolean, evidence: Evidence<Types> | null, keeps = false): Pass<Types> =>
     new Pass(caches, serverClock, clock.now(), cached, evidence, keeps);
 
+  /** Has an answer kept, unless it is strong or rests on what cannot be looked at again. */
+  const keepAnswer = <T>(
+    facts: Pass<Types>,
+    { answer, strong }: { readonly answer: T; readonly strong: boolean },
+    keep?: (kept: Kept<T>) => void,
+  ): void => {
+    const kept = strong || keep === undefined ? null : facts.keep(answer, deps);
+    if (kept !== null) {
+      keep?.(kept);
+    }
+  };
+
   /**
    * Forgets the evidence if any of it is too old. Returns what is to be read again, unless memory has it: all at once,
    * or some would always be too old.
@@ -123,11 +135,14 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     question: Question<T, Types>,
     arrivedAt: number,
     evidence: Evidence<Types>,
+    keep?: (kept: Kept<T>) => void,
   ): Promise<{ answer: T; strong: boolean }> {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const outdated = dropOutdated(evidence);
-      const outcome = question(pass(true, evidence));
+      const facts = pass(true, evidence, keep !== undefined);
+      const outcome = question(facts);
       if ('answer' in outcome) {
+        keepAnswer(facts, outcome, keep);
         return outcome;
       }
       await load([...outcome.lacks, ...outdated], arrivedAt, evidence);
@@ -194,9 +209,13 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
     throw new UnavailableError('rounds_exhausted', `the facts did not hold still for ${READINGS_MAX} readings`);
   }
 
-  async function readSlowly<T>(question: Question<T, Types>, arrivedAt: number): Promise<T> {
+  async function readSlowly<T>(
+    question: Question<T, Types>,
+    arrivedAt: number,
+    keep?: (kept: Kept<T>) => void,
+  ): Promise<T> {
     const evidence: Evidence<Types> = new Map();
-    const settled = await answerFromCache(question, arrivedAt, evidence);
+    const settled = await answerFromCache(question, arrivedAt, evidence, keep);
     return settled.strong ? answerStrongly(question, arrivedAt, evidence) : settled.answer;
   }
 
@@ -206,12 +225,9 @@ export function createReader<Types>(caches: Caches<Types>, deps: ReaderDeps): Re
       const facts = pass(true, null, keep !== undefined);
       const outcome = question(facts);
       if ('lacks' in outcome || outcome.strong) {
-        return runningReads.add(readSlowly(question, arrivedAt));
+        return runningReads.add(readSlowly(question, arrivedAt, keep));
       }
-      const kept = facts.keep(outcome.answer, deps);
-      if (kept !== null) {
-        keep?.(kept);
-      }
+      keepAnswer(facts, outcome, keep);
       return outcome.answer;
     },
   };

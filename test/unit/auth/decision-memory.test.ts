@@ -5,6 +5,7 @@ import { decide, type Decision } from '../../../src/auth/decide.js';
 import { createDecider, type Decide } from '../../../src/auth/decider.js';
 import { createDecisionMemory } from '../../../src/auth/decision-memory.js';
 import { forwardDialect } from '../../../src/auth/dialects/forward.js';
+import type { JwtVerifier } from '../../../src/auth/jwt/verifier.js';
 import { createCredentialReader } from '../../../src/auth/request/credential.js';
 import { singleHeaders } from '../../../src/auth/request/headers.js';
 import { parseRequest, type AuthRequest } from '../../../src/auth/request/request.js';
@@ -28,10 +29,10 @@ interface Sent {
   readonly headers: readonly string[];
 }
 
-function parsed({ host, path, method, headers }: Sent): AuthRequest {
+function parsed({ host, path, method, headers }: Sent, reader = credentials): AuthRequest {
   const all = ['X-Forwarded-Method', method, 'X-Forwarded-Proto', 'https', 'X-Forwarded-Host', host];
   const own = singleHeaders([...all, 'X-Forwarded-Uri', path, ...headers]);
-  const request = parseRequest(own, forwardDialect.readTarget(own, {}), credentials);
+  const request = parseRequest(own, forwardDialect.readTarget(own, {}), reader);
   if ('problem' in request) {
     throw new Error(request.problem);
   }
@@ -291,5 +292,90 @@ describe('the memory', () => {
     expect(found.length).toBeLessThanOrEqual(105);
     expect(found.length).toBeGreaterThan(40);
     expect(found).toContain(tokens.at(-1));
+  });
+});
+
+describe('a decision that had to wait for facts', () => {
+  const JWT_TEXT = 'eyJ.of-alice.x';
+
+  /** Decides twice; all facts of the first decision are asked for, and `meanwhile` happens before they are there. */
+  async function isRemembered(
+    headers: readonly string[],
+    meanwhile: (askAnother: () => void) => void,
+    keysVersion = (): number => 0,
+  ): Promise<boolean> {
+    const facts = createWideWorld();
+    facts.set('identity', ['issuer', 'alice'], { userId: ALICE.id });
+    const reader = createMemoryReader(facts);
+    let reads = 0;
+    const jwt: JwtVerifier = {
+      get keysVersion() {
+        return keysVersion();
+      },
+      present: token =>
+        token === JWT_TEXT
+          ? {
+              kind: 'jwt',
+              issuer: 'issuer',
+              subject: 'alice',
+              name: 'alice',
+              userId: null,
+              jti: null,
+              issuedAtMs: 0,
+              validFromMs: 0,
+              validUntilMs: Infinity,
+            }
+          : null,
+      verify: () => Promise.resolve(null),
+      start: () => undefined,
+      stop: () => undefined,
+    };
+    const decideRequest = createDecider({
+      reader: {
+        read(question, keep) {
+          reads += 1;
+          question({ ...facts, get: () => undefined });
+          return Promise.resolve().then(() => {
+            meanwhile(() => {
+              void decideRequest(parsed(sent('/pub', [])), 'forward', () => null);
+            });
+            return reader.read(question, keep);
+          });
+        },
+      },
+      jwt,
+    });
+    const withJwt = createCredentialReader('gatebell', jwt);
+    const ask = async (): Promise<void> => {
+      await decideRequest(parsed(sent('/x', headers), withJwt), 'forward', () => null);
+    };
+    await ask();
+    const before = reads;
+    await ask();
+    return reads === before;
+  }
+
+  test('is remembered for a user', async () => {
+    expect(await isRemembered(cookie(TOKEN), () => undefined)).toBe(true);
+    expect(await isRemembered(['Authorization', `Bearer ${JWT_TEXT}`], () => undefined)).toBe(true);
+  });
+
+  test('is not for a credential that does not exist, which may never come again', async () => {
+    expect(await isRemembered(cookie(createToken()), () => undefined)).toBe(false);
+  });
+
+  test('is not when keys have changed since its JWT was read, and were looked at by others', async () => {
+    let version = 0;
+    const changed = await isRemembered(
+      ['Authorization', `Bearer ${JWT_TEXT}`],
+      askAnother => {
+        if (version === 0) {
+          version = 1;
+          askAnother();
+        }
+      },
+      () => version,
+    );
+    expect(changed).toBe(false);
   });
 });
