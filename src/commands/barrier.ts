@@ -2,6 +2,8 @@
 import { openBarrier, type Barrier, type BarrierResult } from '../postgres/barrier.js';
 import { requireDatabase, type CommandContext } from './context.js';
 
+const WAITED = '; Postgres has only just been started, so the lease was waited for';
+
 const milliseconds = (ms: number): string => `${Math.ceil(ms).toLocaleString('en')} ms`;
 
 /** A barrier on the database of the command. */
@@ -27,14 +29,12 @@ export function describeBarrier({ replicas, ms, waitedForLease }: BarrierResult,
     return `  ${replica.padEnd(width)}  ${how}`;
   });
   if (replicas.length === 0) {
-    return [
-      `no replica is connected${waitedForLease ? '; Postgres has only just been started, so the lease was waited for' : ''}`,
-    ];
+    return [`no replica is connected${waitedForLease ? WAITED : ''}`];
   }
   const restarted = waitedForLease && replicas.every(({ ms: applied }) => applied !== null);
   return [
     ...lines,
-    `${done} on ${replicas.length} of ${replicas.length} replicas in ${milliseconds(ms)}${restarted ? '; Postgres has only just been started, so the lease was waited for' : ''}`,
+    `${done} on ${replicas.length} of ${replicas.length} replicas in ${milliseconds(ms)}${restarted ? WAITED : ''}`,
   ];
 }
 

@@ -146,7 +146,8 @@ function askCommand(authUrl: string, sample: Sample, only: boolean): string {
   const url = `${authUrl}/auth/forward`;
   if (isInstalled('curl')) {
     const given = Object.entries(headers).map(([name, value]) => `-H '${name}: ${value}'`);
-    return `curl -s ${only ? `-o /dev/null -w '%{http_code} %header{x-gatebell-reason}\\n'` : '-i'} ${given.join(' ')} ${url}`;
+    const shown = only ? `-o /dev/null -w '%{http_code} %header{x-gatebell-reason}\\n'` : '-i';
+    return `curl -s ${shown} ${given.join(' ')} ${url}`;
   }
   const print = only ? `r.status, r.headers.get("x-gatebell-reason")` : 'r.status, r.headers';
   return `node -e 'fetch("${url}", { headers: ${JSON.stringify(headers)} }).then(r => console.log(${print}))'`;
@@ -154,8 +155,10 @@ function askCommand(authUrl: string, sample: Sample, only: boolean): string {
 
 /** A command that takes alice's grant away, in plain SQL. */
 function revokeCommand(databaseUrl: string): string {
+  // On one line, for a shell.
   const statement =
-    "delete from gatebell.grants using gatebell.users u, gatebell.apps a where user_id = u.id and app_id = a.id and u.name = 'alice' and a.name = 'photos'";
+    'delete from gatebell.grants using gatebell.users u, gatebell.apps a ' +
+    "where user_id = u.id and app_id = a.id and u.name = 'alice' and a.name = 'photos'";
   return isInstalled('psql')
     ? `psql '${databaseUrl}' -c "${statement}"`
     : `DATABASE_URL='${databaseUrl}' node ${CLI} sql "${statement}"`;
@@ -165,7 +168,7 @@ function printGuide(server: PostgresServer, version: string, replicas: readonly 
   const [first] = replicas;
   const databaseUrl = server.url(DATABASE);
   say(`
-Gatebell is up: ${replicas.length} replicas on a real Postgres ${version}, which lives in a temporary folder until you press Ctrl-C.
+Gatebell is up: ${replicas.length} replicas on a real Postgres ${version}, in a temporary folder until you press Ctrl-C.
 
   Postgres    ${databaseUrl}
 ${replicas.map(({ name, urls }) => `  ${name}   auth ${urls.auth}   ops ${urls.ops}/status`).join('\n')}

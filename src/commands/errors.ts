@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import { ConfigError } from '../config/config.js';
-import { errorText } from '../ops/log.js';
+import { errorText } from '../ops/log-lines.js';
 
 /**
  * What a script can tell by the exit code. Usage: what was typed is not allowed, whoever refuses it, the command or a
@@ -43,10 +43,13 @@ const CONSTRAINTS: Readonly<Record<string, string>> = {
   apps_name_form: 'an app name is 1 to 200 printable characters without a space at either end',
   apps_host_key: 'there is an app with this host already',
   apps_host_canonical:
-    'a host is lower case, without scheme, port or trailing dot: photos.example.com, *.example.com for all below it, or an IPv6 address in its short form in brackets: [2001:db8::1]',
+    'a host is lower case, without scheme, port or trailing dot: photos.example.com, *.example.com for all below ' +
+    'it, or an IPv6 address in its short form in brackets: [2001:db8::1]',
   apps_headers_object: 'headers are a JSON object of header names and templates',
   app_routes_path_prefix_canonical:
-    'a path prefix begins with /, has no escapes, no empty segments, no dot at the end of a segment, and no slash at its end: /share. It holds all below it, and is no pattern: *, /:name and a $ at the end would never match',
+    'a path prefix begins with /, has no escapes, no empty segments, no dot at the end ' +
+    'of a segment, and no slash at its end: /share. It holds all below it, and is no ' +
+    'pattern: *, /:name and a $ at the end would never match',
   app_routes_access_known: 'access is public, authenticated or grant',
   app_routes_consistency_known: 'consistency is bounded or strong',
   app_routes_headers_object: 'headers are a JSON object of header names and templates',

@@ -1,6 +1,6 @@
 /**
- * The binaries of Postgres: where they are, and as whom they run. As root, which initdb refuses, that is user `postgres`,
- * or else `nobody`.
+ * The binaries of Postgres: where they are, and as whom they run. As root, which initdb refuses, that is user
+ * `postgres`, or else `nobody`.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +29,8 @@ export function findAccount(): Account {
     }
   }
   throw new Error(
-    'Postgres refuses to run as root, and there is no user "postgres" or "nobody" to run it as: run as another user, or create one',
+    'Postgres refuses to run as root, and there is no user "postgres" or "nobody" to run it as: run as another ' +
+      'user, or create one',
   );
 }
 

@@ -27,7 +27,8 @@ const FACTS = `
   ) as r (app, path_prefix, access, roles, consistency) on r.app = a.name;
   insert into gatebell.grants (user_id, app_id, role)
   select u.id, a.id, g.role
-  from (values ('alice', 'photos', 'admin'), ('alice', 'wiki', 'user'), ('carol', 'photos', 'user')) as g (name, app, role)
+  from (values ('alice', 'photos', 'admin'), ('alice', 'wiki', 'user'), ('carol', 'photos', 'user'))
+    as g (name, app, role)
   join gatebell.users u on u.name = g.name
   join gatebell.apps a on a.name = g.app;
 `;

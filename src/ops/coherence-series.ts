@@ -1,4 +1,6 @@
-/** The series that are read from a replica's caches and its listener at each scrape: nothing is counted for them here. */
+/**
+ * The series that are read from a replica's caches and its listener at each scrape: nothing is counted for them here.
+ */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Coherence } from '../coherence/coherence.js';
 import type { ListenerState } from '../coherence/observation.js';
@@ -19,7 +21,9 @@ function addCacheSeries(registry: Registry, coherence: ScrapedCoherence): void {
   const registers = [registry];
   new Counter({
     name: 'gatebell_cache_lookups_total',
-    help: 'Look-ups of facts: hit, absent (known not to exist), miss, unproven (not looked up, because nothing may be served).',
+    help:
+      'Look-ups of facts: hit, absent (known not to exist), miss, ' +
+      'unproven (not looked up, because nothing may be served).',
     labelNames: ['topic', 'result'],
     registers,
     collect() {

@@ -28,7 +28,8 @@ const STARTUP_REFUSED = '08P01';
 function explain(error: unknown): unknown {
   return error instanceof pg.DatabaseError && error.code === STARTUP_REFUSED
     ? new Error(
-        `${error.message}: this looks like a connection pooler, through which notifications do not come: set GATEBELL_LISTEN_URL to a direct connection`,
+        `${error.message}: this looks like a connection pooler, through which notifications do not come: set ` +
+          'GATEBELL_LISTEN_URL to a direct connection',
         { cause: error },
       )
     : error;
@@ -142,7 +143,9 @@ export function createSubscriptionOpener(
       const waiting = delay(systemClock, ECHO_TIMEOUT_MS);
       const missing = waiting.over.then(() => {
         throw new Error(
-          'what the listening connection sends to itself does not arrive: it goes through a transaction-mode pooler, which cannot deliver notifications (set GATEBELL_LISTEN_URL to a direct connection), or the server is very slow',
+          'what the listening connection sends to itself does not arrive: it goes through a transaction-mode ' +
+            'pooler, which cannot deliver notifications (set GATEBELL_LISTEN_URL to a direct connection), or the ' +
+            'server is very slow',
         );
       });
       missing.catch(() => undefined);

@@ -118,8 +118,9 @@ function requireNotNewer({ version, newest }: Pick<MigrationStatus, 'version' | 
 }
 
 /** Other sessions, in words. */
-const describeSession = `format('process %s of role %s (%s, %s, in this transaction since %s)', a.pid, coalesce(a.usename, '?'),
-  coalesce(nullif(a.application_name, ''), 'without a name'), coalesce(a.state, 'state not visible'), to_char(a.xact_start, 'HH24:MI:SS'))`;
+const describeSession = `format('process %s of role %s (%s, %s, in this transaction since %s)',
+  a.pid, coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), 'without a name'),
+  coalesce(a.state, 'state not visible'), to_char(a.xact_start, 'HH24:MI:SS'))`;
 
 async function describeLockHolder(client: pg.ClientBase): Promise<string> {
   const { rows } = await client.query<{ session: string }>(
@@ -145,7 +146,8 @@ async function acquireLock(client: pg.ClientBase, options: MigrationOptions): Pr
     const waitedMs = performance.now() - startedMs;
     if (waitedMs > waitMs) {
       throw new SchemaError(
-        `the lock of another "gatebell migrate" was not released within ${Math.round(waitMs / 1000)} s; it is held by ` +
+        `the lock of another "gatebell migrate" was not released within ${Math.round(waitMs / 1000)} s; ` +
+          'it is held by ' +
           `${await describeLockHolder(client)}. If that is dead: select pg_terminate_backend(pid)`,
       );
     }

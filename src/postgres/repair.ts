@@ -37,7 +37,8 @@ export const watchStatement = ({ target, topic, keyColumns, watchedColumns }: Wa
 
 /** Tables whose signals are lost or wrong, with what they were watched for. */
 const BROKEN = `
-  select l.target_name as target, l.topic, l.key_columns::text as "keyColumns", l.watched_columns::text as "watchedColumns"
+  select l.target_name as target, l.topic, l.key_columns::text as "keyColumns",
+    l.watched_columns::text as "watchedColumns"
   from gatebell.lost_watches l where to_regclass(l.target_name) is not null
   union
   select format('%I.%I', n.nspname, c.relname), w.topic, w.key_columns::text, w.watched_columns::text
@@ -104,16 +105,22 @@ async function watchAgain(client: pg.ClientBase, call: WatchCall): Promise<strin
 
 /** Watched tables that no statement can watch again as they were. */
 const UNREPAIRABLE = `
-  select format('select gatebell.unwatch(%L, %L);', w.target::oid::text, w.topic) as unwatch, w.topic, c.oid is null as dropped,
+  select format('select gatebell.unwatch(%L, %L);', w.target::oid::text, w.topic) as unwatch, w.topic,
+    c.oid is null as dropped,
     array(select k from unnest(w.key_columns || w.watched_columns) k where not exists (
-      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped)) as missing,
-    coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.relname), '') as target, w.key_columns::text as "keyColumns",
+      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0
+        and not a.attisdropped)) as missing,
+    coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.relname), '') as target,
+    w.key_columns::text as "keyColumns",
     array(select k from unnest(w.watched_columns) k where exists (
-      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped))::text
+      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0
+        and not a.attisdropped))::text
       as "watchedColumns",
     not exists (select from unnest(w.key_columns) k where not exists (
-      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0 and not a.attisdropped)) as "hasKey"
-  from gatebell.watch_status w left join pg_class c on c.oid = w.target left join pg_namespace n on n.oid = c.relnamespace
+      select from pg_attribute a where a.attrelid = w.target and a.attname = k and a.attnum > 0
+        and not a.attisdropped)) as "hasKey"
+  from gatebell.watch_status w left join pg_class c on c.oid = w.target
+    left join pg_namespace n on n.oid = c.relnamespace
   where w.problem is not null`;
 
 interface UnrepairableRow extends WatchCall {
@@ -142,7 +149,8 @@ export async function watchRemedies(
         return row.unwatch;
       }
       const gone = row.missing.join(', ');
-      return `${watchStatement(row)} /* without ${gone}, which is gone: if it was renamed, add its new name to the last argument */`;
+      const advice = `without ${gone}, which is gone: if it was renamed, add its new name to the last argument`;
+      return `${watchStatement(row)} /* ${advice} */`;
     }),
   ];
 }

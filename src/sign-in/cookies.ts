@@ -13,7 +13,8 @@ interface Scope {
 }
 
 const attributes = ({ secure, domain }: Scope, maxAgeSeconds: number): string =>
-  `; Path=/${domain === null ? '' : `; Domain=${domain}`}; Max-Age=${maxAgeSeconds}${secure ? '; Secure' : ''}; HttpOnly; SameSite=Lax`;
+  `; Path=/${domain === null ? '' : `; Domain=${domain}`}; Max-Age=${maxAgeSeconds}${secure ? '; Secure' : ''}; ` +
+  'HttpOnly; SameSite=Lax';
 
 /** The text that sets a cookie. */
 export function setCookie(name: string, value: string, scope: Scope, maxAgeSeconds: number): string {

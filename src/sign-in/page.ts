@@ -25,7 +25,8 @@ export interface Page {
 }
 
 const STYLE =
-  'body{max-width:32rem;margin:15vh auto;padding:0 1rem;font:1.1rem/1.5 system-ui,sans-serif}button{font:inherit;padding:.4rem 1.2rem}';
+  'body{max-width:32rem;margin:15vh auto;padding:0 1rem;font:1.1rem/1.5 system-ui,sans-serif}' +
+  'button{font:inherit;padding:.4rem 1.2rem}';
 const STYLE_HASH = `'sha256-${hash('sha256', STYLE, 'base64')}'`;
 const RETRY_AFTER_SECONDS = '5';
 

@@ -78,7 +78,8 @@ export async function examineProvider(
   }
   if (skewSeconds !== null && Math.abs(skewSeconds) > SKEW_SECONDS_MAX) {
     problems.push(
-      `its clock is ${Math.abs(skewSeconds)} s ${skewSeconds > 0 ? 'ahead of' : 'behind'} this machine's: set both by NTP`,
+      `its clock is ${Math.abs(skewSeconds)} s ${skewSeconds > 0 ? 'ahead of' : 'behind'} this machine's: ` +
+        'set both by NTP',
     );
   }
   return { problems, keys, skewSeconds };

@@ -33,7 +33,9 @@ export const REFUSAL_PAGES: Readonly<
   bad_return_address: { status: 400, says: 'The return address does not belong to one of these apps.' },
   bad_flow: {
     status: 400,
-    says: 'This sign-in was not begun in this browser, has been used already, or has taken too long. Open the app again.',
+    says:
+      'This sign-in was not begun in this browser, has been used ' +
+      'already, or has taken too long. Open the app again.',
   },
   provider_refused: { status: 403, says: 'The identity provider did not sign you in.' },
   bad_provider_answer: {
@@ -47,7 +49,9 @@ export const REFUSAL_PAGES: Readonly<
   overloaded: { status: 503, says: 'Too many people sign in at this moment. Try again in a moment.' },
   cookie_needs_https: {
     status: 400,
-    says: 'The cookie for sign-in is for https alone, and this page came over http. Open the app with https. If you have, the proxy does not tell the gate so.',
+    says:
+      'The cookie for sign-in is for https alone, and this page came over http. Open the app with https. If you ' +
+      'have, the proxy does not tell the gate so.',
   },
   cookie_in_the_way: {
     status: 409,

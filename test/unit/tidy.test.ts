@@ -25,7 +25,7 @@ const LONG_LINES: readonly Exception[] = [
 
 /** By file and name. */
 const LONG_FUNCTIONS: readonly Exception[] = [
-  { where: 'src/ops/log.ts describe', reason: 'a table: what each observation says in the log' },
+  { where: 'src/ops/log-lines.ts describe', reason: 'a table: what each observation says in the log' },
   { where: 'src/auth/facts.ts factCaches', reason: 'a table: the query, the key and the parser of each kind of facts' },
   { where: 'src/auth/decide.ts decide', reason: 'the decision, in the order in which its reasons count' },
   { where: 'src/replica/gate.ts createGate', reason: 'a composition root: each part is made once, and given on' },

@@ -1,6 +1,6 @@
 /** Changes that take rights away: with `--wait` the command returns when every replica denies. */
 import type pg from 'pg';
-import { errorText } from '../../ops/log.js';
+import { errorText } from '../../ops/log-lines.js';
 import { describeBarrier, openCommandBarrier } from '../barrier.js';
 import { withClient, type CommandContext } from '../context.js';
 import { CommandError } from '../errors.js';

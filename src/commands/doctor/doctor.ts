@@ -4,7 +4,7 @@
  */
 import { NOBODY } from '../../coherence/proof/server.js';
 import { EXIT } from '../errors.js';
-import { errorText } from '../../ops/log.js';
+import { errorText } from '../../ops/log-lines.js';
 import { readMigrationStatus, requireCurrentSchema } from '../../postgres/migrate.js';
 import { createDatabase, type Database } from '../../postgres/pool.js';
 import { requireDatabase, withClient, type CommandContext } from '../context.js';
@@ -44,7 +44,9 @@ export function judgeVersion(version: number): Check {
         name,
         ok: true,
         warning: true,
-        detail: `${detail}; LISTEN can fail with "could not access status of transaction" there: update to ${major}.${mended} or newer`,
+        detail:
+          `${detail}; LISTEN can fail with "could not access status of transaction" there: update to ` +
+          `${major}.${mended} or newer`,
       }
     : { name, ok: true, detail };
 }
@@ -53,7 +55,8 @@ export function judgeVersion(version: number): Check {
 async function checkServer(database: Database): Promise<Check[]> {
   const [row] = await database.query<{ version: number; role: string; database: string; standby: boolean }>(
     'doctor',
-    `select current_setting('server_version_num')::int as version, current_user as role, current_database() as database, pg_is_in_recovery() as standby`,
+    `select current_setting('server_version_num')::int as version, current_user as role,
+      current_database() as database, pg_is_in_recovery() as standby`,
   );
   return [
     { name: 'database reachable', ok: true, detail: `${row?.database ?? ''} as ${row?.role ?? ''}` },
@@ -74,7 +77,9 @@ function checkQueue(usage: number): Check {
   return {
     name: 'notification queue',
     ok,
-    detail: `${(usage * 100).toFixed(1)} % in use${ok ? '' : ': some session listens but does not read; look for old idle transactions'}`,
+    detail:
+      `${(usage * 100).toFixed(1)} % in use` +
+      (ok ? '' : ': some session listens but does not read; look for old idle transactions'),
   };
 }
 

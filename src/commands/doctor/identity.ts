@@ -1,6 +1,6 @@
 /** Whether those who say who somebody is can be reached: the issuer of JWTs, and the provider of sign-in. */
 import { createJwksFetcher, fetchFailure, parseJwks } from '../../auth/jwt/jwks.js';
-import { errorText } from '../../ops/log.js';
+import { errorText } from '../../ops/log-lines.js';
 import { connectionHint, examineProvider } from '../../sign-in/provider-check.js';
 import type { CommandContext } from '../context.js';
 import type { Check } from './check.js';
@@ -39,7 +39,8 @@ export async function checkProvider({ config, env }: CommandContext): Promise<Ch
     ok: problems.length === 0,
     detail:
       problems.length === 0
-        ? `${oidcIssuer}, ${keys} public keys${skewSeconds === null ? '' : `, its clock differs by ${Math.abs(skewSeconds)} s`}`
+        ? `${oidcIssuer}, ${keys} public keys` +
+          (skewSeconds === null ? '' : `, its clock differs by ${Math.abs(skewSeconds)} s`)
         : `${oidcIssuer}: ${problems.join('; ')}. Until that is mended nobody can sign in`,
   };
 }

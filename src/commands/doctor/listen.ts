@@ -4,7 +4,7 @@ import { createHeardFences } from '../../coherence/proof/heard-fences.js';
 import type { FenceReceipt } from '../../coherence/proof/fence.js';
 import { parseMessage } from '../../coherence/signal.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';
-import { errorText } from '../../ops/log.js';
+import { errorText } from '../../ops/log-lines.js';
 import type { Database } from '../../postgres/pool.js';
 import { sqlState } from '../../postgres/sql-errors.js';
 import type { CommandContext } from '../context.js';
@@ -67,8 +67,10 @@ export async function hearFence(context: CommandContext, database: Database): Pr
         ok: false,
         detail:
           receipt.channel === context.config.channel
-            ? `LISTEN was accepted, but a fence sent from another connection did not arrive within ${ECHO_MS} ms; ${POOLER}`
-            : `the triggers signal on channel '${receipt.channel}', GATEBELL_CHANNEL is '${context.config.channel}': set it, or run "gatebell migrate up" with the one that you want`,
+            ? 'LISTEN was accepted, but a fence sent from another connection ' +
+              `did not arrive within ${ECHO_MS} ms; ${POOLER}`
+            : `the triggers signal on channel '${receipt.channel}', GATEBELL_CHANNEL is ` +
+              `'${context.config.channel}': set it, or run "gatebell migrate up" with the one that you want`,
       };
     } finally {
       subscription.close();

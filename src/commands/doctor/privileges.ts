@@ -19,7 +19,8 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
   [
     'send fences',
     `has_function_privilege('gatebell.fence(bigint)', 'execute') and has_table_privilege('gatebell.fence_key', 'select')
-       and has_sequence_privilege('gatebell.fence_number', 'usage') and has_sequence_privilege('gatebell.fence_number', 'select')`,
+       and has_sequence_privilege('gatebell.fence_number', 'usage')
+       and has_sequence_privilege('gatebell.fence_number', 'select')`,
   ],
 ];
 
@@ -27,7 +28,8 @@ const RIGHTS: readonly (readonly [what: string, expression: string])[] = [
 const MAY_SIGN_IN = `
   (select coalesce(bool_and(has_function_privilege(p.oid, 'execute')), false) from pg_proc p
    where p.pronamespace = 'gatebell'::regnamespace
-     and p.proname in (select d.object from gatebell.privileges() d where d.role = 'gatebell_sign_in' and d.kind = 'function'))`;
+     and p.proname in (
+       select d.object from gatebell.privileges() d where d.role = 'gatebell_sign_in' and d.kind = 'function'))`;
 
 /** Whether the role in use can do what a replica does. */
 export async function checkOwnRights(database: Database): Promise<Check> {
@@ -42,7 +44,8 @@ export async function checkOwnRights(database: Database): Promise<Check> {
     detail:
       lacking.length === 0
         ? 'all that a replica needs'
-        : `cannot ${lacking.join(', ')}: GRANT gatebell_daemon TO this role. If it has that role, run "gatebell repair" as the owner`,
+        : `cannot ${lacking.join(', ')}: GRANT gatebell_daemon TO this role. If it has that role, run ` +
+          '"gatebell repair" as the owner',
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { parseHost } from '../../auth/request/request.js';
 import { selectRoute } from '../../auth/request/path.js';
-import { errorText } from '../../ops/log.js';
+import { errorText } from '../../ops/log-lines.js';
 import { isPublicSuffix } from '../../sign-in/settings.js';
 import { factCaches, type AppFact, type RoutesFact } from '../../auth/facts.js';
 import type { Database } from '../../postgres/pool.js';
@@ -39,7 +39,8 @@ function* routeProblems({ routes }: RoutesFact): Generator<readonly [pathPrefix:
     if (chosen === undefined) {
       yield [
         route.pathPrefix,
-        'a request for this path is refused with 400: it can be read in two ways, or another rule differs in case alone',
+        'a request for this path is refused with 400: it can be read in ' +
+          'two ways, or another rule differs in case alone',
       ];
     } else if (chosen?.pathPrefix !== route.pathPrefix) {
       yield [route.pathPrefix, 'no request falls under this rule'];
@@ -173,6 +174,7 @@ export async function checkConstraints(database: Database): Promise<Check> {
     detail:
       problems.length === 0
         ? 'as the migrations make them'
-        : `${listed(problems.map(({ problem, remedy }) => (remedy === null ? problem : `${problem}: ${remedy};`)))}. Let the owner of the schema run what is named`,
+        : `${listed(problems.map(({ problem, remedy }) => (remedy === null ? problem : `${problem}: ${remedy};`)))}. ` +
+          'Let the owner of the schema run what is named',
   };
 }

@@ -33,7 +33,9 @@ export async function checkTriggers(database: Database): Promise<Check> {
   return {
     name,
     ok: false,
-    detail: `${problems.join('; ')}; this puts them back, run by the owner ("gatebell repair" does it, too): ${remedies.join(' ')}`,
+    detail:
+      `${problems.join('; ')}; this puts them back, run by the owner ("gatebell repair" does it, too): ` +
+      remedies.join(' '),
   };
 }
 

@@ -1,7 +1,7 @@
 /** One worker: decides requests, and listens through its host. */
 import type { Config } from '../../config/config.js';
 import { createGate } from '../gate.js';
-import { errorText } from '../../ops/log.js';
+import { errorText } from '../../ops/log-lines.js';
 import type { Observation } from '../../ops/observation.js';
 import { createRemoteSubscription } from './remote-subscription.js';
 import type { FromWorker, ToWorker } from './messages.js';

@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
-import { createLog, errorText, type LogOptions } from '../../../src/ops/log.js';
+import { createLog, type LogOptions } from '../../../src/ops/log.js';
+import { errorText } from '../../../src/ops/log-lines.js';
 
 let lines: string[];
 let nowMs: number;
