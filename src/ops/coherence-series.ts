@@ -22,7 +22,7 @@ function addCacheSeries(registry: Registry, coherence: ScrapedCoherence): void {
   new Counter({
     name: 'gatebell_cache_lookups_total',
     help:
-      'Look-ups of facts: hit, absent (known not to exist), miss, ' +
+      'Look-ups of facts: hit, negative_hit (known not to exist), miss, ' +
       'unproven (not looked up, because nothing may be served).',
     labelNames: ['topic', 'result'],
     registers,
@@ -30,7 +30,7 @@ function addCacheSeries(registry: Registry, coherence: ScrapedCoherence): void {
       this.reset();
       for (const { topic, stats } of coherence.caches) {
         this.inc({ topic, result: 'hit' }, stats.hits);
-        this.inc({ topic, result: 'absent' }, stats.negativeHits);
+        this.inc({ topic, result: 'negative_hit' }, stats.negativeHits);
         this.inc({ topic, result: 'miss' }, stats.misses);
         this.inc({ topic, result: 'unproven' }, stats.unproven);
       }
