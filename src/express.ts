@@ -151,7 +151,7 @@ export function forwardAuth(gatebell: DecisionSource, options: ForwardAuthOption
 }
 
 /** Where an application is: the host that its row is found by, and the origin that browsers know. */
-function readPlace({ app, origin = `https://${app}` }: RequireAccessOptions): {
+function readAppAddress({ app, origin = `https://${app}` }: RequireAccessOptions): {
   readonly host: string;
   readonly origin: Pick<WantedAddress, 'proto' | 'host' | 'port'>;
 } {
@@ -202,7 +202,7 @@ export function requireAccess(gatebell: DecisionSource, options: RequireAccessOp
   const { cookieName = COOKIE, loginUrl = null } = options;
   const deciding = deciderOptions(gatebell);
   const { observe = () => undefined, jwt = null } = deciding;
-  const { host, origin } = readPlace(options);
+  const { host, origin } = readAppAddress(options);
   const credentialReader = createCredentialReader(cookieName, jwt);
   const decideRequest = createDecider(deciding);
   const page = loginUrl === null ? null : createLoginPage(loginUrl);

@@ -44,15 +44,19 @@ const readState = (
 };
 
 /** The flow that this browser has begun on this host, with this state; null if it has none. */
-const findFlow = async (sealer: FlowSealer, { place, cookies }: SignInRequest, state: string): Promise<Flow | null> => {
-  const name = flowCookieName(state, isSecure(place));
+const findFlow = async (
+  sealer: FlowSealer,
+  { origin, cookies }: SignInRequest,
+  state: string,
+): Promise<Flow | null> => {
+  const name = flowCookieName(state, isSecure(origin));
   const opened = await Promise.all(
     cookies
       .filter(cookie => cookie.name === name)
       .slice(0, FLOW_COOKIES_MAX)
       .map(({ value }) => sealer.open(value)),
   );
-  const redirectUri = originText(place) + CALLBACK;
+  const redirectUri = originText(origin) + CALLBACK;
   return opened.find(flow => flow?.state === state && flow.redirectUri === redirectUri) ?? null;
 };
 
@@ -89,11 +93,11 @@ function createWithoutFlow(
    * well.
    */
   return async (request: SignInRequest, sealed: string | null): Promise<Answer> => {
-    const { place, cookies } = request;
+    const { origin, cookies } = request;
     const text =
       (sealed === null ? null : await sealer.openAddress(sealed)) ??
-      (central === null ? `${originText(place)}/` : null);
-    const address = text === null ? null : await requireReturnAddress(text, place);
+      (central === null ? `${originText(origin)}/` : null);
+    const address = text === null ? null : await requireReturnAddress(text, origin);
     const tokens = sessionTokens(cookies);
     if (await isSignedIn(tokens, address === null ? null : await findApp(address.host))) {
       return address === null ? signedIn([]) : arrive(request, addressText(address), tokens[0]!, []);
@@ -116,20 +120,20 @@ function createFinish(
 
   /** @param sent the state as the provider has it */
   return async (request: SignInRequest, flow: Flow, sent: string): Promise<Answer> => {
-    const { place, cookies, query } = request;
-    const returnTo = flow.returnTo === null ? null : await requireReturnAddress(flow.returnTo, place);
+    const { origin, cookies, query } = request;
+    const returnTo = flow.returnTo === null ? null : await requireReturnAddress(flow.returnTo, origin);
     const identity = await provider.redeem(query, { ...flow, state: sent });
     // A cookie of one host is for its app alone. What the browser had before ends: a token that somebody else has put
     // there is of no use.
-    const appId = central === null ? await findApp(place.host) : null;
+    const appId = central === null ? await findApp(origin.host) : null;
     const session = await sessions.begin(identity, appId, sessionTokens(cookies));
     if ('problem' in session) {
       throw new SignInRefused('unknown_user', session.problem);
     }
     observe({ event: 'sign_in', userId: session.userId, credentialId: session.credentialId });
     const set = [
-      removeCookie(flowCookieName(flow.state, isSecure(place)), flowScope(place)),
-      setCookie(sessionCookie, session.token, sessionScope(place), sessionHours * 3_600),
+      removeCookie(flowCookieName(flow.state, isSecure(origin)), flowScope(origin)),
+      setCookie(sessionCookie, session.token, sessionScope(origin), sessionHours * 3_600),
     ];
     return returnTo === null ? signedIn(set) : arrive(request, addressText(returnTo), session.token, set);
   };
@@ -145,8 +149,8 @@ export function createCallback(options: SignInOptions, shared: Shared, refusals:
   const finish = createFinish(options, shared);
 
   return async request => {
-    const { place } = request;
-    await requireHost(place);
+    const { origin } = request;
+    await requireHost(origin);
     const { sent, state, address } = readState(request.query);
     const flow = await findFlow(sealer, request, state);
     if (flow === null) {
@@ -163,8 +167,8 @@ export function createCallback(options: SignInOptions, shared: Shared, refusals:
       const refused = refusalOf(error);
       visit.leave(NEGATIVE_LOOKUPS.has(refused.code));
       const isOver = REFUSAL_PAGES[refused.code].status !== 503;
-      const name = flowCookieName(flow.state, isSecure(place));
-      return refuse(refused, isOver ? [removeCookie(name, flowScope(place))] : []);
+      const name = flowCookieName(flow.state, isSecure(origin));
+      return refuse(refused, isOver ? [removeCookie(name, flowScope(origin))] : []);
     }
   };
 }

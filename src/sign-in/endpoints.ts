@@ -14,7 +14,7 @@ import { createLogin } from './login.js';
 import { createSignOut, createSignOutPage } from './logout.js';
 import { pageAnswer, type Answer } from './page.js';
 import { SignInRefused } from './refusal.js';
-import { createPlace, keptAddress } from './return-address.js';
+import { createOrigin, keptAddress } from './return-address.js';
 import { isUnder } from './settings.js';
 import {
   CALLBACK,
@@ -60,7 +60,7 @@ const readRequest = (message: IncomingMessage, query: string): SignInRequest => 
     throw new SignInRefused('bad_request');
   }
   return {
-    place: createPlace(parsedProto, parsedHost),
+    origin: createOrigin(parsedProto, parsedHost),
     headers,
     cookies: readCookies(headers.get('cookie')),
     query,

@@ -38,19 +38,19 @@ function createFlowStart({
   provider,
   sealer,
 }: SignInOptions): (request: SignInRequest, returnTo: string | null) => Promise<Answer> {
-  return async ({ place, cookies }, returnTo) => {
+  return async ({ origin, cookies }, returnTo) => {
     const state = secret();
     const flow: Flow = {
       state,
       nonce: secret(),
       codeVerifier: secret(),
-      redirectUri: originText(place) + CALLBACK,
+      redirectUri: originText(origin) + CALLBACK,
       returnTo,
     };
     const goesAlong = returnTo !== null && returnTo.length <= STATE_ADDRESS_CHARACTERS_MAX;
     const sent = goesAlong ? `${state}.${await sealer.sealAddress(returnTo)}` : state;
     const url = await provider.authorizationUrl({ ...flow, state: sent });
-    const scope = flowScope(place);
+    const scope = flowScope(origin);
     return redirectAnswer(url.href, [
       ...surplusFlows(cookies, scope.secure).map(name => removeCookie(name, scope)),
       setCookie(flowCookieName(state, scope.secure), await sealer.seal(flow), scope, FLOW_SECONDS),
@@ -65,7 +65,7 @@ export function createLogin(options: SignInOptions, shared: Shared, { refuse }: 
   const beginFlow = createFlowStart(options);
 
   /** The page for a browser that has signed in, and whose session the app did not get. */
-  const tellOfCookie = ({ place, cookies }: SignInRequest, address: string): Answer => {
+  const tellOfCookie = ({ origin, cookies }: SignInRequest, address: string): Answer => {
     const sent = cookies.filter(({ name }) => name === sessionCookie).length;
     const cause =
       sent === 0
@@ -74,20 +74,20 @@ export function createLogin(options: SignInOptions, shared: Shared, { refuse }: 
           'remove the cookies of this site and of its domain.';
     const says = `${REFUSAL_PAGES.cookie_in_the_way.says} ${cause}`;
     const refused = new SignInRefused('cookie_in_the_way', `the browser sends ${sent} cookies ${sessionCookie}`);
-    const over = removeCookie(arrivalCookieName(isSecure(place)), flowScope(place));
+    const over = removeCookie(arrivalCookieName(isSecure(origin)), flowScope(origin));
     return refuse(refused, [over], { says, link: { url: address, text: 'Try again', follow: 'when clicked' } });
   };
 
   return async request => {
-    const { place, cookies, query } = request;
-    await requireHost(place);
-    if (!isSecure(place) && SECURE_NAME.test(sessionCookie)) {
+    const { origin, cookies, query } = request;
+    await requireHost(origin);
+    if (!isSecure(origin) && SECURE_NAME.test(sessionCookie)) {
       throw new SignInRefused('cookie_needs_https');
     }
     const rd = parameter(new URLSearchParams(query), 'rd');
     // Whoever comes by hand goes to the front page; the host for all has none.
-    const text = rd ?? (central === null ? `${originText(place)}/` : null);
-    const address = text === null ? null : keptAddress(await requireReturnAddress(text, place));
+    const text = rd ?? (central === null ? `${originText(origin)}/` : null);
+    const address = text === null ? null : keptAddress(await requireReturnAddress(text, origin));
     const tokens = sessionTokens(cookies);
     const isIn = await isSignedIn(tokens, address === null ? null : await findApp(address.host));
     if (address === null) {

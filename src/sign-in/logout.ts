@@ -19,9 +19,9 @@ import {
 /** Creates the page with the button. */
 export function createSignOutPage({ central }: SignInOptions, { isAppHost, requireHost }: Shared): AnswerRequest {
   /** Signing out is done on the host on which the cookie is. */
-  const elsewhere = async ({ place }: SignInRequest): Promise<Answer | null> =>
-    central !== null && place.host !== central.host && (await isAppHost(place.host))
-      ? redirectAnswer(addressText({ ...place, host: central.host, uri: LOGOUT }), [])
+  const elsewhere = async ({ origin }: SignInRequest): Promise<Answer | null> =>
+    central !== null && origin.host !== central.host && (await isAppHost(origin.host))
+      ? redirectAnswer(addressText({ ...origin, host: central.host, uri: LOGOUT }), [])
       : null;
 
   return async request => {
@@ -29,7 +29,7 @@ export function createSignOutPage({ central }: SignInOptions, { isAppHost, requi
     if (there !== null) {
       return there;
     }
-    await requireHost(request.place);
+    await requireHost(request.origin);
     return pageAnswer({ status: 200, title: 'Sign out', says: 'Do you want to sign out?', button: 'Sign out' });
   };
 }
@@ -53,22 +53,22 @@ export function createSignOut(options: SignInOptions, shared: Shared, { refusalO
     }
   };
 
-  return async ({ place, headers, cookies }) => {
-    await requireHost(place);
+  return async ({ origin, headers, cookies }) => {
+    await requireHost(origin);
     // Another site's form must not sign anybody out. Browsers say where a form is from in at least one of these.
-    const origin = headers.get('origin');
+    const sent = headers.get('origin');
     const site = headers.get('sec-fetch-site');
-    const isForeign = (origin ?? originText(place)) !== originText(place) || (site ?? 'same-origin') !== 'same-origin';
-    if (isForeign || (origin === undefined && site === undefined)) {
+    const isForeign = (sent ?? originText(origin)) !== originText(origin) || (site ?? 'same-origin') !== 'same-origin';
+    if (isForeign || (sent === undefined && site === undefined)) {
       throw new SignInRefused('foreign_origin');
     }
     await endSessions(sessionTokens(cookies));
     const gone = [
-      removeCookie(sessionCookie, sessionScope(place)),
-      removeCookie(arrivalCookieName(isSecure(place)), flowScope(place)),
+      removeCookie(sessionCookie, sessionScope(origin)),
+      removeCookie(arrivalCookieName(isSecure(origin)), flowScope(origin)),
     ];
     if (cookieDomain !== null) {
-      gone.push(removeCookie(sessionCookie, flowScope(place)));
+      gone.push(removeCookie(sessionCookie, flowScope(origin)));
     }
     const endSession = provider.endSessionUrl();
     return pageAnswer({

@@ -9,7 +9,7 @@ import { parseHost } from '../auth/request/request.js';
 import { isUnder } from './settings.js';
 
 /** An origin that a request was sent to: scheme, canonical host and port. */
-export type Place = Pick<WantedAddress, 'proto' | 'host' | 'port'>;
+export type Origin = Pick<WantedAddress, 'proto' | 'host' | 'port'>;
 
 /** Scheme, host with port, path, query. Backslashes are slashes to browsers, but for those in the query. */
 const FORM = /^(https?):\/\/([^/?#@\\]{1,260})(\/[\x21\x22\x24-\x3e\x40-\x5b\x5d-\x7e]*)?(\?[\x21\x22\x24-\x7e]*)?$/;
@@ -18,13 +18,13 @@ const RETURN_CHARACTERS_MAX = 8_192;
 const KEPT_CHARACTERS_MAX = 1_200;
 const DEFAULT_PORTS = { http: ':80', https: ':443' } as const;
 
-/** A place of which there is one text: ports that go without saying are not said. */
-export function createPlace(proto: 'http' | 'https', { host, port }: Pick<Place, 'host' | 'port'>): Place {
+/** An origin in its one form: without the port, if it is the default of the scheme. */
+export function createOrigin(proto: 'http' | 'https', { host, port }: Pick<Origin, 'host' | 'port'>): Origin {
   return { proto, host, port: port === DEFAULT_PORTS[proto] ? '' : port };
 }
 
 /** As browsers write it in `Origin`. */
-export const originText = ({ proto, host, port }: Place): string => `${proto}://${host}${port}`;
+export const originText = ({ proto, host, port }: Origin): string => `${proto}://${host}${port}`;
 
 /** Takes it apart; null if it is not an absolute URL of the plainest form. */
 export function parseReturnAddress(text: string): WantedAddress | null {
@@ -34,19 +34,19 @@ export function parseReturnAddress(text: string): WantedAddress | null {
     return null;
   }
   const proto = match[1] === 'http' ? 'http' : 'https';
-  return { ...createPlace(proto, at), uri: (match[3] ?? '/') + (match[4] ?? '') };
+  return { ...createOrigin(proto, at), uri: (match[3] ?? '/') + (match[4] ?? '') };
 }
 
-/** Whether it stays where a sign-in at this place counts. Whether the app exists is another question. */
+/** Whether it stays where a sign-in at this origin counts. Whether the app exists is another question. */
 export function isWithin(
   { proto, host, port, uri }: WantedAddress,
-  place: Place,
+  origin: Origin,
   cookieDomain: string | null,
 ): boolean {
   return (
-    proto === place.proto &&
-    port === place.port &&
-    (cookieDomain === null ? host === place.host : isUnder(host, cookieDomain)) &&
+    proto === origin.proto &&
+    port === origin.port &&
+    (cookieDomain === null ? host === origin.host : isUnder(host, cookieDomain)) &&
     // Back to signing in or out would go round in circles.
     !/^\/+_gatebell(?:[/?]|$)/.test(uri)
   );

@@ -13,7 +13,7 @@ import type { FlowSealer } from './flow.js';
 import { cookieHeaders, pageAnswer, redirectAnswer, type Answer, type Page } from './page.js';
 import type { Provider } from './provider.js';
 import { REFUSAL_PAGES, SignInRefused, type Refusal } from './refusal.js';
-import { isWithin, parseReturnAddress, type Place } from './return-address.js';
+import { isWithin, parseReturnAddress, type Origin } from './return-address.js';
 import type { Sessions } from './sessions.js';
 import type { IsSignedIn } from './signed-in.js';
 
@@ -64,7 +64,8 @@ export const NEGATIVE_LOOKUPS: ReadonlySet<Refusal> = new Set([
 
 /** A request to one of the endpoints. */
 export interface SignInRequest {
-  readonly place: Place;
+  /** Where it was sent to; its header `Origin` is another thing. */
+  readonly origin: Origin;
   readonly headers: SingleHeaders;
   readonly cookies: readonly SentCookie[];
   readonly query: string;
@@ -80,11 +81,11 @@ export const parameter = (parameters: URLSearchParams, name: string): string | n
 };
 
 /** Whether the browser came over https. */
-export const isSecure = ({ proto }: Place): boolean => proto === 'https';
+export const isSecure = ({ proto }: Origin): boolean => proto === 'https';
 
 /** Where the cookies of flows are for: this host alone. */
-export const flowScope = (place: Place): { secure: boolean; domain: null } => ({
-  secure: isSecure(place),
+export const flowScope = (origin: Origin): { secure: boolean; domain: null } => ({
+  secure: isSecure(origin),
   domain: null,
 });
 
@@ -138,11 +139,11 @@ export interface Shared {
   readonly cookieDomain: string | null;
   readonly isAppHost: (host: string) => Promise<boolean>;
   /** @throws SignInRefused if nobody signs in on this host: neither the one for all, nor that of an app */
-  readonly requireHost: (place: Place) => Promise<void>;
-  /** @throws SignInRefused if a browser may not be sent there from this place */
-  readonly requireReturnAddress: (text: string, place: Place) => Promise<WantedAddress>;
+  readonly requireHost: (origin: Origin) => Promise<void>;
+  /** @throws SignInRefused if a browser may not be sent there from this origin */
+  readonly requireReturnAddress: (text: string, origin: Origin) => Promise<WantedAddress>;
   /** Where the cookie of the session is for. */
-  readonly sessionScope: (place: Place) => { secure: boolean; domain: string | null };
+  readonly sessionScope: (origin: Origin) => { secure: boolean; domain: string | null };
   /** Tokens in session cookies; whoever can set a cookie of a parent domain may have added some. */
   readonly sessionTokens: (cookies: readonly SentCookie[]) => readonly string[];
   readonly arrivalsOf: (request: SignInRequest, address: string) => Arrivals;
@@ -160,22 +161,22 @@ export function createShared({
 
   const isAppHost = async (host: string): Promise<boolean> => (await findApp(host)) !== null;
 
-  const requireHost = async ({ host }: Place): Promise<void> => {
+  const requireHost = async ({ host }: Origin): Promise<void> => {
     if (!(central === null ? await isAppHost(host) : host === central.host)) {
       throw new SignInRefused('unknown_host');
     }
   };
 
-  const requireReturnAddress = async (text: string, place: Place): Promise<WantedAddress> => {
+  const requireReturnAddress = async (text: string, origin: Origin): Promise<WantedAddress> => {
     const address = parseReturnAddress(text);
-    if (address === null || !isWithin(address, place, cookieDomain) || !(await isAppHost(address.host))) {
+    if (address === null || !isWithin(address, origin, cookieDomain) || !(await isAppHost(address.host))) {
       throw new SignInRefused('bad_return_address');
     }
     return address;
   };
 
-  const sessionScope = (place: Place): { secure: boolean; domain: string | null } => ({
-    secure: isSecure(place),
+  const sessionScope = (origin: Origin): { secure: boolean; domain: string | null } => ({
+    secure: isSecure(origin),
     domain: cookieDomain,
   });
 
@@ -184,11 +185,11 @@ export function createShared({
     return [...new Set(tokens.map(({ value }) => value))].slice(0, SESSIONS_MAX);
   };
 
-  const arrivalsOf = ({ place, headers, cookies }: SignInRequest, address: string): Arrivals =>
-    readArrivals(headers.get('cookie'), isSecure(place), address, sessionTokens(cookies));
+  const arrivalsOf = ({ origin, headers, cookies }: SignInRequest, address: string): Arrivals =>
+    readArrivals(headers.get('cookie'), isSecure(origin), address, sessionTokens(cookies));
 
   const arrive = (request: SignInRequest, address: string, token: string, cookies: readonly string[]): Answer => {
-    const scope = flowScope(request.place);
+    const scope = flowScope(request.origin);
     const value = nextArrival(arrivalsOf(request, address), address, token);
     return redirectAnswer(address, [
       ...cookies,

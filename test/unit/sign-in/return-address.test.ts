@@ -6,19 +6,19 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addressText } from '../../../src/auth/login.js';
 import {
-  createPlace,
+  createOrigin,
   isWithin,
   keptAddress,
   parseReturnAddress,
-  type Place,
+  type Origin,
 } from '../../../src/sign-in/return-address.js';
 
-const PLACE: Place = { proto: 'https', host: 'wiki.example.com', port: '' };
+const ORIGIN: Origin = { proto: 'https', host: 'wiki.example.com', port: '' };
 
 /** Where a browser is sent for this text; null: nowhere. */
-function follow(text: string, place: Place = PLACE, cookieDomain: string | null = null): string | null {
+function follow(text: string, origin: Origin = ORIGIN, cookieDomain: string | null = null): string | null {
   const address = parseReturnAddress(text);
-  return address !== null && isWithin(address, place, cookieDomain) ? addressText(keptAddress(address)) : null;
+  return address !== null && isWithin(address, origin, cookieDomain) ? addressText(keptAddress(address)) : null;
 }
 
 describe('a plain address is kept as it is:', () => {
@@ -159,9 +159,9 @@ test('whatever the text, a browser that follows what comes out stays on this ori
 });
 
 test('with a sign-in host it stays under the domain of the cookie, with the same scheme and port', () => {
-  const place: Place = { proto: 'http', host: 'auth.example.com', port: ':8080' };
-  expect(follow('http://wiki.example.com:8080/x', place, 'example.com')).toBe('http://wiki.example.com:8080/x');
-  expect(follow('http://a.b.example.com:8080/', place, 'example.com')).toBe('http://a.b.example.com:8080/');
+  const origin: Origin = { proto: 'http', host: 'auth.example.com', port: ':8080' };
+  expect(follow('http://wiki.example.com:8080/x', origin, 'example.com')).toBe('http://wiki.example.com:8080/x');
+  expect(follow('http://a.b.example.com:8080/', origin, 'example.com')).toBe('http://a.b.example.com:8080/');
   for (const text of [
     'https://wiki.example.com:8080/',
     'http://wiki.example.com/',
@@ -169,11 +169,11 @@ test('with a sign-in host it stays under the domain of the cookie, with the same
     'http://example.com.evil.com:8080/',
     'http://auth.example.com:8080/_gatebell/login',
   ]) {
-    expect(follow(text, place, 'example.com'), text).toBeNull();
+    expect(follow(text, origin, 'example.com'), text).toBeNull();
   }
   fc.assert(
     fc.property(texts, text => {
-      const followed = follow(text, { ...place, proto: 'https', port: '' }, 'example.com');
+      const followed = follow(text, { ...origin, proto: 'https', port: '' }, 'example.com');
       if (followed !== null) {
         const url = new URL(followed);
         expect(url.protocol + url.port).toBe('https:');
@@ -202,7 +202,7 @@ test('of an address that no cookie would hold, the front page is kept', () => {
 });
 
 test('a port that goes without saying is not said', () => {
-  expect(createPlace('https', { host: 'a.test', port: ':443' }).port).toBe('');
-  expect(createPlace('http', { host: 'a.test', port: ':80' }).port).toBe('');
-  expect(createPlace('https', { host: 'a.test', port: ':80' }).port).toBe(':80');
+  expect(createOrigin('https', { host: 'a.test', port: ':443' }).port).toBe('');
+  expect(createOrigin('http', { host: 'a.test', port: ':80' }).port).toBe('');
+  expect(createOrigin('https', { host: 'a.test', port: ':80' }).port).toBe(':80');
 });
