@@ -1,6 +1,6 @@
 /**
  * What an experiment is, and what it comes to. Every figure is measured beside its baseline in the same run, round by
- * round: what is compared are the two of one round, and what is told is the median of the rounds, with its spread.
+ * round: what is compared are the two of one round, and the result is the median of the rounds, with its spread.
  */
 
 /**

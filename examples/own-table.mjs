@@ -29,7 +29,7 @@ const prices = gatebell.cache({
 console.log('apple costs', await prices.get('apple'));
 console.log('plum, pear and apple cost', await prices.getMany(['plum', 'pear', 'apple']));
 
-// Whoever changes the row, in whatever way, every cache forgets it. `strong` sees all that was committed before.
+// No matter who changes the row, and how, every cache forgets it. `strong` sees all that was committed before.
 const changed = new Promise(resolve => gatebell.on('price', resolve));
 await client.query(`update prices set cents = 130 where sku = 'apple'`);
 console.log('apple costs', await prices.strong('apple'));

@@ -43,7 +43,7 @@ create unique index fence_key_one on gatebell.fence_key ((true));
 --
 -- The server is named by when it was started and by the oid of the database: they change at a restart, at a failover,
 -- and when the database is restored under the same name. The schema is named by its fence key: the table's oid and the
--- row's transaction change when the schema is dropped, made anew, or restored in place in whatever way, and when the
+-- row's transaction change when the schema is dropped, created again, or restored in place in any way, and when the
 -- key is written again.
 create view gatebell.origin as
 select
@@ -56,11 +56,11 @@ select
 comment on view gatebell.origin is
   'One row: which server and which schema answers, whether it is a standby, and its clock (milliseconds since 1970).';
 
--- Whoever asks for a fence takes a number here, so that others see that one is on its way and need not send their own.
+-- A fence takes a number here when it is sent, so that others see that one is on its way and need not send their own.
 -- Nothing is proven by these numbers: when they go back or jump ahead, one fence too many or too few is sent.
 create sequence gatebell.fence_number maxvalue 9007199254740991 cycle;
 
--- A dump of the schema alone has no key: it is made anew then.
+-- A dump of the schema alone has no key: then a new one is made.
 create function gatebell.make_fence_key() returns void
   language plpgsql
   set search_path = pg_catalog, pg_temp
@@ -84,11 +84,11 @@ select gatebell.make_fence_key();
 comment on table gatebell.fence_key is
   'The key that fences are signed with. Who can read it can make replicas believe that they have heard everything.';
 
--- A fence is a message that carries its transaction's id. Who asks is told a bound: the first id past all that had
+-- A fence is a message that carries its transaction's id. The caller gets a bound: the first id past all that had
 -- completed. NOTIFY takes a lock before it queues, and its transaction holds that until it has completed; so the queue
--- is in the order of completion, and whoever hears a fence with the bound or a greater id, which had not completed by
--- then, has heard all that had. The bound is read first: its snapshot is older than the id that this transaction takes
--- to send a fence.
+-- is in the order of completion. A fence with the bound or a greater id had not completed by then, so a replica that
+-- hears it has heard all that had. The bound is read first: its snapshot is older than the id that this transaction
+-- takes to send a fence.
 --
 -- It runs with the rights of its caller, who must be able to read the key and to use the sequence. Functions are
 -- everybody's in a dump without privileges; tables and sequences are nobody's.
@@ -136,8 +136,8 @@ revoke execute on function gatebell.fence(bigint) from public;
 
 comment on function gatebell.fence(bigint) is
   'Says the bound and the number of the newest fence, and then sends one, unless there is one with a greater number '
-  'than given; null: in any case; -1: never. Whoever hears a fence of the bound or more has heard every signal of '
-  'every transaction that was acknowledged before it asked.';
+  'than given; null: in any case; -1: never. A replica that hears a fence of the bound or more has heard every signal '
+  'of every transaction that was acknowledged before it asked.';
 
 create table gatebell.watches (
   id bigint generated always as identity primary key,
@@ -593,7 +593,7 @@ begin
       using errcode = 'duplicate_column', hint = 'Name each part of the key once.';
   end if;
 
-  -- Also the one that this table stands in for: dropped and made anew, or swapped by name.
+  -- Also the one that this table stands in for: dropped and created again, or swapped by name.
   perform gatebell.unwatch(w.target, w.topic)
   from gatebell.watches w
   where w.topic = watch.topic and (w.target = watch.target or w.target_name = gatebell.qualified_name(watch.target));
@@ -819,7 +819,7 @@ comment on view gatebell.watch_status is
 -- see: null, ask again.
 --
 -- A vacuum that shortens a table has a number that is in no snapshot, for seconds where readers keep it from its lock.
--- It changes no catalog that writers go by, so it is left out. Whoever is in between has been since before the
+-- It changes no catalog that writers go by, so it is left out. A transaction that is in between began before the
 -- snapshot, so it is not vacuuming.
 --
 -- seen: the snapshot in which the fingerprint was read.
@@ -831,8 +831,8 @@ declare
   next constant bigint := pg_snapshot_xmax(seen)::text::bigint & 4294967295;
   running constant bigint[] := array(select x::text::bigint & 4294967295 from pg_snapshot_xip(seen) as x);
 begin
-  -- Numbers of transactions go round at 2^32. Numbers of subtransactions are in no snapshot, but whoever holds one
-  -- holds that of the whole.
+  -- Numbers of transactions go round at 2^32. Numbers of subtransactions are in no snapshot, but a session that holds
+  -- one holds that of the whole transaction.
   if exists (
     select from pg_locks l
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted

@@ -15,7 +15,7 @@ create function gatebell.privileges()
 begin atomic
   select d.role, d.kind, d.object, c.name, p.name
   from (values
-    -- CHECK constraints run them as whoever writes the row.
+    -- CHECK constraints run them as the role that writes the row.
     ('public', 'function', 'are_labels', null::text[], '{EXECUTE}'::text[]),
     ('public', 'function', 'is_canonical_address', null, '{EXECUTE}'),
     ('public', 'function', 'is_canonical_host', null, '{EXECUTE}'),

@@ -1,5 +1,5 @@
--- Removes what is known of JWTs: should this migration be applied anew, revoked ones count again, and names decide who
--- a subject is.
+-- Removes what is known of JWTs: if this migration is applied again, revoked JWTs count again, and names decide who a
+-- subject is.
 select gatebell.unwatch('gatebell.revoked_jwts', 'revoked_jwt');
 select gatebell.unwatch('gatebell.identities', 'identity');
 select gatebell.unwatch('gatebell.users', 'user_name');

@@ -1,6 +1,6 @@
 -- JWTs: whom they name, and which of them do not count any more. A JWT is not stored.
 
--- A provider promises of the subject alone that it stays one person's; names are given anew, here and there. So a name
+-- A provider promises only that a subject stays one person's; it may give a name to another person later. So a name
 -- counts once, when a subject is seen for the first time, and the subject from then on.
 create table gatebell.identities (
   issuer text not null constraint identities_issuer_form
@@ -19,7 +19,7 @@ create index identities_user_id on gatebell.identities (user_id);
 comment on table gatebell.identities is
   'Which user a subject of an issuer is: of JWTs (iss, sub) and of sign-in. Without a row the name is asked, once.';
 comment on column gatebell.identities.user_id is
-  'Null: the user was deleted, and the subject is nobody until it is bound to a user anew.';
+  'Null: the user was deleted, and the subject is nobody until it is bound to a user again.';
 
 -- Names that users have had. A JWT from before a name was free again does not mean the user who has it now.
 create table gatebell.former_names (
@@ -35,7 +35,7 @@ create function gatebell.note_former_names() returns trigger
   set search_path = pg_catalog, pg_temp
 as $function$
 begin
-  -- Whoever may execute it can make it a trigger of a table of their own.
+  -- A role that may execute it can make it a trigger of its own table.
   if tg_relid <> 'gatebell.users'::regclass then
     raise exception 'gatebell.note_former_names: not for table %', tg_relid::regclass
       using errcode = 'insufficient_privilege';
@@ -72,7 +72,7 @@ create table gatebell.revoked_jwts (
 
 comment on table gatebell.revoked_jwts is 'A JWT whose jti is here is refused, for as long as the row is here.';
 comment on column gatebell.revoked_jwts.expires_at is
-  'When the JWT expires by itself; some time after that the row is of no use.';
+  'When the JWT expires by itself; some time after that the row can be deleted.';
 
 alter table gatebell.users add column jwt_not_before timestamptz;
 

@@ -120,7 +120,7 @@ begin
   update gatebell.credentials c set revoked_at = now()
   where c.token_hash = any (sign_in.ends) and c.kind = 'session' and c.revoked_at is null
     and (c.user_id <> sign_in.user_id or c.created_at < now() - interval '1 minute');
-  -- What ended long ago is taken away when somebody comes anew, so that it does not grow for ever.
+  -- Sessions that ended long ago are deleted when their user signs in again, so that they do not grow for ever.
   delete from gatebell.credentials c
   where c.id = any (array(
     select old.id from gatebell.credentials old
@@ -135,7 +135,8 @@ $function$;
 
 comment on function gatebell.sign_in(text, text, text, text, bigint, bytea, interval, text, bytea[]) is
   'Begins a session of the user whom the subject of the issuer means, for one app or (null) all, and ends those with '
-  'the given hashes; or says in problem why not. Whoever may call it can be anybody: see role gatebell_sign_in.';
+  'the given hashes; or says in problem why not. A role that may call it can sign in as anybody: see role '
+  'gatebell_sign_in.';
 
 create function gatebell.sign_out(server text, token_hash bytea) returns bigint
   language plpgsql volatile security definer

@@ -130,7 +130,7 @@ async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-// Whoever reads our output may leave early (`gatebell dev | head`); that is no reason to drop what must be cleaned up.
+// The reader of the output may leave early (`gatebell dev | head`); what must be cleaned up still is.
 process.stdout.on('error', () => undefined);
 
 process.exitCode = await main(process.argv.slice(2));

@@ -74,7 +74,7 @@ const QUICK: Sizes = {
 
 const grantsOf = (count: number): string => `${count.toLocaleString('en')} grants`;
 
-/** A database with so many grants. */
+/** A database with that many grants. */
 interface Town {
   readonly grants: number;
   readonly url: string;
@@ -162,7 +162,7 @@ async function explain({ url, grants }: Town, keys: number): Promise<string> {
   return reads.join(', ');
 }
 
-/** A process that remembers at most so many of the grants. */
+/** A process that remembers at most `entriesMax` of the grants. */
 function startProbe({ url, grants }: Town, entriesMax: number): Worker<ProbeCommand> {
   const env = { DATABASE_URL: url, PROBE_GRANTS: String(grants), PROBE_ENTRIES_MAX: String(entriesMax) };
   return startWorker(PROBE, env, ['--expose-gc']);

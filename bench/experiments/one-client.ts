@@ -325,8 +325,8 @@ async function run({ quick, log }: Effort): Promise<Findings> {
 
 const UNBOUNDED_FLOOD =
   ' *As many as are answered*: each connection asks again at once; no bar is about that, because the one event loop, ' +
-  'and the processors that the load generators need themselves, are then taken by whoever asks most: what helps ' +
-  'there is a limit at the proxy.';
+  'and the processors that the load generators need themselves, are then taken by the client that asks most: what ' +
+  'helps there is a limit at the proxy.';
 
 function notesOf(
   { rounds, seconds, weighingSeconds, searches, bred }: Sizes,

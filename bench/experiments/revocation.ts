@@ -70,7 +70,7 @@ const TTL_MS = 1_000;
 const PAUSE_MS = 10;
 /** Between an answer and the next question, to each process. */
 const ASK_PAUSE_MS = 1;
-/** A process is asked so many times more after it has denied. */
+/** How many times more a process is asked after it has denied. */
 const DENIALS = 3;
 /** What takes longer has failed. */
 const PATIENCE_MS = 10_000;
@@ -401,7 +401,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
       'bento: who revokes deletes the key when COMMIT is acknowledged; someone who writes otherwise (psql, ' +
         'another program) tells nobody.',
       'Stale allows: answers of all processes together to questions that were sent after COMMIT was ' +
-        `acknowledged; each process is asked anew ${ASK_PAUSE_MS} ms after its answer.`,
+        `acknowledged; each process is asked again ${ASK_PAUSE_MS} ms after its answer.`,
       `ttl: it remembers for ${TTL_MS / 1_000} s here, not for the usual 30, and every ` +
         'process has read the grant just before COMMIT: the longest that it can be ' +
         'wrong. With 30 s it is wrong 30 times as long and as often.',

@@ -1,4 +1,4 @@
-/** The cache of the peer with bentocache. Whoever writes opens it, too, to tell the others what to forget. */
+/** The cache of the peer with bentocache. The writer opens it, too, to tell the others what to forget. */
 import { BentoCache, bentostore } from 'bentocache';
 import { memoryDriver } from 'bentocache/drivers/memory';
 import { redisBusDriver, redisDriver } from 'bentocache/drivers/redis';
@@ -13,8 +13,8 @@ export const bentoKey = ({ host, token }: Question): string => `${host} ${token}
 /**
  * Memory first, the Redis behind it, and the bus over it.
  *
- * @param isShared whether other processes use the same Redis. If not, what is kept need not be parsed anew at each hit;
- *   if so it must be: a process that finds in Redis what another one has stored fails otherwise (bentocache 1.6,
+ * @param isShared whether other processes use the same Redis. If not, what is kept need not be parsed again at each
+ *   hit; if so it must be: a process that finds in Redis what another one has stored fails otherwise (bentocache 1.6,
  *   https://github.com/Julien-R44/bentocache/issues/111).
  */
 export function openBento(redisPort: number, isShared: boolean) {

@@ -23,7 +23,7 @@ export type Questions =
       readonly body?: Body;
     };
 
-/** A body of so many bytes, in chunks of so many; null: in one, with its length. */
+/** A body: its bytes, and the bytes of each of its chunks; null: in one, with its length. */
 export interface Body {
   readonly bytes: number;
   readonly chunk: number | null;

@@ -16,7 +16,7 @@ const STRIDE = 6_700_417;
 /** The users, from 0. */
 export const userId = (index: number): string => String(USERS_AFTER + 1 + index);
 
-/** The key of one of so many grants. Counted so, they go through all of the table, far apart from one to the next. */
+/** The key of one of `grants` grants. Consecutive indexes lie far apart, and go through all of the table. */
 export function grantKey(grants: number, index: number): Key {
   const number = (index * STRIDE) % grants;
   return [userId(Math.floor(number / APPS)), APP_IDS[number % APPS]!];

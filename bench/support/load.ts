@@ -1,7 +1,7 @@
 /**
  * The load: a process of its own with one thread, kept-alive connections and one request at a time on each, which can
- * draw one header anew for each request. It is wrk, which reports through a generated script; where that is missing,
- * autocannon.
+ * draw the value of one header for each request. It is wrk, which reports through a generated script; where that is
+ * missing, autocannon.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -30,7 +30,7 @@ export type ProbeCommand =
   /** Asks for all of these grants, many at once. */
   | ({ readonly do: 'load' } & Range)
   /**
-   * Asks for grants that are in memory, again and again, so many times in all or a few more. Answers with {@link
+   * Asks for grants that are in memory, again and again, `asks` times in all or a few more. Answers with {@link
    * HitCost}.
    */
   | ({ readonly do: 'hit'; readonly asks: number } & Range)

@@ -33,9 +33,9 @@ export interface RecoveryDeps {
 }
 
 const RECOVERED = 0.99;
-/** So many questions in a row are looked at together. */
+/** Questions in a row that are looked at together. */
 const WINDOW_ASKS = 2_000;
-/** Sockets are looked at after so many questions at the latest. */
+/** Questions after which sockets are looked at, at the latest. */
 const TURN_ASKS = 50;
 const STEADY_WINDOWS = 5;
 const RECOVERY_MAX_MS = 30_000;

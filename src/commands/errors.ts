@@ -7,8 +7,8 @@ import { ConfigError } from '../config/config.js';
 import { errorText } from '../ops/log-lines.js';
 
 /**
- * What a script can tell by the exit code. Usage: what was typed is not allowed, whoever refuses it, the command or a
- * CHECK constraint; it will never be done. Failed: it is allowed, and cannot be done as things are: there is no such
+ * What a script can tell by the exit code. Usage: what was typed is not allowed, by the command or by a CHECK
+ * constraint; it will never be done. Failed: it is allowed, and cannot be done as things are: there is no such
  * user, there is one already, Postgres cannot be reached, not all is well.
  */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -84,7 +84,7 @@ const CHECK_VIOLATION = '23514';
 /**
  * What a constraint has refused, with the value; null if the error is of something else.
  *
- * @param given the values by column, as they were typed: what Postgres says of the row is not for people
+ * @param given the values by column, as they were typed: what Postgres says about the row is not for people
  */
 export function refusedValue(error: unknown, given: Readonly<Record<string, unknown>> = {}): UsageError | null {
   if (!(error instanceof pg.DatabaseError) || error.code !== CHECK_VIOLATION) {

@@ -1,5 +1,5 @@
 /**
- * What libpq's environment variables and URI parameters mean here. Whoever sets one expects it to hold: each is
+ * What libpq's environment variables and URI parameters mean here. A user who sets one expects it to hold: each is
  * honoured, replaced by what Gatebell needs, or refused by its name. A test compares the table in docs/configuration.md
  * with this list. https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
  */

@@ -30,7 +30,7 @@ export function httpUrl(text: string): string | undefined {
   return /^https?:$/.test(url.protocol) && url.hash === '' && url.username === '' ? text : undefined;
 }
 
-/** The same, where whoever is on the way must not change what is answered. */
+/** The same, where nobody on the way may change the answer. */
 export function secureUrl(text: string): string | undefined {
   const known = httpUrl(text);
   const url = known === undefined ? undefined : new URL(known);

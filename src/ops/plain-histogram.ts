@@ -5,7 +5,7 @@ export interface PlainHistogram {
   observe(value: number): void;
 }
 
-/** What it is called, says of itself, and counts in. */
+/** Its name, its help and its buckets. */
 export interface PlainHistogramOptions {
   readonly name: string;
   readonly help: string;

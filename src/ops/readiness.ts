@@ -16,9 +16,11 @@ export interface ReadinessDeps {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
-/** How old an outcome may be before it is asked for anew. */
+/** How old an outcome may be before it is checked again. */
 const FRESH_MS = 500;
-/** How long a check waits for an outcome before it tells the one before. Less than proxies wait for their check. */
+/**
+ * How long a check waits for an outcome before it answers with the last one. Less than proxies wait for their check.
+ */
 const WAIT_MS = 300;
 /** A probe that takes longer has failed: proxies wait no longer for a decision. */
 const OVERDUE_MS = 5_000;

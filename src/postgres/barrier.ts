@@ -6,7 +6,7 @@
  * that were under way, and then answers over its listening connection. So an answer names a backend, and backends are
  * what is counted: names of replicas may repeat.
  *
- * Whoever does not answer is waited for until the longest lease has run out: by then it serves nothing that is older
+ * A replica that does not answer is waited for until the longest lease has run out: by then it serves nothing older
  * (G1), and no request that is under way there is decided by what it read before. So is a replica that has connections
  * here and does not listen, and so is everybody if Postgres was started less than a lease ago: a replica may not have
  * noticed yet that its connection is gone. What no server can see: a replica *all* of whose connections were ended a

@@ -70,7 +70,7 @@ export function createFenceQueries(
   onConnection: OnConnection,
   isDirect: boolean,
 ): { readonly askServer: AskServer; readonly askFence: AskFence } {
-  /** One row, and what it says of the server. */
+  /** One row, and what it says about the server. */
   const askAbout = <R extends ServerRow>(
     name: string,
     text: string,

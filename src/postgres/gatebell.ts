@@ -85,7 +85,7 @@ export interface Gatebell extends AsyncDisposable {
    * @throws what `pg` throws (as a rejection) when Postgres cannot be asked; then nothing is known
    */
   barrier(options?: PassOptions): Promise<BarrierResult>;
-  /** Closes all connections and drops what is cached; whoever asks afterwards gets an UnavailableError. Idempotent. */
+  /** Closes all connections and drops what is cached; later calls get an UnavailableError. Idempotent. */
   close(): Promise<void>;
 }
 

@@ -159,7 +159,7 @@ async function acquireLock(client: pg.ClientBase, options: MigrationOptions): Pr
   }
 }
 
-/** Says who may hold the lock that a statement has waited for in vain. */
+/** Says who may hold the lock that a statement did not get in time. */
 async function describeBlocked(client: pg.ClientBase, lockTimeoutMs: number): Promise<SchemaError> {
   const { rows } = await client.query<{ session: string }>(
     `select distinct ${describeSession} as session
@@ -179,7 +179,7 @@ async function describeBlocked(client: pg.ClientBase, lockTimeoutMs: number): Pr
 /**
  * One transaction under the lock, with the warnings that Postgres raises in it.
  *
- * @throws SchemaError when the lock, or the lock of a table, was not to be had in time
+ * @throws SchemaError when the lock, or the lock of a table, was not free in time
  */
 async function underLock<T>(client: pg.ClientBase, options: MigrationOptions, work: () => Promise<T>): Promise<T> {
   const { lockTimeoutMs = LOCK_TIMEOUT_MS, warn } = options;
@@ -216,7 +216,7 @@ async function underLock<T>(client: pg.ClientBase, options: MigrationOptions, wo
  * Migrates all the way up, or `count` steps down (default 1). Safe when several do it at once. Up, it also repairs what
  * is not as the migrations leave it, in any case: privileges above all.
  *
- * @throws SchemaError when the database is newer than this program, or a lock was not to be had
+ * @throws SchemaError when the database is newer than this program, or a lock was not free in time
  */
 export function runMigrations(
   client: pg.ClientBase,

@@ -32,7 +32,7 @@ export interface Cache<V> {
    */
   getMany(keys: readonly CacheKey[]): Promise<(V | null)[]>;
   /**
-   * The fact as every commit acknowledged before this call has left it, whoever committed. Costs a round trip to
+   * The fact as every commit acknowledged before this call has left it, no matter who committed. Costs a round trip to
    * Postgres, shared by all who ask at the same time.
    *
    * @throws UnavailableError (as a rejection) when that cannot be told; TypeError if the key is not one

@@ -1,6 +1,6 @@
 /**
  * Who may ask the pages of sign-in, and how much at once: they ask Postgres and the provider for anybody who comes.
- * What was asked for in vain is charged to its source as it is where decisions are made, and no source can take all
+ * A lookup that finds nothing is charged to its client, as it is where decisions are made, and no client can take all
  * places.
  */
 import type { BlockList } from 'node:net';
@@ -16,7 +16,7 @@ export interface Visit {
 }
 
 export interface Admission {
-  /** @throws SignInRefused if too many are in, or its source has asked in vain too often */
+  /** @throws SignInRefused if too many are in, or its client has had too many misses */
   enter(headers: SingleHeaders): Visit;
 }
 

@@ -1,13 +1,13 @@
 /**
- * Notices a browser that goes round in circles. Whoever has signed in, or was signed in already, is sent to an address
- * of an app. When the browser is back at the login page moments later, the app did not get the session: the browser
- * does not keep the cookie, or another host of the domain has set one of the same name. A cookie of a few seconds
- * tells.
+ * Notices a browser that goes round in circles. A user who has signed in, or was signed in already, is sent to an
+ * address of an app. When the browser is back at the login page moments later, the app did not get the session: the
+ * browser does not keep the cookie, or another host of the domain has set one of the same name. A cookie that lasts a
+ * few seconds shows it.
  */
 import { hash } from 'node:crypto';
 import { cookieValues } from '../auth/request/cookies.js';
 
-/** What the cookie says of where a browser was sent lately. */
+/** Where a browser was sent lately, by its cookie. */
 export interface Arrivals {
   /** Times that it was sent to this very address; several tabs may do so once or twice. */
   readonly times: number;

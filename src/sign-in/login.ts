@@ -24,7 +24,7 @@ const SECRET_BYTES = 32;
 /** Longer ones do not go along in the state: providers limit it. */
 const STATE_ADDRESS_CHARACTERS_MAX = 500;
 /**
- * Times that a browser is sent to one address before it is told that it goes round in circles; several tabs may be
+ * Times that a browser is sent to one address before a page says that it goes round in circles; several tabs may be
  * opened at once.
  */
 const ARRIVALS_MAX = 6;
@@ -85,7 +85,7 @@ export function createLogin(options: SignInOptions, shared: Shared, { refuse }: 
       throw new SignInRefused('cookie_needs_https');
     }
     const rd = parameter(new URLSearchParams(query), 'rd');
-    // Whoever comes by hand goes to the front page; the host for all has none.
+    // Without `rd`, typed by hand, it leads to the front page; the host for all has none.
     const text = rd ?? (central === null ? `${originText(origin)}/` : null);
     const address = text === null ? null : keptAddress(await requireReturnAddress(text, origin));
     const tokens = sessionTokens(cookies);

@@ -1,4 +1,4 @@
-/** Looks at an OpenID Connect provider once, with the bounds and the rules that sign-in has: for whoever sets it up. */
+/** Looks at an OpenID Connect provider once, with the bounds and the rules that sign-in has, for `doctor`. */
 import { allowInsecureRequests, customFetch, discovery } from 'openid-client';
 import { parseJwks } from '../auth/jwt/jwks.js';
 import { createFetch, problemText } from './provider.js';
@@ -45,7 +45,7 @@ export async function examineProvider(
     const response = await bounded(url, options);
     const date = Date.parse(response.headers.get('date') ?? '');
     if (Number.isFinite(date)) {
-      // Whole seconds are told.
+      // `Date` has whole seconds.
       skewSeconds = Math.trunc((date - Date.now()) / 1000);
     }
     return response;

@@ -23,7 +23,7 @@ export const REFUSALS = [
 /** One of {@link REFUSALS}. */
 export type Refusal = (typeof REFUSALS)[number];
 
-/** What is told of each, to whom it concerns: never which user there is, and nothing that was sent here. */
+/** The page of each refusal: it never says which user exists, and repeats nothing that was sent here. */
 export const REFUSAL_PAGES: Readonly<
   Record<Refusal, { readonly status: 400 | 403 | 404 | 409 | 503; readonly says: string }>
 > = {

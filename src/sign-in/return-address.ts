@@ -1,6 +1,6 @@
 /**
- * Where to send a browser after signing in: `rd` of the login page. It comes from whoever made the link, so it is taken
- * apart, looked at and built anew: an open redirect lends the app's good name to a phisher (CVE-2020-5233). It must
+ * Where to send a browser after signing in: `rd` of the login page. Anybody can make such a link, so it is taken apart,
+ * checked and built again: an open redirect lends the app's good name to a phisher (CVE-2020-5233). It must
  * lead to a registered app, and with the scheme and port of the request at hand; without a sign-in host, to the same
  * host.
  */

@@ -1,6 +1,6 @@
 /**
  * Sessions in Postgres. A session is a row of `gatebell.credentials`, so revoking it is one statement, by anybody.
- * Replicas write none themselves: two functions of the schema do, for whoever has role gatebell_sign_in.
+ * Replicas write none themselves: two functions of the schema do, for roles that have gatebell_sign_in.
  */
 import { createToken, hashToken } from '../auth/token.js';
 import type { WriteListened } from '../postgres/listened-writes.js';

@@ -144,7 +144,7 @@ export interface Shared {
   readonly requireReturnAddress: (text: string, origin: Origin) => Promise<WantedAddress>;
   /** Where the cookie of the session is for. */
   readonly sessionScope: (origin: Origin) => { secure: boolean; domain: string | null };
-  /** Tokens in session cookies; whoever can set a cookie of a parent domain may have added some. */
+  /** Tokens in session cookies; somebody who can set a cookie of a parent domain may have added some. */
   readonly sessionTokens: (cookies: readonly SentCookie[]) => readonly string[];
   readonly arrivalsOf: (request: SignInRequest, address: string) => Arrivals;
   /** Sends a browser to the address, with a session of this token. */

@@ -86,7 +86,7 @@ async function recovered(member: Member, agent: Agent, deadlineMs: number, signa
   throw new Error(`${member.name} did not recover within ${RECOVER_MS} ms: ${problem}`);
 }
 
-/** Waits until a writer has committed more than so many. Returns what is wrong. */
+/** Waits until a writer has committed more often than that. Returns what is wrong. */
 async function awaitCommit(
   writers: Cluster['writers'],
   commitsBefore: number,

@@ -136,7 +136,7 @@ test('staleness is how long before the question the oldest fact was replaced', (
   expect(stalenessMs(answer(10_500, 'v2'), history())).toBe(0);
 });
 
-test('a violation is told with the history around it', () => {
+test('a violation is reported with the history around it', () => {
   const [violation] = createChecker(history(), LEASE_MS).judge([answer(13_500, 'v1')]);
   expect(describeViolation(violation!)).toBe(
     'G1 on replica-1: asked about ann (granted) at 13500.000, answered at ' +

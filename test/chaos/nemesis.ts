@@ -36,7 +36,7 @@ export interface Nemesis {
 /** What people call the lease; the default of a replica. */
 export const LEASE_MS = 3_000;
 
-/** Does something now and then again and again until it is stopped; one failure ends it, and is told at the stop. */
+/** Does something now and then again and again until it is stopped; one failure ends it, and is thrown at the stop. */
 export function repeatedly(everyMs: number, action: () => Promise<void>): Stop {
   const stopped = new AbortController();
   const loop = (async (): Promise<void> => {

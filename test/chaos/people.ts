@@ -75,7 +75,7 @@ export async function addPeople(client: pg.Client): Promise<void> {
   );
 }
 
-/** What the table says of everybody. */
+/** The facts of everybody, as the tables have them. */
 export async function readPeople(client: pg.Client): Promise<ReadonlyMap<string, PersonFacts>> {
   const { rows } = await client.query<{
     name: string;

@@ -33,7 +33,7 @@ test('the table is that of the recorded run, which met every nemesis and was cle
   expect(page).toContain(formatSummary(recorded.results));
 });
 
-test('what each nemesis does is told', () => {
+test('the page says what each nemesis does', () => {
   for (const { name, does } of NEMESES) {
     expect(page).toContain(`- \`${name}\`: ${does}`);
   }

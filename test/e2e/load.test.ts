@@ -47,7 +47,7 @@ test.each(GENERATORS)('%s reports what it did', async generator => {
   expect([...seen.keys()]).toEqual(['a']);
 });
 
-test.each(GENERATORS)('%s draws a header anew, and counts refusals', async generator => {
+test.each(GENERATORS)('%s draws a header each time, and counts refusals', async generator => {
   const rotation = { header: 'X-Name', values: ['a', 'b', 'c'], order: 'sequential' } as const;
   const result = await putLoad({ url, connections: 1, seconds: 1, headers: { 'X-Kind': 'good' }, rotation }, generator);
   const counts = ['a', 'b', 'c'].map(name => seen.get(name) ?? 0);

@@ -219,7 +219,7 @@ describe("on each app's own host", () => {
     expect(await text(page)).toBe('wiki /page for alice');
   });
 
-  test('whoever may not reach the app is signed in and gets 403, without going round in circles', async () => {
+  test('a user who may not reach the app is signed in and gets 403, without going round in circles', async () => {
     const { page } = await openBrowser();
     await open(page, at(own, PHOTOS, '/'));
     const answered = page.waitForResponse(response => response.url() === at(own, PHOTOS, '/'));
@@ -402,7 +402,7 @@ describe("on each app's own host", () => {
     expect(await text(page)).toBe('photos /still for alice');
   });
 
-  test('whoever cancels at the provider gets a page, on which nothing of what it sent can be executed', async () => {
+  test('cancelling at the provider leads to a page, where nothing that the provider sent is executed', async () => {
     const { page } = await openBrowser();
     await open(page, at(own, PHOTOS, '/'));
     await page.click('text=Cancel');
@@ -412,7 +412,7 @@ describe("on each app's own host", () => {
     expect(await page.content()).not.toContain('owned');
   });
 
-  test('a script is told of the sign-in, and not sent there', async () => {
+  test('a script gets the address of the sign-in, and is not sent there', async () => {
     const answer = await own.replicas[0]!.ask({ host: PHOTOS, headers: { Accept: 'application/json' } });
     expect(answer).toMatchObject({ status: 401, reason: 'no_credential' });
     expect(answer.headers.location).toMatch(new RegExp(`^https://${PHOTOS}/_gatebell/login\\?rd=`));

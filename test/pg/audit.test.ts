@@ -81,7 +81,7 @@ describe('a fact that changed without a signal is found:', () => {
     expect(inside.coherence.audits).toEqual([
       { topic: 'price', facts: expect.any(Number) as number, stale: 1, staleAgeMs: ageMs },
     ]);
-    // Once, not again: what was forgotten has been loaded anew.
+    // Once, not again: what was forgotten has been loaded again.
     await inside.seen('audit', 2);
     expect(inside.coherence.audits[0]?.stale).toBe(1);
   });

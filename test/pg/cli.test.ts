@@ -202,7 +202,7 @@ describe('bad input gets a clear error', () => {
     expect(outcome.stdout).toBe('');
   });
 
-  // A value that is never allowed, whoever refuses it, the parser, the command or a constraint.
+  // A value that is never allowed, by the parser, the command or a constraint.
   test.each([
     { words: ['user', 'add', 'x\ny'], says: 'name "x\\ny" is not allowed: a user name is' },
     { words: ['user', 'set', 'zoe', '--name', 'a\u0085b'], says: 'a user name is' },

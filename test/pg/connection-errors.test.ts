@@ -1,4 +1,4 @@
-/** A connection that fails is told of in a plain sentence: no words of the driver, and no stack. */
+/** A connection that fails is reported in a plain sentence: no words of the driver, and no stack. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';

@@ -311,7 +311,7 @@ export const DDL: readonly Ddl[] = [
   { title: 'child dropped', setUp: CHILD, ddl: 'drop table s.child', touches: true, problem: null, value: null },
   { title: 'trigger dropped', ddl: 'drop trigger gatebell_t_update on s.t', touches: true, problem: MISSING },
   {
-    title: 'trigger dropped and made anew',
+    title: 'trigger dropped and created again',
     ddl: `do $do$ declare definition text := (select pg_get_triggerdef(oid) from pg_trigger
       where tgrelid = 's.t'::regclass and tgname = 'gatebell_t_update'); begin drop trigger gatebell_t_update on s.t;
       execute definition; end $do$`,
@@ -413,7 +413,7 @@ export const DDL: readonly Ddl[] = [
     touches: true,
     problem: 'the table is no longer watched',
   },
-  { title: 'watched anew', ddl: `select gatebell.watch('s.t', 't', '{id}', '{v}')`, touches: true, problem: null },
+  { title: 'watched again', ddl: `select gatebell.watch('s.t', 't', '{id}', '{v}')`, touches: true, problem: null },
 ];
 
 /** The table of the documentation, as Markdown. */

@@ -87,7 +87,7 @@ test('on a machine without curl and psql, it prints what Node can do', async () 
   expect(await shell(commands[2]!)).toBe('403 no_grant\n');
 });
 
-test('whoever reads the output may leave early; it still cleans up', async () => {
+test('the reader of the output may leave early; it still cleans up', async () => {
   const printed = await startDev(1);
   const directory = await dataDirectory(printed);
   const running = child!;

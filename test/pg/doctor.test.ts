@@ -332,7 +332,7 @@ describe('what is watched', () => {
     expect(code).toBe(0);
   });
 
-  test('a fence key that is lost is made anew', async () => {
+  test('a fence key that is lost is created again', async () => {
     await database.sql('delete from gatebell.fence_key');
     expect(await failures()).toContainEqual(expect.stringContaining('fence key: it is missing'));
     expect((await gatebell(['repair'], database.url)).stdout).toBe('repaired: made a new key for fences\n');

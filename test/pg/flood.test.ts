@@ -12,9 +12,9 @@ import { addCredential, createWorld, type World } from '../support/gate-rows.js'
 const FLOOD = 200_000;
 const FLOODERS = 64;
 const USERS = 8;
-/** Rooms for what does not exist, a topic. */
+/** Negative entries of a topic, at most. */
 const NEGATIVE_ENTRIES_MAX = 10_000;
-/** What one source may ask in vain at once, and a second; see src/auth/client-rate-limiter.ts. */
+/** Misses that one client may have at once, and a second; see src/auth/client-rate-limiter.ts. */
 const BURST = 200;
 const PER_SECOND = 20;
 
@@ -158,8 +158,8 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
     expect(Object.keys(known.statuses)).toEqual(['200 granted']);
     expect(Object.keys(fresh.statuses)).toEqual(['200 granted']);
   }
-  // One source asks in vain as often as its burst and its rate let it; those that were under way when it was exhausted
-  // came through.
+  // One client has as many misses as its burst and its rate let it have; requests that were under way when it was
+  // exhausted came through.
   expect(Object.keys(one.flooders.statuses).sort()).toEqual([
     '401 bad_credential',
     '403 unknown_app',

@@ -223,7 +223,7 @@ function createInbox(): { readonly receive: (event: ChannelEvent) => void; take(
   };
 }
 
-test('channels share the one listening connection, and begin anew after it was lost', async () => {
+test('channels share the one listening connection, and start over after it was lost', async () => {
   const { gatebell, observations, servesFromMemory } = open({ replica: 'shared' });
   const orders = createInbox();
   const news = createInbox();
@@ -255,7 +255,7 @@ test('channels share the one listening connection, and begin anew after it was l
   expect(await orders.take()).toEqual({ type: 'message', payload: 'after' });
 });
 
-test('whoever unsubscribes from a channel hears nothing more, and the connection stops listening', async () => {
+test('an unsubscribed channel brings nothing more, and the connection stops listening', async () => {
   const { gatebell } = open();
   const [one, other, later] = [createInbox(), createInbox(), createInbox()];
   const leave = gatebell.channel('orders', one.receive);

@@ -251,7 +251,7 @@ describe('a subject', () => {
     expect((await gatebell(['user', 'identities', user], database.url)).stdout).toContain(ISSUER);
 
     const unbound = await gatebell(['user', 'unbind', '--issuer', ISSUER, '--subject', user, '--wait'], database.url);
-    expect(unbound.stdout).toMatch(/is nobody until it is bound anew\n(?:.*\n)+denied on (\d+) of \1 replicas/);
+    expect(unbound.stdout).toMatch(/is nobody until it is bound again\n(?:.*\n)+denied on (\d+) of \1 replicas/);
     expect([await reasonOf(token, '/', reading), await reasonOf(token, '/')]).toEqual([
       'bad_credential',
       'bad_credential',

@@ -9,7 +9,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startReplica, type Answer, type Ask, type Replica } from '../support/replica.js';
 import { addCredential, createWorld, type World } from '../support/gate-rows.js';
 
-/** What one source may ask in vain at once, and a second; see src/auth/source-limiter.ts. */
+/** Misses that one client may have at once, and a second; see src/auth/client-rate-limiter.ts. */
 const BURST = 200;
 const PER_SECOND = 20;
 const FLOOD = 1_000;
@@ -45,10 +45,10 @@ const loads = async (): Promise<number> =>
   (await replica.metric('gatebell_db_queries_total{query="load_credential"}')) +
   (await replica.metric('gatebell_db_queries_total{query="load_app"}'));
 
-/** Asks in vain as often as the client may. */
+/** Asks for what does not exist, as often as the client may. */
 async function exhaust(): Promise<void> {
   while ((await replica.ask(madeUp())).status !== 503) {
-    // Each is in vain.
+    // Each is a miss.
   }
 }
 
@@ -73,11 +73,11 @@ test("while Postgres stands still, one client's flood waits nowhere, and known u
       }),
     );
     if (at % 50 === 0) {
-      // Between them, as ever: from memory, with nothing of Postgres.
+      // Between them, answered from memory, without Postgres.
       expect(await replica.ask(known)).toMatchObject({ status: 200, reason: 'granted' });
     }
   }
-  // Whoever waits has paid before; what is left of the bucket is what has run in since.
+  // Each one that waits has reserved a token before; what is left of the bucket has been refilled since.
   const mayWait = (): number => 2 + Math.ceil((PER_SECOND * (performance.now() - exhaustedMs)) / 1_000);
   while (answered < FLOOD - mayWait()) {
     expect(await replica.ask(known)).toMatchObject({ status: 200, reason: 'granted' });

@@ -235,7 +235,7 @@ describe('do not hold a replica up:', () => {
   });
 });
 
-test('a start beside a stream of ordinary short writers takes a few fences, and nobody is told', async () => {
+test('a start beside a stream of ordinary short writers takes a few fences, and nothing is reported', async () => {
   const ended = new AbortController();
   const stream = async (client: pg.Client, id: number): Promise<void> => {
     for (let n = 0; !ended.signal.aborted; n++) {
@@ -267,7 +267,7 @@ describe('gatebell.open_writers', () => {
     return BigInt(rows[0]!.xid);
   };
 
-  test('names whoever holds a lock that lets it write, once', async () => {
+  test('names a transaction whose lock lets it write, once', async () => {
     await expect.poll(() => open(), { timeout: 60_000 }).toEqual([]);
     await writer.query('begin; lock table s.t in row exclusive mode; lock table s.low in exclusive mode');
     await expect.poll(() => open(), { timeout: 60_000 }).toHaveLength(1);
@@ -334,7 +334,7 @@ describe('gatebell.open_writers', () => {
       create table s.shrinking (id integer) with (autovacuum_enabled = off);
       insert into s.shrinking select n from generate_series(1, 100000) n; delete from s.shrinking`);
     const cleaner = await database.connect();
-    // It tries for five seconds to lock out whoever reads the table.
+    // It tries for five seconds to lock out the readers of the table.
     await other.query('begin; select from s.shrinking limit 1');
     const vacuum = cleaner.query('vacuum s.shrinking');
     const numbered = `

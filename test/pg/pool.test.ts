@@ -1,4 +1,4 @@
-/** The pool on a real Postgres: which server it reads from, and that its connections can be made anew. */
+/** The pool on a real Postgres: which server it reads from, and that its connections can be created again. */
 import { once } from 'node:events';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -246,7 +246,7 @@ test.each([
     expected: 'rewritten',
   },
   {
-    title: 'made anew',
+    title: 'created again',
     change: `drop table emptied; create table emptied (key text primary key, value int);
       insert into emptied values ('b', 2)`,
     expected: 2,
@@ -302,7 +302,7 @@ test('tables that are emptied again and again cannot be read together', async ()
   for (let attempt = 0; attempt < 3; attempt++) {
     await waiting(1);
     await database.sql('truncate emptied');
-    // Whoever stops the next attempt must be in the queue before this one goes on.
+    // What stops the next attempt must be in the queue before this one goes on.
     const next = await database.connect();
     const held = next.query('select pg_advisory_lock(8)');
     await waiting(2);

@@ -321,7 +321,7 @@ describe('a function with its owner’s rights', () => {
     }
   });
 
-  // Whoever may execute a trigger function can make it a trigger of a table of their own, and say what the rows are.
+  // A role that may execute a trigger function can make it a trigger of its own table, and say what the rows are.
   test('if it is a trigger’s, serves its own tables alone', async () => {
     const functions = await database.sql(
       `select p.oid::regproc::text as name from pg_proc p
@@ -388,7 +388,7 @@ describe('a function with its owner’s rights', () => {
     expect(await as(STRANGER, other)).toHaveLength(1);
   });
 
-  // Postgres runs an index's function as the owner of the table, in the session of whoever rebuilds it.
+  // Postgres runs an index's function as the owner of the table, in the session of the role that rebuilds it.
   test('is not reached through an index of a stranger that a superuser rebuilds', async () => {
     await database.sql('grant execute on all functions in schema gatebell to public');
     await database.sql(`

@@ -75,7 +75,7 @@ test.each([
   await database.sql(WATCH);
   expect(await digest()).toEqual(before);
 
-  // The table made anew under the same name takes the place of the one that was watched.
+  // The table created again under the same name takes the place of the one that was watched.
   await database.sql(
     'drop table s."the table"; create table s."the table" ("a b" text, k integer primary key, v text)',
   );

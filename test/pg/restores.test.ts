@@ -1,5 +1,5 @@
 /**
- * The schema goes back in time, or begins anew, while a replica remembers. Whatever the way: when the listening
+ * The schema goes back in time, or starts over, while a replica remembers. Whatever the way: when the listening
  * connection falls silent right after it, a revocation is seen by strong reads at once, and by all within the lease.
  */
 import { execFileSync } from 'node:child_process';
@@ -137,11 +137,11 @@ const dump = (...args: readonly string[]): string => {
 describe('after', () => {
   test.each([
     ['the sequence is set back', `select setval('gatebell.fence_number', 1)`],
-    ['the sequence begins anew', 'alter sequence gatebell.fence_number restart'],
+    ['the sequence starts over', 'alter sequence gatebell.fence_number restart'],
     ['the sequence is set ahead', `select setval('gatebell.fence_number', 1000000)`],
     ['the sequence is at its end', `select setval('gatebell.fence_number', 9007199254740991)`],
     [
-      'the sequence is made anew',
+      'the sequence is created again',
       'drop sequence gatebell.fence_number; create sequence gatebell.fence_number maxvalue 9007199254740991 cycle',
     ],
   ])('%s, the epoch goes on, and nothing false is proven', async (_, statement) => {
@@ -156,8 +156,11 @@ describe('after', () => {
 
   test.each([
     ['the key of the fences is written again', 'update gatebell.fence_key set key = key'],
-    ['the key of the fences is made anew', 'delete from gatebell.fence_key; select gatebell.make_fence_key()'],
-    ['the key of the fences is emptied and made anew', 'truncate gatebell.fence_key; select gatebell.make_fence_key()'],
+    ['the key of the fences is created again', 'delete from gatebell.fence_key; select gatebell.make_fence_key()'],
+    [
+      'the key of the fences is emptied and created again',
+      'truncate gatebell.fence_key; select gatebell.make_fence_key()',
+    ],
   ])('%s, the epoch ends, and the next one knows the new key', async (_, statement) => {
     const from = observations.length;
     await database.sql(`begin; ${statement}; commit`);
@@ -167,7 +170,7 @@ describe('after', () => {
     await expectRevocationSeen();
   });
 
-  test('the schema is dropped and migrated anew, the epoch ends', async () => {
+  test('the schema is dropped and migrated again, the epoch ends', async () => {
     const [before] = await database.sql('select origin from gatebell.origin');
     const from = observations.length;
     await database.sql('drop schema gatebell cascade');

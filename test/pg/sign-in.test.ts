@@ -1,5 +1,5 @@
 /**
- * What the schema does for sign-in: sessions begin and end through two functions, and only for whoever has role
+ * What the schema does for sign-in: sessions begin and end through two functions, and only for roles that have
  * gatebell_sign_in.
  */
 import { randomBytes } from 'node:crypto';
@@ -309,7 +309,7 @@ describe('what is written goes to the server that is listened to:', () => {
   test.each<[what: string, server: () => string | null]>([
     ['the pool leads to another one', () => 'another/1'],
     ['it is not known', () => null],
-  ])('when %s nothing is written, and whoever asked is told', async (_, server) => {
+  ])('when %s nothing is written, and the caller gets an error', async (_, server) => {
     const { token } = await begin();
     const before = await changed();
     listened = server();

@@ -1,4 +1,4 @@
-/** Payloads: short enough, complete, and the same text for a key whoever writes. */
+/** Payloads: short enough, complete, and the same text for a key, no matter who writes. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseMessage, type Key } from '../../src/coherence/signal.js';
 import { createSignalDatabase, sortedKeys, type SignalDatabase } from '../support/signals.js';

@@ -395,7 +395,7 @@ export const CHECKS = {
     equal(await bench.heard(`select gatebell.fence(${message.n - 1})`), []);
     equal((await bench.heard(`select gatebell.fence(${message.n})`)).length, 1);
     equal((await bench.heard(`select gatebell.fence(${message.n + 5})`)).length, 1);
-    // The bound is past all that has completed, whoever still runs; to read it takes no id.
+    // The bound is past all that has completed, whatever still runs; to read it takes no id.
     await bench.listener.query('begin; select pg_current_xact_id()');
     const [later] = await bench.sql('select pg_current_xact_id()::text as id');
     await bench.sql('begin');

@@ -458,7 +458,7 @@ export const SQL_MUTANTS: Readonly<Record<CheckName, readonly SqlMutant[]>> = {
       replace: 'k.tableoid::text',
     },
     {
-      mistake: 'a schema that is made anew is not seen',
+      mistake: 'a schema that is created again is not seen',
       file: '001',
       find: "k.tableoid::text || '.' || k.xmin::text",
       replace: 'k.xmin::text',

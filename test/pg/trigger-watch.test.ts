@@ -163,7 +163,7 @@ const FAULTS: readonly Fault[] = [
     repair: `create table s.t (id integer primary key, v text); insert into s.t values (1, 'new'); ${WATCH}`,
   },
   {
-    title: 'the table is dropped and made anew',
+    title: 'the table is dropped and created again',
     fault: `drop table s.t; create table s.t (id integer primary key, v text); insert into s.t values (1, 'new')`,
     problem: /table was dropped/,
   },
@@ -261,7 +261,7 @@ describe('has forgotten the topic, though nothing is wrong any more, when', () =
         alter table s.t enable trigger x; alter trigger x on s.t rename to ${UPDATE}`,
     },
     {
-      title: 'it was watched anew',
+      title: 'it was watched again',
       fault: `select gatebell.unwatch('s.t', 't'); ${WRITE}; ${WATCH}`,
     },
     {

@@ -224,7 +224,7 @@ describe('gatebell.watch_status', () => {
       'alter trigger gatebell_t_insert on s.t rename to x',
       'alter trigger x on s.t rename to gatebell_t_insert',
     ],
-    ['watched anew', `select gatebell.unwatch('s.t', 't')`, `select gatebell.watch('s.t', 't', '{k}', '{v}')`],
+    ['watched again', `select gatebell.unwatch('s.t', 't')`, `select gatebell.watch('s.t', 't', '{k}', '{v}')`],
   ])('has another fingerprint after the triggers were %s, though nothing is wrong', async (_, off, on) => {
     const before = await watched();
     await database.sql(off);

@@ -102,7 +102,7 @@ test('the workers share a port, a listening connection and the connections of th
   expect((await backends('gatebell/test/pool')).length).toBeLessThanOrEqual(4);
 });
 
-test('what they have counted is told as one', async () => {
+test('their counts are reported as one', async () => {
   await warm();
   const before = await replica.metric('gatebell_decisions_total{decision="allow",reason="granted"}');
   await askAll();

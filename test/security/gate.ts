@@ -43,7 +43,7 @@ export function useGate(
 
 const IDENTITY = ['remote-user', 'remote-name', 'remote-email', 'remote-groups', 'x-gatebell-role'] as const;
 
-/** What an answer tells of who asks; empty if nothing. */
+/** The identity in an answer; empty if there is none. */
 export function identityOf(answer: Answer): readonly string[] {
   return IDENTITY.map(name => answer.headers[name] ?? '').filter(value => value !== '');
 }

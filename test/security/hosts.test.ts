@@ -8,7 +8,7 @@ import { BEARER, useGate, verdictOf } from './gate.js';
 
 const HOST_NAMES = [APP.host, 'xn--bcher-kva.example.com', 'a.b.c.d.example.com', 'localhost', '10.0.0.7'];
 
-/** A world of so many apps: `/pub` is public, all else needs alice's grant. */
+/** A world of as many apps: `/pub` is public, all else needs alice's grant. */
 const worldOf = (apps: number) => (): MemoryFacts => {
   const facts = createWorld();
   const hosts = [...HOST_NAMES.slice(1), ...Array.from({ length: apps - 1 }, (_, i) => `app${i}.example.com`)];

@@ -1,4 +1,4 @@
-/** A source that asks in vain is limited, and only that source: what it does is nobody else's affair. */
+/** A client that asks for what does not exist is limited, and no other client is limited for it. */
 import { describe, expect, test } from 'vitest';
 import { createClientRateLimiter } from '../../src/auth/client-rate-limiter.js';
 import { createToken } from '../../src/auth/token.js';

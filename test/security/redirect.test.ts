@@ -1,4 +1,4 @@
-/** Whoever is sent to sign in comes back to a registered host, whatever was asked. */
+/** A browser that is sent to sign in comes back to a registered host, whatever was asked. */
 import { describe, expect, test } from 'vitest';
 import { PROXY_DIALECTS } from '../support/dialects.js';
 import { APP } from '../support/memory-facts.js';

@@ -1,6 +1,7 @@
 /**
- * A model of Postgres, as far as coherence rests on it: servers with rows, commits that are seen before they are told,
- * one queue of notifications in commit order, triggers that can be switched off, restarts, and standbys that take over.
+ * A model of Postgres, as far as coherence rests on it: servers with rows, commits that are seen before they are
+ * acknowledged, one queue of notifications in commit order, triggers that can be switched off, restarts, and standbys
+ * that take over.
  *
  * A commit is one instant: visible, queued and acknowledged at once, which leaves the replicas the least time.
  */
@@ -74,7 +75,7 @@ export interface Server {
   readonly openIds: number[];
   /** Number of the newest fence. */
   fences: number;
-  /** Changes when the schema is restored or made anew. */
+  /** Changes when the schema is restored or created again. */
   schema: number;
   /** Whether the schema is there. */
   hasSchema: boolean;
@@ -337,7 +338,7 @@ export class Cluster {
       server.completed = server.ids;
       this.#commits.length = 0;
       for (const topic of TOPICS) {
-        this.#touch(topic, 'made anew');
+        this.#touch(topic, 'created again');
       }
       this.#trace(() => `schema of ${server.name} is there again${dump === null ? ', empty' : ''}`);
       if (this.primary === server) {

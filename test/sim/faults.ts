@@ -159,7 +159,7 @@ function forgetSilently(replicas: readonly Replica[], dice: Dice): void {
 
 /**
  * Another server takes over, and the old one still answers those that are connected to it (P5). Listening connections
- * move over; pools stay, until they are made anew or the old one is gone.
+ * move over; pools stay, until they are created again or the old one is gone.
  */
 export const leftBehind = {
   switchOver: ({ timeline, dice, cluster, replicas }) => {

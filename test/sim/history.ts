@@ -73,7 +73,7 @@ export class History {
     return newest.done === true ? null : this.#spansOf(fact)[newest.value]!.toMs;
   }
 
-  /** Whether the fact was so when so many changes had happened, or later. */
+  /** Whether the fact was so when that many changes had happened, or later. */
   wasHeldSince(fact: Held, order: number): boolean {
     const spans = this.#spansOf(fact);
     return spans.some(({ text }, index) => text === fact.text && (spans[index + 1]?.order ?? Infinity) > order);

@@ -760,7 +760,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'open-writers-of-an-epoch',
-    mistake: 'an epoch begins with trust in triggers, whoever has begun to write before',
+    mistake: 'an epoch begins with trust in triggers, though transactions may have begun to write before',
     patches: [
       watches(
         'before?.fingerprint === fingerprint ? remaining(before.left, writers) : writers;',
@@ -1006,7 +1006,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'evidence waits for a fence',
-    mistake: 'how old what was read for a request is is not looked at again when it has waited for a fence in vain',
+    mistake: 'the age of what was read for a request is not checked again after a fence did not come',
     patches: [reader('      dropOutdated(evidence);\n', '')],
     profile: 'strong',
     seed: 3,
@@ -1147,7 +1147,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'host: drops',
-    mistake: 'what a worker that has fallen behind would hear is dropped, and nobody is told',
+    mistake: 'what a worker that has fallen behind would hear is dropped, and nothing is reported',
     patches: [
       patch('test/sim/host.ts')('return toWorker.waiting <= BACKLOG_MAX;', 'return true;'),
       patch('test/sim/host.ts')(
@@ -1219,7 +1219,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'stop: goes on',
-    mistake: 'the listener connects anew after it was stopped',
+    mistake: 'the listener connects again after it was stopped',
     patches: [listener('      stopped?.abort();\n', '')],
     profile: 'restarts',
     seed: 1,

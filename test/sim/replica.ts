@@ -58,7 +58,7 @@ export interface Refused {
 export interface ReplicaWatcher {
   onAnswer(answer: Answered): void;
   onRefusal(refusal: Refused): void;
-  /** Binds the subject of a JWT to whoever has this name now. Returns the user; null if there is none. */
+  /** Binds the subject of a JWT to the user who has this name now. Returns the user; null if there is none. */
   onBind(subject: string, name: string): string | null;
   onViolation(kind: ViolationKind, problem: string): void;
   /** A fact was loaded again though nothing had been heard of it since it was loaded before. */

@@ -36,7 +36,7 @@ const HELP = `npm run sim -- [options]
   --seed K             tells the story of this one; needs --profile
   --only w1,r2,f3      with --seed: of what was planned, only this takes place
   --mutant NAME        builds this mistake in; see test/sim/mutants.ts
-  --failures N         ends after so many (default 3)
+  --failures N         ends after that many (default 3)
   --shrink-seconds N   looks for a smaller story for so long (default 20)`;
 
 const PROGRESS_MS = 30_000;

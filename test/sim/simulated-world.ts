@@ -588,7 +588,7 @@ class World {
       if (this.#profile.isUnbroken && wires.connected !== 1) {
         this.#violate('rates', `${name} listened on ${wires.connected} connections`);
       }
-      // One question an interval, and one in vain.
+      // One question an interval, and one that fails.
       const questionsMax = 10 + (2 * this.#timeline.nowMs) / this.#times.fenceIntervalMs + 2 * strong + barriers;
       if (this.#profile.isCalm && wires.fences > questionsMax) {
         this.#violate('rates', `${name} asked for ${wires.fences} fences`);

@@ -16,7 +16,7 @@ const FIRST = Number(process.env['GATEBELL_SIM_FIRST'] ?? 1);
 const LINES_MAX = 80;
 const SHRINK_ATTEMPTS_MAX = 200;
 
-/** Allows so many attempts, however long each takes. */
+/** Allows this many attempts, however long each takes. */
 function atMost(attempts: number): () => boolean {
   let left = attempts;
   return () => left-- > 0;
@@ -60,7 +60,7 @@ describe('a seed', () => {
 });
 
 describe('a seed that fails', () => {
-  test('is told by a small story of the same failure', async () => {
+  test('is reported as a small story of the same failure', async () => {
     const { patches, profile, seed } = MUTANTS.find(({ name }) => name === '12')!;
     const mistaken = startLives(await bundleSimulation(patches));
     try {

@@ -1,4 +1,4 @@
-/** How a life that broke a promise is told. */
+/** The report of a life that broke a promise. */
 import type { Outcome } from './simulated-world.js';
 
 /** What tells the story of this life again. @param mutant the mistake that was built in, if any */

@@ -16,7 +16,7 @@ import { becomesLive, startReplica, type Replica } from '../support/replica.js';
 import { createChurn, type Churn } from './churn.js';
 import { fitSlope, type Sample, type Slope } from './slope.js';
 
-/** What is measured on each replica, and how fast it may grow: per second, in its unit. Null is told and not judged. */
+/** What is measured on each replica, and how fast it may grow: per second, in its unit. Null: reported, not judged. */
 export const MEASURES = {
   /**
    * A leak of 100 bytes a request would be some 20,000 a second at the rate of this load, one of 20 kB a reconnect

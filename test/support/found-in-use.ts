@@ -24,7 +24,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   reliability(
     'a schema restored in place takes the numbering back',
     ['test/pg/restores.test.ts', 'a dump is restored in place'],
-    ['test/pg/restores.test.ts', 'the schema is dropped and migrated anew, the epoch ends'],
+    ['test/pg/restores.test.ts', 'the schema is dropped and migrated again, the epoch ends'],
     ['test/pg/restores.test.ts', 'the data alone, into emptied tables'],
   ),
   reliability(
@@ -148,7 +148,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
     'test/security/cost.test.ts',
     'a search for the dearest request finds none that costs more than',
   ]),
-  security('what is allowed counts as asked in vain', [
+  security('what is allowed counts as a lookup that finds nothing', [
     'test/unit/auth/handler.test.ts',
     'is not charged for what is allowed: hundreds of hosts below a wildcard, a strong route there',
   ]),
@@ -240,7 +240,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   ),
   security(
     'bad requests and untrusted proxies leave no line in the log; an orderly stop leaves a warning',
-    ['test/unit/ops/log.test.ts', '%o is told at level info, once a second however often it happens'],
+    ['test/unit/ops/log.test.ts', '%o is logged at level info, once a second however often it happens'],
     ['test/unit/ops/log.test.ts', 'a fence that ended with its epoch is no warning'],
   ),
   security('addresses of trusted proxies that mean something else, or nothing', [

@@ -1,6 +1,6 @@
 /**
- * A real OpenID Connect provider (oidc-provider) on loopback: whoever names an account at its page is signed in as
- * that.
+ * A real OpenID Connect provider (oidc-provider) on loopback: a browser that names an account at its page is signed in
+ * as that.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

@@ -16,7 +16,7 @@ type Event = Observation['event'];
 export interface InsideCoherence {
   readonly coherence: PostgresCoherence;
   readonly observations: readonly Observation[];
-  /** Waits for so many of these, from now on. */
+  /** Waits for as many of these, from now on. */
   seen<E extends Event>(event: E, count?: number): Promise<Extract<Observation, { readonly event: E }>>;
   /** Statements of this name so far. */
   queries(name: string): number;

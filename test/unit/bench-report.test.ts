@@ -1,5 +1,5 @@
 /**
- * What the measurements say is told truly: medians, spreads, ratios, bars, charts; and the command refuses what it does
+ * The page says what was measured: medians, spreads, ratios, bars, charts; and the command refuses what it does
  * not know.
  */
 import { readdirSync, readFileSync } from 'node:fs';

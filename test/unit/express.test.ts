@@ -214,7 +214,7 @@ describe('a browser that opens a page', () => {
   });
 });
 
-describe('what is asked for in vain', () => {
+describe('a client that asks for what does not exist', () => {
   const flood = async (ask: Ask, address: string): Promise<string[]> => {
     const reasons: string[] = [];
     for (let times = 0; times < 3; times++) {

@@ -86,7 +86,7 @@ async function unbind(context: CommandContext, options: IdentityOptions & WaitOp
         [issuer, options.subject],
         `subject ${subject} of ${issuer} was never bound`,
       ),
-    `subject ${subject} is nobody until it is bound anew`,
+    `subject ${subject} is nobody until it is bound again`,
   );
 }
 

@@ -27,7 +27,7 @@ export async function checkKeySet({ env }: CommandContext, url: string): Promise
   }
 }
 
-/** Reads what the provider says of itself, as sign-in does. */
+/** Reads the provider's configuration, as sign-in does. */
 export async function checkProvider({ config, env }: CommandContext): Promise<Check | null> {
   const { oidcIssuer, oidcClientId } = config;
   if (oidcIssuer === null) {

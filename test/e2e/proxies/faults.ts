@@ -48,7 +48,7 @@ async function loadThrough({ world }: Stage, port: number, fault: () => Promise<
   return { allowed, denied };
 }
 
-/** Whoever reached the app was alice. */
+/** Every request that reached the app was alice's. */
 function expectNobodyElse({ app }: Stage, since: number): void {
   const users = new Set(app.received.slice(since).map(({ headers }) => headers['remote-user']?.join()));
   expect([...users]).toEqual(['alice']);

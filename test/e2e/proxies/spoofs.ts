@@ -218,7 +218,7 @@ export const SPOOFS: readonly Behaviour[] = [
         [token!, ['Authorization', 'Bearer gb_other'], HOST],
         [['Cookie', `gatebell=${world.session}`], ['Cookie', 'gatebell=other'], HOST],
       ] satisfies Pairs[]) {
-        // In either order: whoever took the first, or the last, would let one of them pass.
+        // In either order: a proxy that took the first, or the last, would let one of them pass.
         for (const pair of [
           [first!, second!],
           [second!, first!],

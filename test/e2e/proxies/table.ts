@@ -16,7 +16,7 @@ export interface TestResult {
 
 export const BEGIN = '<!-- made by npm run proxies:report -->';
 
-/** What a cell says of a test that passed and had nothing to tell. */
+/** The cell of a test that passed and had nothing to add. */
 const PASSED = 'yes';
 
 /** How a proxy is called in the table; a dagger means that it is no running program. */

@@ -27,7 +27,7 @@ export interface SearchLimits {
 }
 
 const POPULATION = 24;
-/** Of each generation, so many are begun anew: else one idea would win for ever. */
+/** How many of each generation are made up from nothing: else one idea would win for ever. */
 const FRESH = 4;
 const RUNS = 3;
 const RUNS_OF_BEST = 40;
@@ -64,7 +64,7 @@ export async function searchDearest({ seed, requests, begin = [], onProgress }: 
   const meter = createMeter();
   const dice = createDice(seed);
   await meter.measure(ORDINARY, WARM_UP);
-  const anew = (): Genome => {
+  const madeUp = (): Genome => {
     let genome = ORDINARY;
     for (let changes = 4 + dice(8); changes > 0; changes -= 1) {
       genome = breed(dice, genome, ORDINARY);
@@ -81,7 +81,7 @@ export async function searchDearest({ seed, requests, begin = [], onProgress }: 
     await add(genome);
   }
   while (population.length < POPULATION) {
-    await add(anew());
+    await add(madeUp());
   }
   const generations = Math.ceil(requests / POPULATION);
   for (let generation = 1; generation <= generations; generation += 1) {
@@ -89,7 +89,7 @@ export async function searchDearest({ seed, requests, begin = [], onProgress }: 
     for (let child = 0; child < POPULATION; child += 1) {
       const one = parents[Math.min(dice(parents.length), dice(parents.length))]!;
       const other = parents[dice(parents.length)]!;
-      await add(child < FRESH ? anew() : breed(dice, one.genome, other.genome));
+      await add(child < FRESH ? madeUp() : breed(dice, one.genome, other.genome));
     }
     population = population.toSorted((one, other) => other.ms - one.ms).slice(0, POPULATION);
     if (onProgress !== undefined && generation % 50 === 0) {

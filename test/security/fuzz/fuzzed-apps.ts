@@ -23,7 +23,7 @@ const TOKENS = [
 
 const USERS = 7;
 
-/** Whoever may enter everything that is not public: by number. */
+/** The users who may enter everything that is not public, by number. */
 export const USER_TOKENS: readonly string[] = TOKENS.slice(0, USERS);
 export const EXPIRED_TOKEN: string = TOKENS[7];
 export const REVOKED_TOKEN: string = TOKENS[8];

@@ -120,7 +120,7 @@ function escapedPath(raw: string): string | null {
   if (VALID_ENCODED.test(raw)) {
     return raw;
   }
-  // Not a valid encoding: decoded, and encoded anew.
+  // Not a valid encoding: decoded, and encoded again.
   const decoded = raw.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   return [...decoded]
     .map(byte => (UNESCAPED.test(byte) ? byte : `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`))

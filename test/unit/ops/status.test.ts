@@ -30,11 +30,11 @@ test('nobody is down, and serves nothing', () => {
   });
 });
 
-test('one is told as it is', () => {
+test('one process is reported as it is', () => {
   expect(joinStatus([LIVE])).toEqual(LIVE);
 });
 
-test('of several the worst state and the greatest staleness are told, and the sum of what is counted', () => {
+test('of several processes, the worst state, the greatest staleness and the sums of counts are reported', () => {
   const other: GateStatus = {
     ...LIVE,
     stalenessBoundMs: 900,
@@ -57,7 +57,7 @@ test('of several the worst state and the greatest staleness are told, and the su
   expect(joinStatus([LIVE, { ...LIVE, canDecide: false }]).canDecide).toBe(false);
 });
 
-test('an origin is told if all have the same', () => {
+test('an origin is reported if all have the same', () => {
   expect(joinStatus([LIVE, { ...LIVE, origin: null }]).origin).toBeNull();
   expect(joinStatus([LIVE, { ...LIVE, origin: 'another' }]).origin).toBeNull();
 });

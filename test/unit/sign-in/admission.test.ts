@@ -13,7 +13,7 @@ const admissionOf = (visitsMax: number, visitsOfSourceMax: number, burst = 100):
   });
 const overloaded = expect.objectContaining({ code: 'overloaded' }) as unknown;
 
-test('so many are let in at once, and others when one has left', () => {
+test('a bounded number is let in at once, and others when one has left', () => {
   const admission = admissionOf(2, 2);
   const first = admission.enter(from());
   admission.enter(from('192.0.2.1'));
@@ -22,7 +22,7 @@ test('so many are let in at once, and others when one has left', () => {
   admission.enter(from('192.0.2.2'));
 });
 
-test('one source does not take all places', () => {
+test('one client does not take all places', () => {
   const admission = admissionOf(10, 2);
   const visits = [admission.enter(from('192.0.2.1')), admission.enter(from('192.0.2.1'))];
   expect(() => admission.enter(from('192.0.2.1'))).toThrow(overloaded);
@@ -33,7 +33,7 @@ test('one source does not take all places', () => {
   admission.enter(from('192.0.2.1'));
 });
 
-test('a source that has asked in vain too often is not let in', () => {
+test('a client with too many misses is not let in', () => {
   const admission = admissionOf(10, 10, 2);
   for (let times = 0; times < 2; times++) {
     admission.enter(from('192.0.2.1')).leave(true);

@@ -502,7 +502,7 @@ describe('a browser that is signed in already', () => {
     const answer = await site.ask(callback, withCookies(session()));
     expect(answer).toMatchObject({ status: 303, headers: { location: goesAlong ? wanted : `https://${HOST}/` } });
     expect([redeemed, begun, ended]).toEqual([[], [], []]);
-    // Who is not, is told; and led to the app, where it begins anew.
+    // A browser without a session gets a page that leads to the app, where it starts over.
     const refused = await site.ask(callback);
     expect(refused.status).toBe(400);
     expect(refused.body).toContain(`<a href="${goesAlong ? wanted : `https://${HOST}/`}">`);

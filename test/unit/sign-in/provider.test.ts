@@ -89,7 +89,7 @@ afterEach(() => {
   server.closeAllConnections();
 });
 
-/** Starts it, and waits until so many things have happened. */
+/** Starts it, and waits until that many things have happened. */
 async function observe(count: number): Promise<ProviderObservation[]> {
   const observed: ProviderObservation[] = [];
   await new Promise<void>(resolve => {

@@ -201,7 +201,7 @@ test('of an address that no cookie would hold, the front page is kept', () => {
   expect(follow(`https://wiki.example.com/${'x'.repeat(1_200)}`)).toBe('https://wiki.example.com/');
 });
 
-test('a port that goes without saying is not said', () => {
+test('the default port of the scheme is left out', () => {
   expect(createOrigin('https', { host: 'a.test', port: ':443' }).port).toBe('');
   expect(createOrigin('http', { host: 'a.test', port: ':80' }).port).toBe('');
   expect(createOrigin('https', { host: 'a.test', port: ':80' }).port).toBe(':80');
