@@ -15,7 +15,7 @@ export interface CommandContext {
   print(result: unknown, lines: readonly string[] | string): void;
 }
 
-/** Said when nothing tells where Postgres is. */
+/** The error when no setting says where Postgres is. */
 const NO_DATABASE = `no database is named: Gatebell keeps its facts in Postgres.
 
   Set DATABASE_URL (or libpq's PGHOST, PGDATABASE, …), then apply the schema once:
@@ -44,7 +44,7 @@ export function createContext(flags: GlobalFlags, env: NodeJS.ProcessEnv): Comma
   };
 }
 
-/** Ends the command when nothing tells where Postgres is. @throws UsageError */
+/** Ends the command when no setting says where Postgres is. @throws UsageError */
 export function requireDatabase({ config, env }: CommandContext): void {
   if (!namesDatabase(config, env)) {
     throw new UsageError(NO_DATABASE);

@@ -51,7 +51,7 @@ function startReplica(index: number, databaseUrl: string, port: number): Replica
   const child = spawn(process.execPath, [CLI, 'serve'], {
     // In a session of its own: Ctrl-C is for us to hear and to pass on.
     detached: true,
-    // The channel tells it when we are gone, however we went.
+    // The channel closes when this process ends, however it ends.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
       ...process.env,

@@ -99,7 +99,7 @@ export function refusedValue(error: unknown, given: Readonly<Record<string, unkn
   return new UsageError(`${column.replaceAll('_', ' ')} ${JSON.stringify(given[column])} is not allowed: ${allowed}`);
 }
 
-/** Codes of the operating system and of Postgres that mean: nobody there. */
+/** Codes of the operating system and of Postgres that mean: nothing answers there. */
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',

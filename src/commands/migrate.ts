@@ -3,7 +3,7 @@ import { readMigrationStatus, repair, runMigrations } from '../postgres/migrate.
 import { confirm, type ConfirmOption } from './admin/confirm.js';
 import { withDirectClient, type CommandContext } from './context.js';
 
-/** Collects warnings, and tells people at once. */
+/** Collects warnings, and prints them at once for people. */
 function createWarnings({ json }: CommandContext): {
   readonly warnings: string[];
   readonly warn: (text: string) => void;

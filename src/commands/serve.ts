@@ -25,7 +25,7 @@ async function checkSchema(context: CommandContext): Promise<void> {
   }
 }
 
-/** Runs one of several processes that a replica has. The host alone says when it stops. */
+/** Runs one of several processes that a replica has. The supervisor alone says when it stops. */
 async function work(config: Config, log: (observation: Observation) => void): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => undefined);

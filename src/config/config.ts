@@ -70,7 +70,7 @@ function readSetting(setting: Setting, flagged: string | undefined, sources: Sou
  * Reads the configuration. Flags win over environment variables; an empty variable counts as unset.
  *
  * @param flags texts of the flags that were given, by their keys; of a secret, the path of its file
- * @param warn told of variables that are ignored
+ * @param warn receives a message for each variable that is ignored
  * @throws ConfigError
  */
 export function readConfig(

@@ -61,7 +61,7 @@ function readKeys(values: JwtValues, given: ReadonlySet<string>, refuse: Refuse)
     return { source: 'jwks', url, refreshMs, algorithms: algorithms ?? PUBLIC_ALGORITHMS };
   }
   if (key === null) {
-    // One that was refused has been told of already.
+    // One that was refused has been reported already.
     if (!given.has('jwtKey') && !given.has('jwtJwksUrl')) {
       refuse({
         name: 'GATEBELL_JWT_KEY',

@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { findAccount, findEmbedded, reachableBinaries, run, type Account } from './postgres-binaries.js';
 
-/** How Postgres is told to stop: finish statements' rollback, drop everything, or crash. */
+/** How Postgres stops: after rolling back, at once, or by a crash. */
 export type StopMode = 'fast' | 'immediate' | 'kill';
 
 /** A running (or stopped) Postgres server. */

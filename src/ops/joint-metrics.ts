@@ -1,12 +1,12 @@
-/** The series of several processes as those of one replica: each is added up, or told as its own help says. */
+/** The series of several processes as those of one replica: each is added up, or joined as its own help says. */
 import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
-/** Metrics of one process as `prom-client` tells and adds them up. */
+/** Metrics of one process, as `prom-client` exports them and adds them up. */
 export type MetricsJson = readonly object[];
 
 export interface JointMetrics {
   readonly contentType: string;
-  /** A process has ended; what it had counted, as it told it last, still counts. */
+  /** A process has ended; what it had counted by its last report still counts. */
   noteEnded(metrics: MetricsJson): void;
   /** The exposition text of this process, of those that have ended, and of these. */
   text(all: readonly MetricsJson[]): Promise<string>;

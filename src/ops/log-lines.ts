@@ -1,5 +1,5 @@
 /**
- * What each observation says in the log, and how grave it is. No line holds a secret: tokens are never observed,
+ * What each observation says in the log, and at which level. No line holds a secret: tokens are never observed,
  * connection strings never printed.
  */
 import { REFUSAL_PAGES } from '../sign-in/refusal.js';

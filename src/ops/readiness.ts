@@ -9,7 +9,7 @@ import type { ListenerState } from '../coherence/observation.js';
 /** What readiness depends on. */
 export interface ReadinessDeps {
   readonly state: () => ListenerState;
-  /** Asks for one fact as a decision does. Throws or rejects when it cannot be had. */
+  /** Asks for one fact as a decision does. Throws or rejects when it cannot be read. */
   readonly probe: () => unknown;
   readonly nowMs: () => number;
   /** Resolves after some milliseconds. Default: a timer. */

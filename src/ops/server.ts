@@ -1,6 +1,6 @@
 /**
  * The ops listener, on a port of its own, for people, probes and Prometheus: `/livez` says that the process answers,
- * `/readyz` that it can decide. Nothing here tells a user, a token or a connection string.
+ * `/readyz` that it can decide. Nothing here shows a user, a token or a connection string.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { RequestHandler, Router } from 'express';
@@ -14,7 +14,7 @@ export interface OpsOptions {
   readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
   /** Bearer token for `/metrics`, `/status` and `/`; null: everyone may read them. Probes need none. */
   readonly token: string | null;
-  /** Told what went wrong when an answer is 500. */
+  /** Receives what went wrong when an answer is 500. */
   readonly failed: (error: unknown) => void;
 }
 
@@ -28,7 +28,7 @@ const INDEX = `Gatebell, ops listener
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** What is for everyone, also where a token is asked for. */
+/** Pages that need no token, also where the others do. */
 const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz']);
 const BEARER = /^bearer +(\S+) *$/i;
 
@@ -56,7 +56,7 @@ function send(
     .end(body);
 }
 
-/** The pages, each at its very path. */
+/** The pages, each at exactly its path. */
 function createPages({ status, metrics }: Pick<OpsOptions, 'status' | 'metrics'>): Router {
   const router = createRouter();
   const add = (path: string, make: () => Page | Promise<Page>): void => {
@@ -103,7 +103,7 @@ export function createOpsListener({ status, metrics, token, failed }: OpsOptions
   return createApplication({
     routers: [requireToken, createPages({ status, metrics })],
     notFound(message, response) {
-      // What Express could not read a path of has not been asked for a token yet.
+      // A request whose path Express could not read has not been asked for a token yet.
       if (mayRead(message)) {
         send(response, { status: 404, type: TEXT, body: 'not found\n' });
       } else {

@@ -1,4 +1,4 @@
-/** What `/status` and `/readyz` tell of a replica, which may be several processes. */
+/** What `/status` and `/readyz` report of a replica, which may be several processes. */
 import type { AuditTotals } from '../coherence/facts/audit.js';
 import type { CacheStats } from '../coherence/facts/cache.js';
 import type { ListenerState } from '../coherence/observation.js';
@@ -10,7 +10,7 @@ export interface CacheStatus extends CacheStats {
   readonly negativeEntries: number;
 }
 
-/** How one process is, or several together. */
+/** The state of one process, or of several together. */
 export interface GateStatus {
   /** Whether it can answer requests now, from memory or from Postgres. */
   readonly canDecide: boolean;

@@ -61,7 +61,7 @@ const TIMEOUT_MS = 5_000;
 /** The message is repeated, for a replica that was between two connections or whose fence failed. */
 const REPEAT_MS = 250;
 
-/** Who is there; and the message, which leaves when this has committed. */
+/** Which replicas are there; and the message, which is sent when this has committed. */
 const SEND = `
   select a.pid, a.application_name as name, sent.*
   from (select pg_notify(gatebell.channel(), $1) as notified,
@@ -83,7 +83,7 @@ export async function openBarrier(options: BarrierOptions = {}): Promise<Barrier
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
   });
-  // What is asked then, or later, rejects: that tells.
+  // A query then, or later, rejects: so it is noticed.
   client.on('error', () => undefined);
   await client.connect();
   try {

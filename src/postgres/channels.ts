@@ -61,7 +61,7 @@ export function createChannels(observe: Observe): Channels {
     }
   };
 
-  /** Tells the subscription when the connection of now listens for it. */
+  /** Calls the handler with `listening` when the current connection listens for it. */
   const listen = (channel: string, subscription: Subscription): void => {
     const on = connection;
     if (on === null) {

@@ -93,7 +93,7 @@ export interface CacheOptions<V, R extends object = Row> {
   readonly load: SqlLoad<V, R> | FunctionLoad<V, R>;
   /** Facts that are kept, 1 to 10,000,000. Default 100,000. */
   readonly entriesMax?: number | undefined;
-  /** Absences that are kept: keys without a row, 1 to 10,000,000. Default 10,000. */
+  /** Negative entries that are kept: keys without a row, 1 to 10,000,000. Default 10,000. */
   readonly negativeEntriesMax?: number | undefined;
   /**
    * Age past which a fact is loaded again even if nothing changed, 1 to 2,147,483,647 milliseconds. Default 3,600,000,

@@ -6,9 +6,9 @@
  * a ghost backend when closed while reconnecting, and hangs on half-open sockets. So it gets no reconnects
  * (`retryLimit: 1`), no paranoid check, no parsing or quoting of its own; we make the socket, watch it, and destroy it.
  *
- * It does not tell which backend serves it. A message that it sends to itself does: the notification names its sender.
- * The backend bears a random mark in its `application_name` besides, by which others can tell it from a later one of
- * the same process id.
+ * It does not say which backend serves it. A message that it sends to itself does: the notification names its sender.
+ * The backend also has a random mark in its `application_name`, by which others can tell it from a later one with the
+ * same process id.
  */
 import { Socket } from 'node:net';
 import pg, { type ClientConfig } from 'pg';
@@ -109,7 +109,7 @@ export function createSubscriptionOpener(
       });
     }
     subscriber.events.on('error', cause => {
-      // Its own words speak of a reconnect that was never meant to be.
+      // Its own message speaks of a reconnect, which was never wanted.
       lose(new Error('the listening connection was lost', { cause }));
     });
     subscriber.events.on('reconnect', () => {

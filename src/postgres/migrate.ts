@@ -27,7 +27,7 @@ export interface MigrationStatus {
   readonly migrations: readonly { readonly name: string; readonly applied: boolean }[];
 }
 
-/** How a run waits, and whom it tells what. */
+/** How long a run waits, and where its warnings go. */
 export interface MigrationOptions {
   /** How long to wait for another run to end, in milliseconds. Default 60,000. */
   readonly waitMs?: number;

@@ -12,7 +12,7 @@ import { readKey, type CacheKey, type CacheOptions } from './gatebell-options.js
 /** Facts of one topic. A value is shared by all who ask for it: do not change it. */
 export interface Cache<V> {
   readonly topic: string;
-  /** Facts in memory, absences not counted. */
+  /** Facts in memory, negative entries not counted. */
   readonly size: number;
   /** Running totals since the cache was made. */
   readonly stats: Readonly<CacheStats>;
@@ -35,7 +35,7 @@ export interface Cache<V> {
    * The fact as every commit acknowledged before this call has left it, no matter who committed. Costs a round trip to
    * Postgres, shared by all who ask at the same time.
    *
-   * @throws UnavailableError (as a rejection) when that cannot be told; TypeError if the key is not one
+   * @throws UnavailableError (as a rejection) when that cannot be known; TypeError if the key is not one
    */
   strong(key: CacheKey): Promise<V | null>;
 }

@@ -3,8 +3,8 @@
  * server gave it, from the same snapshot as the facts (P4, P5).
  *
  * A function of the program may read, too, with a query builder say. It is given the connection, in a transaction that
- * is read only and sees one snapshot; so what it reads there is as good as what one statement reads. What it reads
- * elsewhere nobody can vouch for.
+ * is read only and sees one snapshot; so what it reads there is as good as what one statement reads. Nobody can
+ * vouch for what it reads elsewhere.
  */
 import pg from 'pg';
 import type { Key } from '../coherence/signal.js';
@@ -28,7 +28,7 @@ const REWRITTEN = `
     where l.pid = pg_backend_pid() and l.locktype = 'relation'
       and (c.oid is null or c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
   ) as rewritten`;
-/** Readings in one snapshot, when tables are emptied or rewritten under way. */
+/** Reads in one snapshot, when tables are emptied or rewritten under way. */
 const SNAPSHOTS_MAX = 3;
 
 interface ReadingRow extends pg.QueryResultRow {
@@ -101,7 +101,7 @@ export interface Reads {
   addFunction(text: string, read: ReadFunction): void;
 }
 
-/** Query builders wrap the errors of Postgres, and what they say of the values is lost then. */
+/** Query builders wrap the errors of Postgres, and what they say about the values is lost then. */
 const ofPostgres = (error: unknown): unknown =>
   error instanceof Error && error.cause instanceof pg.DatabaseError ? error.cause : error;
 

@@ -95,7 +95,7 @@ async function watchAgain(client: pg.ClientBase, call: WatchCall): Promise<strin
   } catch (error) {
     await client.query('rollback to savepoint watch_again');
     const text = error instanceof Error ? error.message : String(error);
-    // As a warning of Postgres, so that it takes the way of all others.
+    // As a warning of Postgres, so that it is reported like all others.
     await client.query(
       `do $do$ begin raise warning '%', ${quote(`gatebell: not repaired: ${statement} failed: ${text}`)}; end $do$`,
     );

@@ -1,4 +1,4 @@
-/** What a replica is called, and by which names Postgres shows its connections. */
+/** The name of a replica, and the names of its connections in Postgres. */
 import { hostname } from 'node:os';
 import { MARK_LENGTH } from '../coherence/proof/server.js';
 
@@ -26,7 +26,7 @@ export function applicationNameOf(replica: string): string {
   return PREFIX + replica;
 }
 
-/** Whose connection it is that is called so. */
+/** Whose connection has this name. */
 export function replicaOf(applicationName: string): { readonly replica: string; readonly isPool: boolean } {
   const name = applicationName.slice(PREFIX.length);
   if (name.endsWith(POOL_SUFFIX)) {

@@ -1,4 +1,4 @@
-/** What Postgres' error codes say: of the values that were asked for, or of anything else. */
+/** What an error code of Postgres is about: a value that was asked for, or anything else. */
 import pg from 'pg';
 
 /** The SQLSTATE of an error, if Postgres sent it. */
@@ -7,18 +7,18 @@ export function sqlState(error: unknown): string | null {
 }
 
 /**
- * Classes of Postgres' error codes that say something of the values asked for: data exception, integrity constraint
- * violation (of a domain), PL/pgSQL error (raised by a function that the load calls).
+ * Classes of Postgres' error codes that are about the values asked for: data exception, integrity constraint violation
+ * (of a domain), PL/pgSQL error (raised by a function that the load calls).
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const DATA_ERRORS = ['22', '23', 'P0'];
 /**
- * Classes that say it either of the query or of a value: a name that is not there, a syntax that is wrong, what is not
- * supported. Values are read so by `::regclass` and its like, `::tsquery`, `::jsonpath`, `::ltree`. Of the query itself
- * Postgres says the place, and no context.
+ * Classes that are about either the query or a value: a name that does not exist, a wrong syntax, a feature that is not
+ * supported. Values are read so by `::regclass` and its like, `::tsquery`, `::jsonpath`, `::ltree`. An error of the
+ * query itself has a position, and no context.
  */
 const TEXT_ERRORS = ['42', '3F', '0A'];
-/** "Insufficient privilege" and "infinite recursion" of views and policies: of the query, without a place. */
+/** "Insufficient privilege" and "infinite recursion" of views and policies: about the query, without a position. */
 const QUERY_ERRORS = new Set(['42501', '42P17']);
 
 /** Whether an error is about a value that was asked for, so that the others of its batch can be read. */

@@ -23,7 +23,7 @@ export interface Admission {
 /** Bounds of what is under way at once. */
 export interface AdmissionLimits {
   readonly visitsMax: number;
-  /** Of one source; of those whose source the proxy does not tell, together with all. */
+  /** Of one client; those whose address the proxy does not send share one bound. */
   readonly visitsOfSourceMax: number;
 }
 

@@ -16,8 +16,8 @@ export interface Arrivals {
 }
 
 /**
- * How long it is remembered: longer than a page takes to come back, and not so long that it hinders who has signed out
- * since.
+ * How long it is remembered: longer than a page takes to come back, and not so long that it hinders a user who has
+ * signed out since.
  */
 export const ARRIVAL_SECONDS = 20;
 const DIGEST_CHARACTERS = 11;

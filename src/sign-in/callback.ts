@@ -124,7 +124,7 @@ function createFinish(
     const returnTo = flow.returnTo === null ? null : await requireReturnAddress(flow.returnTo, origin);
     const identity = await provider.redeem(query, { ...flow, state: sent });
     // A cookie of one host is for its app alone. What the browser had before ends: a token that somebody else has put
-    // there is of no use.
+    // there is useless.
     const appId = central === null ? await findApp(origin.host) : null;
     const session = await sessions.begin(identity, appId, sessionTokens(cookies));
     if ('problem' in session) {

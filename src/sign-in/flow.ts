@@ -1,7 +1,7 @@
 /**
  * One sign-in under way: what must be the same when the browser comes back from the provider. It travels with the
  * browser, sealed, in a cookie of its own; so any replica finishes what another has begun, nothing is kept here, and an
- * answer of the provider that was meant for another browser is of no use (login CSRF).
+ * answer of the provider that was meant for another browser is useless (login CSRF).
  */
 import { hkdfSync } from 'node:crypto';
 import { EncryptJWT, errors, jwtDecrypt, type JWTPayload } from 'jose';
@@ -11,9 +11,9 @@ export interface Flow {
   readonly state: string;
   /** What it puts into the ID token. */
   readonly nonce: string;
-  /** What proves that who redeems the code is who asked for it (PKCE). */
+  /** Proves that the code is redeemed by the party that asked for it (PKCE). */
   readonly codeVerifier: string;
-  /** Where the provider sends the browser back to: tells the host on which it was begun. */
+  /** Where the provider sends the browser back to: it names the host on which the sign-in began. */
   readonly redirectUri: string;
   /** Where the browser wanted to go; null: nowhere. */
   readonly returnTo: string | null;
@@ -31,7 +31,7 @@ export interface FlowSealer {
 
 /** How long a person may take at the provider. */
 export const FLOW_SECONDS = 600;
-/** Replicas' clocks may differ by so much. */
+/** Replicas' clocks may differ by this much. */
 const TOLERANCE_SECONDS = 10;
 const KEY_BYTES = 32;
 const ALGORITHMS = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] };
@@ -41,7 +41,7 @@ const isText = (value: unknown): value is string => typeof value === 'string';
 /**
  * Creates a sealer. Its key is derived from the client's secret, which all replicas have.
  *
- * @param context tells one client of one provider from another with the same secret
+ * @param context distinguishes one client of one provider from another with the same secret
  */
 export function createFlowSealer(clientSecret: string, context: string, nowMs: () => number = Date.now): FlowSealer {
   const key = new Uint8Array(hkdfSync('sha256', clientSecret, '', `gatebell sign-in flow 1\n${context}`, KEY_BYTES));

@@ -9,7 +9,7 @@ export interface ProviderFindings {
   readonly problems: readonly string[];
   /** Public keys that ID tokens may be signed with. */
   readonly keys: number;
-  /** How far the provider's clock is ahead of this one, in seconds; null if it does not tell. */
+  /** How far the provider's clock is ahead of this one, in seconds; null if it sends no `Date`. */
   readonly skewSeconds: number | null;
 }
 
@@ -19,7 +19,7 @@ const SKEW_SECONDS_MAX = 30;
 /** Codes of Node's TLS that mean: the certificate is of an authority that is not known here. */
 const UNKNOWN_AUTHORITY = /SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY|GET_ISSUER)/;
 
-/** What to do about a failure to reach somebody, as far as the environment tells. */
+/** What to do when a server cannot be reached, as far as the environment shows. */
 export function connectionHint(problem: string, env: NodeJS.ProcessEnv): string {
   if (UNKNOWN_AUTHORITY.test(problem)) {
     return '; if a private authority has signed its certificate, name that one’s file in NODE_EXTRA_CA_CERTS';

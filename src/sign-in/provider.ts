@@ -1,7 +1,7 @@
 /**
  * The OpenID Connect provider, as sign-in needs it. Its metadata is read in the background, again and again until it is
  * there, and every hour from then on: no request waits for it. Everything that it answers is bounded in time and size,
- * and no error of its tells a secret.
+ * and none of its errors contains a secret.
  */
 import {
   allowInsecureRequests,
@@ -39,7 +39,7 @@ export interface Provider {
   /** Where a browser signs in. @throws SignInRefused until its metadata has been read */
   authorizationUrl(flow: Flow): Promise<URL>;
   /**
-   * Whom the provider's answer tells of.
+   * The user whom the provider's answer names.
    * @param query of the callback's URL
    * @throws SignInRefused
    */
@@ -76,7 +76,7 @@ const errorCode = (code: string): string => (ERROR_CODE.test(code) ? code : 'an 
 /** Codes of the library that mean: no answer. */
 const NO_ANSWER = new Set(['OAUTH_TIMEOUT', 'OAUTH_ABORT', 'OAUTH_RESPONSE_IS_NOT_CONFORM']);
 
-/** What went wrong, without a word of what was sent. */
+/** What went wrong, without anything that was sent. */
 export function problemText(error: unknown): string {
   if (error instanceof ResponseBodyError) {
     return `the provider answered ${error.status} ${errorCode(error.error)}`;
@@ -111,7 +111,7 @@ function refusalOf(error: unknown): SignInRefused {
   });
 }
 
-/** What is believed of an email address: only that the provider has made sure of it. */
+/** An email address is believed only if the provider has verified it. */
 function userNameOf(claims: Readonly<Record<string, unknown>>, claim: string): string | null | undefined {
   const value = claims[claim];
   if (value === undefined) {
@@ -121,7 +121,7 @@ function userNameOf(claims: Readonly<Record<string, unknown>>, claim: string): s
   return typeof value === 'string' && isSure && USER_NAME.test(value) ? value : null;
 }
 
-/** Basic is what a provider takes that does not say. */
+/** A provider that does not say how takes Basic. */
 const clientAuth =
   (clientSecret: string): ClientAuth =>
   (server, ...rest) => {
@@ -230,7 +230,7 @@ export function createProvider(options: ProviderOptions): Provider {
       throw new SignInRefused('bad_provider_answer', 'claim sub cannot be a subject');
     }
     let name = userNameOf(claims, claim);
-    // Many providers tell of the profile only when asked.
+    // Many providers give the profile only when asked.
     if (name === undefined && using.serverMetadata().userinfo_endpoint !== undefined) {
       name = userNameOf(await fetchUserInfo(using, tokens.access_token, claims.sub), claim);
     }

@@ -57,7 +57,7 @@ interface Problem {
   readonly allowed: string;
 }
 
-/** The settings that must agree; undefined: refused already, so nothing is said of it. */
+/** The settings that must agree; undefined: refused already, so nothing more is reported. */
 export interface SignInSettings {
   readonly cookie: string | undefined;
   readonly loginUrl: string | null | undefined;

@@ -188,6 +188,6 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
   for (const { topic, negativeEntries } of caches) {
     expect(negativeEntries, topic).toBeLessThanOrEqual(NEGATIVE_ENTRIES_MAX);
   }
-  // Ten thousand absences of two topics, and the sources: some hundred bytes each.
+  // Ten thousand negative entries of two topics, and the sources: some hundred bytes each.
   expect((await heapUsed()) - before.heap).toBeLessThan(30_000_000);
 });

@@ -260,7 +260,7 @@ class World {
         onReload: (replica, topic, key, loadedMs) => {
           const name = factName(topic, key);
           const absence = { topic, key, name, text: ABSENT };
-          // Room for absences is small, so they may go and come again.
+          // Room for negative entries is small, so they may go and come again.
           if (this.#profile.isFrugal && !this.#history.wasHeld(absence, loadedMs, this.#timeline.nowMs)) {
             this.#violate('rates', `${replica} loaded ${name} again, of which it had heard nothing`);
           }

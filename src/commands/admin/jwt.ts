@@ -6,7 +6,7 @@ import { takeAway, type WaitOption } from './denial.js';
 import { readExpiry, type ExpiresOption } from './expiry.js';
 import { list, rowOrFail, thereIsNo } from './rows.js';
 
-/** Rows are of no use once their JWT has expired; leeway and the clocks of issuers are less than this. */
+/** Rows are not needed once their JWT has expired; leeway and the clocks of issuers are less than this. */
 const REVOKED_JWTS_KEPT = '1 day';
 
 async function revoke(

@@ -51,7 +51,7 @@ export function judgeVersion(version: number): Check {
     : { name, ok: true, detail };
 }
 
-/** Whom we reach; what is wrong with it. */
+/** Which server answers, and what is wrong with it. */
 async function checkServer(database: Database): Promise<Check[]> {
   const [row] = await database.query<{ version: number; role: string; database: string; standby: boolean }>(
     'doctor',

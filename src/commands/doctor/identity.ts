@@ -1,4 +1,4 @@
-/** Whether those who say who somebody is can be reached: the issuer of JWTs, and the provider of sign-in. */
+/** Whether the sources of identity can be reached: the issuer of JWTs, and the provider of sign-in. */
 import { createJwksFetcher, fetchFailure, parseJwks } from '../../auth/jwt/jwks.js';
 import { errorText } from '../../ops/log-lines.js';
 import { connectionHint, examineProvider } from '../../sign-in/provider-check.js';
