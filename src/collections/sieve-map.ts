@@ -106,6 +106,11 @@ export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: 
       return entry;
     },
     clear() {
+      // Whoever still holds one entry must not keep all others alive.
+      for (const entry of entries.values()) {
+        entry.older = null;
+        entry.newer = null;
+      }
       entries.clear();
       oldest = null;
       newest = null;

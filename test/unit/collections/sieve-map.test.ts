@@ -80,6 +80,21 @@ test('who left is garbage, however long the hand has waited', async () => {
   expect(room.size).toBe(0);
 });
 
+test.each([
+  { how: 'cleared', leave: () => room.clear() },
+  { how: 'deleted', leave: () => ['a', 'b', 'c'].forEach(name => room.delete(name)) },
+  { how: 'evicted', leave: () => enter('d', 'e', 'f') },
+])('who was $how keeps no other alive', async ({ leave }) => {
+  enter('a', 'b', 'c');
+  const stays = room.get('b')!;
+  const others = ['a', 'c'].map(name => new WeakRef(room.get(name)!));
+  leave();
+  await turn();
+  collectGarbage();
+  expect(others.map(other => other.deref())).toEqual([undefined, undefined]);
+  expect(stays.name).toBe('b');
+});
+
 test('whatever comes and goes, there are never more, and who left is not there', () => {
   const name = fc.integer({ min: 0, max: 8 }).map(String);
   const step = fc.record({ what: fc.constantFrom('enter', 'use', 'delete', 'clear'), name });
