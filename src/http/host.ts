@@ -21,6 +21,12 @@ const YOUNG_MAX = 10_000;
 /** Labels that a wildcard can stand for: each is one more host to look up. */
 const WILDCARD_LABELS_MAX = 8;
 
+/**
+ * The same text of ASCII, in memory of its own: a part of a longer text, such as the host of a URL, keeps all of that
+ * alive.
+ */
+const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');
+
 function wildcardsOf(host: string): string[] {
   const labels = host.split('.');
   return labels.slice(1, 1 + WILDCARD_LABELS_MAX).map((_, at) => `*.${labels.slice(at + 1).join('.')}`);
@@ -38,7 +44,7 @@ function parse(sent: string): HostAndPort | null {
   if (match === null || match[1]!.length > HOST_CHARACTERS_MAX) {
     return null;
   }
-  const host = match[1]!.toLowerCase();
+  const host = copyOf(match[1]!.toLowerCase());
   return { host, port: match[2] ?? '', wildcards: wildcardsOf(host) };
 }
 
@@ -54,7 +60,7 @@ export function parseHost(sent: string): HostAndPort | null {
       old = young;
       young = new Map();
     }
-    young.set(sent, parsed);
+    young.set(copyOf(sent), parsed);
   }
   return parsed;
 }
