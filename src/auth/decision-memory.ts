@@ -7,6 +7,7 @@
  * A decision depends on the request's host, on what its credential is read from, on the rule that its path falls under,
  * and on whether it is a preflight where the rule lets those pass. So that is what it is found by, or compared with.
  */
+import { getHeapStatistics } from 'node:v8';
 import type { Kept } from '../coherence/facts/pass.js';
 import { RecentMap, type Sized } from '../collections/recent-map.js';
 import { CachedHead } from '../http/response.js';
@@ -29,10 +30,17 @@ export interface DecisionMemory {
   remember(request: AuthRequest, kept: Kept<Decision | Undecided>): void;
 }
 
-/** A hundred thousand users of one app take about 100 MB; with two halves of that, those in use would not all be found. */
+/** A hundred thousand users of one app take about 115 MB: in a map of two halves, twice that finds all who are in use. */
 const BYTES_MAX = 256 * 1_048_576;
+/**
+ * Of the heap that Node may use, at most. A decision that is not given again, since a fact has changed, also keeps what
+ * its facts take, until it is dropped: as much again, and more.
+ */
+const HEAP_SHARE = 1 / 8;
+/** What decisions that tell no user get beside that: anybody can cause as many as they like. */
+const OTHERS_SHARE = 1 / 8;
 /** A decision with its head, as measured on a heap of many. */
-const DECISION_BYTES = 900;
+const DECISION_BYTES = 1_050;
 /** Longer ones are decided each time: they are few, or somebody plays with us. */
 const TEXT_CHARACTERS_MAX = 10_000;
 /** Rules of one app under which one credential is remembered: most apps have one or two. */
@@ -51,26 +59,33 @@ function fits({ rules, route }: Decision, request: AuthRequest, charge: () => vo
   return request.route(rules, charge) === route && !(route?.preflight === true && request.isPreflight());
 }
 
+const shareOfHeap = (): number => Math.min(BYTES_MAX, getHeapStatistics().heap_size_limit * HEAP_SHARE);
+
 /**
  * Creates a memory of no decisions.
  *
  * @param keysVersion grows whenever a credential may be read otherwise than before
+ * @param bytesMax of decisions for credentials that belong to users. Default: an eighth of the heap, 256 MiB at most
  */
-export function createDecisionMemory(keysVersion: () => number, bytesMax: number = BYTES_MAX): DecisionMemory {
-  const memory = new RecentMap<Remembered>(bytesMax);
+export function createDecisionMemory(keysVersion: () => number, bytesMax: number = shareOfHeap()): DecisionMemory {
+  /** Those of credentials for which a user was told once. So a flood of made-up ones drops none of these (P18). */
+  const ofUsers = new RecentMap<Remembered>(bytesMax);
+  const ofOthers = new RecentMap<Remembered>(bytesMax * OTHERS_SHARE);
   let version = keysVersion();
 
   return {
     recall(request, charge) {
       if (version !== keysVersion()) {
         version = keysVersion();
-        memory.clear();
+        ofUsers.clear();
+        ofOthers.clear();
       }
-      const decisions = memory.get(place(request), textOf)?.decisions;
-      if (decisions === undefined) {
+      const text = place(request);
+      const found = ofUsers.get(text, textOf) ?? ofOthers.get(text, textOf);
+      if (found === undefined) {
         return undefined;
       }
-      for (const kept of decisions) {
+      for (const kept of found.decisions) {
         if (fits(kept.answer, request, charge)) {
           return kept.recall();
         }
@@ -86,13 +101,18 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
       if (text.length > TEXT_CHARACTERS_MAX || (decision.route?.preflight === true && request.isPreflight())) {
         return;
       }
-      decision.head = new CachedHead();
+      if (decision.status === 200) {
+        decision.head = new CachedHead();
+      }
       const fresh = kept as Kept<Decision>;
-      const others = (memory.get(text, textOf)?.decisions ?? []).filter(
+      const known = ofUsers.get(text, textOf);
+      const before = (known ?? ofOthers.get(text, textOf))?.decisions ?? [];
+      const underOtherRules = before.filter(
         ({ answer: { rules, route } }) => rules === decision.rules && route !== decision.route,
       );
-      const decisions = [fresh, ...others.slice(0, RULES_MAX - 1)];
-      memory.set(text, { text, decisions, bytes: text.length + decisions.length * DECISION_BYTES });
+      const decisions = [fresh, ...underOtherRules.slice(0, RULES_MAX - 1)];
+      const room = known !== undefined || decision.user !== null ? ofUsers : ofOthers;
+      room.set(text, { text, decisions, bytes: text.length + decisions.length * DECISION_BYTES });
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createToken } from '../../src/auth/token.js';
-import { bytesOf, createConnection } from '../support/auth-server.js';
+import { bytesOf, createConnection, type Answer } from '../support/auth-server.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { forwardHeaders, startReplica, type Ask, type Replica } from '../support/replica.js';
 import { addCredential, createWorld, type World } from '../support/gate-rows.js';
@@ -190,4 +190,28 @@ test('200,000 made-up tokens and hosts, from one source and from as many: real u
   }
   // Ten thousand negative entries of two topics, and the sources: some hundred bytes each.
   expect((await heapUsed()) - before.heap).toBeLessThan(30_000_000);
+});
+
+test('made-up cookies, each another and long, are not remembered until a small heap is full', async () => {
+  const small = await startReplica(database.url, {
+    nodeArgs: ['--expose-gc', '--import', PROBE, '--max-old-space-size=128'],
+  });
+  const connection = createConnection(Number(new URL(small.auth).port));
+  const used = async (): Promise<number> => {
+    const since = small.lines.length;
+    small.child.kill('SIGUSR2');
+    return Number((await small.waitFor(line => line.event === 'memory', since))['heapUsed']);
+  };
+  const ask = (n: number): Promise<Answer | null> =>
+    connection.send(bytes({ headers: { Cookie: `gatebell=made-up-${n}-${'x'.repeat(9_800)}` } }));
+  for (let n = 0; n < 100; n++) {
+    await ask(n);
+  }
+  const before = await used();
+  for (let n = 100; n < 20_000; n++) {
+    expect((await ask(n))?.headers['x-gatebell-reason']).toBe('bad_credential');
+  }
+  expect((await used()) - before).toBeLessThan(10_000_000);
+  connection.close();
+  await small.stop();
 });
