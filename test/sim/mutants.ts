@@ -692,7 +692,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'age-ignored',
     mistake: 'what is cached never grows too old',
-    patches: [cache(' || now.monoMs - entry.sentMonoMs > maxAgeMs', '')],
+    patches: [cache(' || now.monoMs > tooOldAfterMs(entry)', '')],
     profile: 'slips',
     seed: 2,
     seeds: 20,
@@ -1034,12 +1034,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'kept: one of several',
     mistake: 'only the first fact of a kept answer is looked at',
-    patches: [
-      pass(
-        '    for (const entry of this.#entries) {\n      if (!mayServe',
-        '    for (const entry of this.#entries.slice(0, 1)) {\n      if (!mayServe',
-      ),
-    ],
+    patches: [pass('this.#entries) {\n      if (!isHeld', 'this.#entries.slice(0, 1)) {\n      if (!isHeld')],
     profile: 'calm',
     seed: 1,
     seeds: 60,
@@ -1048,16 +1043,25 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'kept: unproven',
     mistake: 'a kept answer is given again while nothing proves its facts',
-    patches: [cache(' && lease.serves(topic, now);', ';')],
+    patches: [pass('!lease.isFresh(now) || ', '')],
     profile: 'network',
     seed: 1,
     seeds: 60,
     expects: ['G1', 'G2', 'G3', 'rest'],
   },
   {
+    name: 'kept: untrusted',
+    mistake: 'a kept answer is given again though the triggers of a fact that it rests on are not in place',
+    patches: [pass(' || !lease.trusts(entry.room.topic)', '')],
+    profile: 'ddl',
+    seed: 1,
+    seeds: 60,
+    expects: STALE,
+  },
+  {
     name: 'kept: age',
     mistake: 'a kept answer is given again though its facts are too old',
-    patches: [cache('isHeld(entry) && now.monoMs - entry.sentMonoMs <= maxAgeMs && lease', 'isHeld(entry) && lease')],
+    patches: [pass('now.monoMs > this.#tooOldAfterMs', 'false')],
     profile: 'slips',
     seed: 1,
     seeds: 60,

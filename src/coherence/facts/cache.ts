@@ -48,15 +48,16 @@ export function isHeld({ place, room }: Entry<unknown>): boolean {
   return place !== -1 && !room.isEmptied;
 }
 
-/** Whether this very entry may be served at this instant: it is held, young, and its topic is proven. */
-export function mayServe(entry: Entry<unknown>, lease: Freshness, now: Instant): boolean {
-  const { topic, maxAgeMs } = entry.room;
-  return isHeld(entry) && now.monoMs - entry.sentMonoMs <= maxAgeMs && lease.serves(topic, now);
+/** Monotonic time, in milliseconds, after which the entry is too old to be served. */
+export function tooOldAfterMs({ sentMonoMs, room }: Entry<unknown>): number {
+  return sentMonoMs + room.maxAgeMs;
 }
 
 /** Counts an entry as served. */
 export function noteServed(entry: Entry<unknown>): void {
-  entry.used = true;
+  if (!entry.used) {
+    entry.used = true;
+  }
   const { stats } = entry.room;
   if (entry.value === null) {
     stats.negativeHits += 1;
@@ -221,15 +222,16 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
             return;
           }
           forget(ticket.key);
+          // What a kept answer looks at stands together: with many users, each line of memory is waited for.
           const entry: Held<V> = {
             value,
-            receivedAt,
-            sentMonoMs: sent.monoMs,
             room,
-            key: ticket.key,
-            text: ticket.text,
             place: -1,
             used: false,
+            receivedAt,
+            sentMonoMs: sent.monoMs,
+            key: ticket.key,
+            text: ticket.text,
             older: null,
             newer: null,
           };
@@ -261,7 +263,7 @@ export function createCache<V>(options: CacheOptions<V>, deps: CacheDeps): Cache
       }
       const text = keyText(key);
       const entry = entries.get(text) ?? negativeEntries.get(text);
-      if (entry === undefined || now.monoMs - entry.sentMonoMs > maxAgeMs) {
+      if (entry === undefined || now.monoMs > tooOldAfterMs(entry)) {
         stats.misses += 1;
         return undefined;
       }

@@ -5,7 +5,7 @@
 import type { Clock, Instant } from '../../time/clock.js';
 import type { Lease, ServerClock } from '../proof/lease.js';
 import { keyText, type Key } from '../signal.js';
-import { mayServe, noteServed, type Entry } from './cache.js';
+import { isHeld, noteServed, tooOldAfterMs, type Entry } from './cache.js';
 import type { Loaded } from './loader.js';
 import type { Caches, FactRef, Facts } from './reader.js';
 
@@ -36,6 +36,8 @@ class KeptAnswer<T> implements Kept<T> {
   /** Milliseconds since 1970: it is the answer from then on, and not from `untilMs` on. */
   readonly #sinceMs: number;
   readonly #untilMs: number;
+  /** Monotonic time after which one of the entries is too old. */
+  readonly #tooOldAfterMs: number;
   readonly #deps: KeptDeps;
 
   constructor(answer: T, entries: readonly Entry<unknown>[], sinceMs: number, untilMs: number, deps: KeptDeps) {
@@ -43,14 +45,18 @@ class KeptAnswer<T> implements Kept<T> {
     this.#entries = entries;
     this.#sinceMs = sinceMs;
     this.#untilMs = untilMs;
+    this.#tooOldAfterMs = Math.min(...entries.map(tooOldAfterMs));
     this.#deps = deps;
   }
 
   recall(): T | undefined {
     const { clock, lease, serverClock } = this.#deps;
     const now = clock.now();
+    if (!lease.isFresh(now) || now.monoMs > this.#tooOldAfterMs) {
+      return undefined;
+    }
     for (const entry of this.#entries) {
-      if (!mayServe(entry, lease, now)) {
+      if (!isHeld(entry) || !lease.trusts(entry.room.topic)) {
         return undefined;
       }
     }
