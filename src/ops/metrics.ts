@@ -1,7 +1,7 @@
 /**
- * Turns observations into series for Prometheus, and nothing else does. What is counted on every look-up is kept as
- * plain numbers where it happens and collected at the scrape (`coherence-series.ts`). Labels are bounded: never a user,
- * a path or a host.
+ * Turns observations into series for Prometheus, and nothing else does. The series are named in `observed-series.ts`,
+ * and in `coherence-series.ts` those that are read at a scrape: what is counted on every look-up is kept as plain
+ * numbers where it happens. Labels are bounded: never a user, a path or a host.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { addCoherenceSeries, type ScrapedCoherence } from './coherence-series.js';

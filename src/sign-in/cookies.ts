@@ -1,6 +1,6 @@
 /**
- * The cookies of sign-in: the session's, which the gate reads on every request, and one for each sign-in under way. No
- * script sees them, and other sites' requests carry them only when they lead a person here.
+ * The cookies of sign-in: the session's, which `GATEBELL_COOKIE` names and the gate reads on every request, and one for
+ * each sign-in under way. No script sees them, and other sites' requests carry them only when they lead a person here.
  */
 
 import type { SentCookie } from '../auth/request/cookies.js';

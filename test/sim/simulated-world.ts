@@ -634,7 +634,7 @@ class World {
   }
 }
 
-/** Lives one life, from its seed. Must be called from outside of promises: see `promises.ts`. */
+/** Lives one life, from its seed. Must be called from outside of promises: see `simulated-promises.ts`. */
 export function simulate(profile: ProfileName, seed: number, options: LifeOptions = {}): Outcome {
   const world = new World(profile, seed, options);
   world.live();

@@ -1,6 +1,6 @@
 /**
- * Lives of simulated worlds, each decided by its seed; see `world.ts`. `GATEBELL_SIM_SEEDS` says how many of each
- * profile (default 12), `GATEBELL_SIM_FIRST` where to begin. A failure names its seed, and tells the end of its
+ * Lives of simulated worlds, each decided by its seed; see `simulated-world.ts`. `GATEBELL_SIM_SEEDS` says how many of
+ * each profile (default 12), `GATEBELL_SIM_FIRST` where to begin. A failure names its seed, and tells the end of its
  * smallest story. `npm run sim` lives many more.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

@@ -189,3 +189,13 @@ test('nothing is a stub, left for later, or switched off', () => {
   );
   expect(found).toEqual([]);
 });
+
+test('a source that a comment names is there', () => {
+  const files = ['src', 'test', 'bench', 'migrations', 'examples'].flatMap(filesIn);
+  const known = new Set(files.map(file => path.basename(file)));
+  const named = files.flatMap(file =>
+    [...text(file).matchAll(/`([\w./-]+\.ts)`/g)].map(([, name]) => ({ file, name: name! })),
+  );
+  expect(named.length).toBeGreaterThan(30);
+  expect(named.filter(({ name }) => !known.has(path.basename(name)))).toEqual([]);
+});

@@ -1,8 +1,9 @@
 /**
  * Which rule a path falls under, whatever the upstream makes of it.
  *
- * The rule must be the same for every reading of the path (see `path-readings.ts`), and in either case of its letters;
- * else the path is ambiguous and refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change nothing.
+ * The rule must be the same for every reading of the path (see `path-interpretations.ts`), and in either case of its
+ * letters; else the path is ambiguous and refused. So `%20`, `%2F` in a package name and UTF-8 pass where they change
+ * nothing.
  *
  * Extensions and scripts are too ordinary to be refused. Some upstreams take `/admin.json` for `/admin` (Rails,
  * Connect), or run `/index.php/admin` as `/admin`; to others `/share.zip` is a file beside `/share`. There the rule of

@@ -26,7 +26,7 @@ export interface SourceCheck {
 const ORIGIN_WAIT_MS = 1_000;
 
 /**
- * @param onForeignReading called when another server than the one that is listened to has answered, another schema, or
+ * @param onForeignResult called when another server than the one that is listened to has answered, another schema, or
  *   a standby
  */
 export function createSourceCheck(deps: {

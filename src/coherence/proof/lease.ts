@@ -3,9 +3,10 @@
  * listener writes it, the caches read it.
  *
  * An *epoch* begins when LISTEN is acknowledged and ends when the connection is given up; between them there is none
- * (P8). A *proof* is both clocks as of just before the newest echoed fence was sent: every commit acknowledged before
- * that moment has been applied here. Cached facts may be served while both elapsed times are within the lease, compared
- * at each decision (P10): a timer would be late exactly when it matters, after a pause.
+ * (P8). A *proof* is both clocks as of just before the newest question for which a fence has come back, whoever had it
+ * sent: every commit acknowledged before that moment has been applied here. Cached facts may be served while both
+ * elapsed times are within the lease, compared at each decision (P10): a timer would be late exactly when it matters,
+ * after a pause.
  *
  * What this cannot see: a hypervisor that stops the machine and hides the pause from both clocks.
  */
@@ -62,7 +63,10 @@ export interface Lease extends Freshness {
   setServer(origin: string): void;
   /** Notes the topics whose triggers are in place; all others are not served. */
   setTrustedTopics(topics: ReadonlySet<string>): void;
-  /** Notes an echoed fence that was sent at `sent`. A proof never goes backwards: an older one changes nothing. */
+  /**
+   * Notes that the fence of a question asked at `sent` has come back. A proof never goes backwards: an older one changes
+   * nothing.
+   */
   prove(sent: Instant): void;
 }
 
