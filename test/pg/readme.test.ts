@@ -19,6 +19,7 @@ const file = (name: string): string => readFileSync(fileURLToPath(new URL(`../..
 const readme = file('README.md');
 const credentials = file('docs/credentials.md');
 const operations = file('docs/operations.md');
+const troubleshooting = file('docs/troubleshooting.md');
 const blocks = (language: string, text = readme): string[] =>
   [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block]) => block ?? '');
 /** The one block that holds this. */
@@ -100,6 +101,15 @@ describe('the recipe of the README, in order', () => {
       await caddy.stop();
       app.close();
     }
+  });
+
+  test.skipIf(!hasTool('curl'))('the question of "Ask the gate itself", with curl', async () => {
+    const question = blockWith('/auth/nginx', 'sh', troubleshooting);
+    const outcome = await run('sh', ['-ec', question.replace('127.0.0.1:4280', new URL(replica.auth).host)], {
+      TOKEN: token,
+    });
+    expect(outcome.code).toBe(0);
+    expect(outcome.stdout).toMatch(/^HTTP\/1.1 200 OK\r\nX-Gatebell-Reason: granted\r\n[^]*^Remote-User: alice\r\n/m);
   });
 
   test('"Revoke access": the SQL, then the commands', async () => {
