@@ -36,7 +36,7 @@ describe('the proof', () => {
     expect(lease.isFresh(clock.now())).toBe(false);
   });
 
-  test('counts from when the fence was sent, not from when it came back', async () => {
+  test('counts from when the question was asked, not from when its fence came back', async () => {
     goLive();
     const sent = clock.now();
     await clock.advance(2_000);
