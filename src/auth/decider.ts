@@ -40,6 +40,7 @@ export type AuthObservation =
       readonly event: 'bad_request';
       readonly dialect: Asker;
       readonly problem: string;
+      /** Address of the peer, `unix` on a Unix socket; null: the connection has gone. */
       readonly peer: string | null;
     }
   /** A peer asked that is not among the trusted proxies, or did not show the secret. */

@@ -19,6 +19,7 @@ import { createCredentialReader, withoutCredential } from './request/credential.
 import { singleHeaders, type SingleHeaders } from './request/headers.js';
 import { parseRequest, type AuthRequest } from './request/request.js';
 import { createProxyTrust } from './request/trusted-proxy.js';
+import { peerOf } from '../http/peer.js';
 
 export type { AuthObservation } from './decider.js';
 
@@ -30,7 +31,7 @@ export interface AuthOptions extends DeciderOptions {
   readonly loginUrl: string | null;
   /** The same, where it depends on what is wanted; wins over `loginUrl`. */
   readonly loginPage?: LoginPage;
-  /** Addresses of the proxies that may ask. */
+  /** Addresses of the proxies that may ask; over a Unix socket of a server of ours, whoever may connect. */
   readonly trustedProxies: BlockList;
   /** What they show in `X-Gatebell-Secret`; null, the default: nothing. */
   readonly proxySecret?: string | null;
@@ -95,7 +96,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
           event: 'bad_request',
           dialect: dialect.name,
           problem: AMBIGUOUS_PATH,
-          peer: message.socket.remoteAddress ?? null,
+          peer: peerOf(message.socket),
         });
       }
       let outcome = outcomeOf(decision.reason);
@@ -124,7 +125,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
         observe({
           event: 'untrusted_proxy',
           dialect: dialect.name,
-          peer: message.socket.remoteAddress ?? null,
+          peer: peerOf(message.socket),
         });
         reply(refuse('untrusted_proxy'), null, null);
         return;
@@ -137,7 +138,7 @@ export function createAuthHandler(options: AuthOptions): AuthHandler {
           event: 'bad_request',
           dialect: dialect.name,
           problem: parsed.problem,
-          peer: message.socket.remoteAddress ?? null,
+          peer: peerOf(message.socket),
         });
         reply(refuse(parsed.reason ?? 'bad_request'), null, own);
         return;

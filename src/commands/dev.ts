@@ -56,9 +56,12 @@ function startReplica(index: number, databaseUrl: string, port: number): Replica
     env: {
       ...process.env,
       DATABASE_URL: databaseUrl,
-      // Those of the shell are of another database.
+      // Those of the shell are of another database, and of one replica.
       GATEBELL_LISTEN_URL: '',
       GATEBELL_CHANNEL: '',
+      GATEBELL_LISTEN: '',
+      GATEBELL_LISTEN_MODE: '',
+      GATEBELL_LISTEN_GROUP: '',
       GATEBELL_REPLICA: name,
       GATEBELL_PORT: String(port === 0 ? 0 : port + 2 * index),
       GATEBELL_OPS_PORT: String(port === 0 ? 0 : port + 2 * index + 1),

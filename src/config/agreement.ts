@@ -3,12 +3,41 @@ import { signInProblems, type SignInSettings } from '../sign-in/settings.js';
 import type { ConfigProblem } from './secret.js';
 import { SETTINGS, type Config, type SettingKey } from './settings.js';
 
+/** A port beside a socket would look as if it were open; a mode without a socket, as if something were closed. */
+function socketProblems(
+  { listenPath, port, listenMode, listenGroup }: Config,
+  refused: ReadonlySet<SettingKey>,
+  givenAs: (key: SettingKey) => string | null,
+): readonly ConfigProblem[] {
+  if (refused.has('listenPath')) {
+    return [];
+  }
+  const useless: readonly (readonly [SettingKey, string, string])[] =
+    listenPath === null
+      ? [
+          ['listenMode', `0${listenMode?.toString(8)}`, 'only with'],
+          ['listenGroup', listenGroup ?? '', 'only with'],
+        ]
+      : [['port', String(port), 'not with']];
+  return useless.flatMap(([key, value, when]) => {
+    const name = refused.has(key) ? null : givenAs(key);
+    return name === null
+      ? []
+      : [{ name, value, allowed: `${when} ${SETTINGS.listenPath.variable}, which names a Unix socket` }];
+  });
+}
+
 /**
  * Finds settings that do not go together.
  *
  * @param refused settings whose own value was refused; sign-in has nothing more to say of them
+ * @param givenAs the variable or the flag that has given a setting; null: it has its default
  */
-export function disagreements(config: Config, refused: ReadonlySet<SettingKey>): readonly ConfigProblem[] {
+export function disagreements(
+  config: Config,
+  refused: ReadonlySet<SettingKey>,
+  givenAs: (key: SettingKey) => string | null,
+): readonly ConfigProblem[] {
   const { leaseMs, fenceIntervalMs, port, opsPort, oidcIssuer, poolMax } = config;
   const problems: ConfigProblem[] = [];
   if (fenceIntervalMs > leaseMs / 2) {
@@ -18,7 +47,7 @@ export function disagreements(config: Config, refused: ReadonlySet<SettingKey>):
       allowed: `at most half of ${SETTINGS.leaseMs.variable}, which is ${leaseMs}`,
     });
   }
-  if (opsPort === port && port !== 0) {
+  if (opsPort === port && port !== 0 && config.listenPath === null) {
     problems.push({
       name: SETTINGS.opsPort.variable,
       value: String(opsPort),
@@ -36,6 +65,7 @@ export function disagreements(config: Config, refused: ReadonlySet<SettingKey>):
     refused.has(key) ? undefined : config[key];
   return [
     ...problems,
+    ...socketProblems(config, refused, givenAs),
     ...signInProblems(
       {
         cookie: unlessRefused('cookie'),

@@ -37,21 +37,24 @@ interface Read {
   readonly value: unknown;
   /** Whether it was given or has a default, well or badly. */
   readonly isPresent: boolean;
+  /** The name that it was given by, of a variable or a flag; null: it was not given. */
+  readonly givenAs: string | null;
   readonly isRefused: boolean;
 }
 
 function readSetting(setting: Setting, flagged: string | undefined, sources: Sources): Read {
   const given = findText(setting, flagged, sources);
   if (given === null || given === undefined) {
-    return { value: null, isPresent: given === undefined, isRefused: given === undefined };
+    return { value: null, isPresent: given === undefined, givenAs: null, isRefused: given === undefined };
   }
   const { name, shown, text } = given;
+  const givenAs = given.isDefault === true ? null : name;
   const value = setting.parse(text);
   if (value === undefined) {
     const reason = setting.explain?.(text) ?? null;
     const allowed = reason === null ? setting.allowed : `${setting.allowed}; ${reason}`;
     sources.refuse({ name, value: shown, allowed });
-    return { value: null, isPresent: true, isRefused: true };
+    return { value: null, isPresent: true, givenAs, isRefused: true };
   }
   if (setting.kind === 'connection' && flagged !== undefined && hasPassword(flagged)) {
     const variables = variablesOf(setting).join(', ');
@@ -63,7 +66,7 @@ function readSetting(setting: Setting, flagged: string | undefined, sources: Sou
         `use ${variables} or PGPASSWORD`,
     });
   }
-  return { value, isPresent: true, isRefused: false };
+  return { value, isPresent: true, givenAs, isRefused: false };
 }
 
 /**
@@ -102,7 +105,8 @@ export function readConfig(
     ),
   };
   const refused = keysThat(({ isRefused }) => isRefused);
-  problems.push(...disagreements(config, refused), ...libpqProblems(env));
+  const givenAs = (key: SettingKey): string | null => read.get(key)?.givenAs ?? null;
+  problems.push(...disagreements(config, refused, givenAs), ...libpqProblems(env));
   if (problems.length > 0) {
     throw new ConfigError(problems);
   }

@@ -44,6 +44,10 @@ export function findText(
         ' (enableServiceLinks: false in the pod keeps such variables away)',
     );
   }
-  const text = (isLink ? undefined : set) ?? fallback;
-  return text === undefined ? null : { name: variable, shown: shownOf(setting, text), text };
+  if (set !== undefined && !isLink) {
+    return { name: variable, shown: shownOf(setting, set), text: set };
+  }
+  return fallback === undefined
+    ? null
+    : { name: variable, shown: shownOf(setting, fallback), text: fallback, isDefault: true };
 }

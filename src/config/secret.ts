@@ -26,6 +26,8 @@ export interface GivenText {
   readonly name: string;
   readonly shown: string;
   readonly text: string;
+  /** Nobody has given it. */
+  readonly isDefault?: true;
 }
 
 /** Reads a file of text; throws when it cannot be read. */

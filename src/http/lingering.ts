@@ -6,6 +6,7 @@
  */
 import { STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { peerOf } from './peer.js';
 import type { GateRequest } from './request.js';
 
 /** How long, and how many bytes, a connection is read after its last answer. */
@@ -37,7 +38,7 @@ export interface RefusedRequest {
   readonly status: number;
   /** Node's code, such as `HPE_INVALID_METHOD`, or `CONNECT`. */
   readonly problem: string;
-  /** Address of the peer; null: the connection has gone. */
+  /** Address of the peer, `unix` on a Unix socket; null: the connection has gone. */
   readonly peer: string | null;
 }
 
@@ -126,7 +127,7 @@ export function refuseUnparsed(error: Error, socket: GateSocket, limits: LingerL
     socket.destroy();
     return null;
   }
-  const peer = socket.remoteAddress ?? null;
+  const peer = peerOf(socket);
   const status = STATUSES[code] ?? 400;
   const saysNothing = status === 408 && socket.bytesRead === 0;
   refuse(socket, status, limits);
@@ -135,7 +136,7 @@ export function refuseUnparsed(error: Error, socket: GateSocket, limits: LingerL
 
 /** Answers CONNECT: nobody makes a tunnel through the gate. Node has already detached its parser. */
 export function refuseTunnel(socket: GateSocket, limits: LingerLimits): RefusedRequest {
-  const peer = socket.remoteAddress ?? null;
+  const peer = peerOf(socket);
   socket.on('error', () => {
     socket.destroy();
   });

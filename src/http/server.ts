@@ -11,6 +11,7 @@ import {
   type LingerLimits,
   type RefusedRequest,
 } from './lingering.js';
+import { noteUnixPeer } from './peer.js';
 import { GateRequest } from './request.js';
 import { GateResponse } from './response.js';
 
@@ -68,6 +69,8 @@ export interface HttpServerOptions {
 export class GateServer extends Server<typeof GateRequest, typeof GateResponse> {
   readonly #sockets = new Set<GateSocket>();
   #isDraining = false;
+  /** Whether it listens on a Unix socket. */
+  #isUnix = false;
 
   constructor(listener: RequestListener, { limits: given = {}, refused }: HttpServerOptions) {
     const limits = { ...LIMITS, ...given };
@@ -116,6 +119,9 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
     });
     this.on('connection', (socket: GateSocket) => {
       this.#sockets.add(socket);
+      if (this.#isUnix) {
+        noteUnixPeer(socket);
+      }
       socket.once('close', () => this.#sockets.delete(socket));
       // What Node calls after the last answer on a connection. Its own would reset the connection where something is
       // unread.
@@ -123,6 +129,12 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
         linger(socket, limits);
       };
     });
+  }
+
+  /** Listens on a Unix socket of this name. */
+  listenOnSocket(path: string): void {
+    this.#isUnix = true;
+    this.listen(path);
   }
 
   /**
@@ -173,6 +185,12 @@ export async function listen(server: GateServer, host: string, port: number): Pr
     throw new Error('not listening on a port');
   }
   return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+}
+
+/** Resolves when the Unix socket of this name accepts connections. Rejects when there is something already. */
+export async function listenOnSocket(server: GateServer, path: string): Promise<void> {
+  server.listenOnSocket(path);
+  await once(server, 'listening');
 }
 
 /** Finishes what is under way, for a bounded time. No connection is accepted any more. */

@@ -2,6 +2,7 @@
  * What each observation says in the log, and at which level. No line holds a secret: tokens are never observed,
  * connection strings never printed.
  */
+import { UNIX_PEER } from '../http/peer.js';
 import { REFUSAL_PAGES } from '../sign-in/refusal.js';
 import type { Observation } from './observation.js';
 
@@ -21,7 +22,8 @@ export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-const peerText = (peer: string | null): string => peer ?? 'a peer that has gone';
+const peerText = (peer: string | null): string =>
+  peer === null ? 'a peer that has gone' : peer === UNIX_PEER ? 'a peer on the Unix socket' : peer;
 
 /** What else there is to say, after a blank; nothing if there is nothing. */
 const inBrackets = (more: unknown): string => (more === null ? '' : ` (${errorText(more)})`);
@@ -155,8 +157,9 @@ export function describe(observation: Observation): Line {
       return {
         level: 'info',
         message:
-          `${peerText(observation.peer)} asked (${observation.dialect}), and is not trusted: it is not in ` +
-          'GATEBELL_TRUSTED_PROXIES, or did not show GATEBELL_PROXY_SECRET',
+          `${peerText(observation.peer)} asked (${observation.dialect}), and is not trusted: it ` +
+          (observation.peer === UNIX_PEER ? '' : 'is not in GATEBELL_TRUSTED_PROXIES, or ') +
+          'did not show GATEBELL_PROXY_SECRET',
       };
     case 'request_refused':
       return {

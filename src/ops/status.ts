@@ -32,6 +32,8 @@ export interface GateStatus {
 export interface Status extends GateStatus {
   readonly replica: string;
   readonly version: string;
+  /** Where proxies ask: a URL, or `unix:` and the path of a socket; null: nowhere yet. */
+  readonly auth: string | null;
   /** Whether proxies should ask it: it can decide, and does not stop. */
   readonly ready: boolean;
   /** Whether it answers from memory; if not, it reads Postgres for every decision. */

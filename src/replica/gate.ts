@@ -15,7 +15,8 @@ import type { OpenSubscription } from '../coherence/proof/connection.js';
 import type { Config } from '../config/config.js';
 import type { JwtConfig } from '../config/jwt.js';
 import { createApplication, createRouter } from '../http/application.js';
-import { close, createHttpServer, listen } from '../http/server.js';
+import { close, createHttpServer, listen, listenOnSocket } from '../http/server.js';
+import { createSocketFile, type SocketFile } from '../http/unix-socket.js';
 import { createMetrics, type Metrics } from '../ops/metrics.js';
 import type { Observation } from '../ops/observation.js';
 import { createReadiness } from '../ops/readiness.js';
@@ -31,6 +32,8 @@ export interface Gate {
   status(): Promise<GateStatus>;
   /** Resolves with its URL when the auth port accepts connections. Rejects when it is taken. */
   listen(): Promise<string>;
+  /** The same on a Unix socket, in place of the port. */
+  listenOnSocket(path: string): Promise<void>;
   /** Begins to listen to Postgres. Until the first fence was heard, decisions are read from there. */
   start(): void;
   /** Answers on, and asks those who come to go elsewhere, until nobody has come anew for a while. */
@@ -43,11 +46,16 @@ export interface Gate {
 export interface GateGroup {
   readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
   status(): Promise<{ readonly joint: GateStatus; readonly workers: readonly GateStatus[] }>;
-  /** Resolves with the URL of the auth port. */
+  /** Resolves with the URL of the auth port, or with `unix:` and the path of its socket. */
   listen(): Promise<string>;
   start(): void;
   drain(signal: string): Promise<void>;
   close(): Promise<void>;
+}
+
+/** The file of the Unix socket that is listened on; null: a port is. */
+export function socketFileOf({ listenPath: path, listenMode: mode, listenGroup: group }: Config): SocketFile | null {
+  return path === null ? null : createSocketFile({ path, mode, group });
 }
 
 /**
@@ -205,6 +213,7 @@ export function createGate(
       audits: coherence.audits,
     }),
     listen: () => listen(server, config.host, config.port),
+    listenOnSocket: path => listenOnSocket(server, path),
     start() {
       jwt?.start();
       coherence.start();

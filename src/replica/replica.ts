@@ -5,7 +5,7 @@
  * heard, decisions are read from Postgres. Stop: not ready, finish what is under way, close.
  */
 import type { Config } from '../config/config.js';
-import { createGate, type GateGroup } from './gate.js';
+import { createGate, socketFileOf, type GateGroup } from './gate.js';
 import { close, createHttpServer, listen } from '../http/server.js';
 import type { Observation } from '../ops/observation.js';
 import { createOpsListener } from '../ops/server.js';
@@ -15,7 +15,7 @@ import { createHost } from './workers/supervisor.js';
 
 /** A replica. */
 export interface Replica {
-  /** Resolves when both ports accept connections. Rejects when one is taken. */
+  /** Resolves when both ports, or socket and port, accept connections. Rejects when one is taken. */
   start(): Promise<{ readonly auth: string; readonly ops: string }>;
   /** Drains and closes everything. Idempotent. */
   stop(signal: string): Promise<void>;
@@ -25,13 +25,30 @@ export interface Replica {
 
 function createSingle(config: Config, log: (observation: Observation) => void): GateGroup {
   const gate = createGate(config, log);
-  return { ...gate, status: async () => ({ joint: await gate.status(), workers: [] }) };
+  const socket = socketFileOf(config);
+  return {
+    ...gate,
+    status: async () => ({ joint: await gate.status(), workers: [] }),
+    async listen() {
+      if (socket === null) {
+        return gate.listen();
+      }
+      await gate.listenOnSocket(socket.privatePath);
+      await socket.publish();
+      return socket.url;
+    },
+    async close() {
+      await socket?.remove();
+      await gate.close();
+    },
+  };
 }
 
 /** Creates a replica that does nothing yet. `log` receives every observation. */
 export function createReplica(config: Config, log: (observation: Observation) => void): Replica {
   const startedMs = Date.now();
   const deciders = config.workers === 1 ? createSingle(config, log) : createHost(config, log);
+  let auth: string | null = null;
   let stopping: Promise<void> | null = null;
 
   const status = async (): Promise<Status> => {
@@ -39,6 +56,7 @@ export function createReplica(config: Config, log: (observation: Observation) =>
     return {
       replica: config.replica,
       version: VERSION,
+      auth,
       ready: joint.canDecide && stopping === null,
       fromMemory: joint.state === 'live',
       ...joint,
@@ -72,7 +90,8 @@ export function createReplica(config: Config, log: (observation: Observation) =>
 
   return {
     async start() {
-      const urls = { auth: await deciders.listen(), ops: await listen(opsServer, config.host, config.opsPort) };
+      auth = await deciders.listen();
+      const urls = { auth, ops: await listen(opsServer, config.host, config.opsPort) };
       log({ event: 'listening', replica: config.replica, ...urls });
       deciders.start();
       return urls;

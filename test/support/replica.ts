@@ -55,13 +55,21 @@ export interface Replica {
 
 const agent = new Agent({ keepAlive: true });
 
+/** A path of a server's, which is known by its URL, or by `unix:` and the path of its socket. */
+export const pathOf = (
+  server: string,
+  path: string,
+): string | { readonly socketPath: string; readonly path: string } =>
+  server.startsWith('unix:') ? { socketPath: server.slice('unix:'.length), path } : `${server}${path}`;
+
 /** One HTTP request over kept-alive connections. */
 export async function fetchAnswer(
-  url: string,
+  address: ReturnType<typeof pathOf>,
   headers: Readonly<Record<string, string>> = {},
   method = 'GET',
 ): Promise<Answer> {
-  const request = httpRequest(url, { method, headers, agent });
+  const options = { method, headers, agent };
+  const request = typeof address === 'string' ? httpRequest(address, options) : httpRequest({ ...address, ...options });
   request.end();
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   let body = '';
@@ -178,7 +186,7 @@ export async function startReplica(
   const auth = String(listening['auth']);
   const ops = String(listening['ops']);
   const ask = (asked: Ask = {}): Promise<Answer> =>
-    fetchAnswer(`${auth}${asked.path ?? '/auth/forward'}`, forwardHeaders(asked));
+    fetchAnswer(pathOf(auth, asked.path ?? '/auth/forward'), forwardHeaders(asked));
   return {
     name,
     auth,

@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   auth: ['coherence', 'collections', 'http', 'postgres', 'time'],
   'sign-in': ['auth', 'coherence', 'http', 'postgres', 'time'],
   ops: ['auth', 'coherence', 'http', 'postgres', 'sign-in', 'time'],
-  config: ['auth', 'postgres', 'sign-in'],
+  config: ['auth', 'http', 'postgres', 'sign-in'],
   replica: ['auth', 'coherence', 'config', 'http', 'ops', 'postgres', 'sign-in', 'time'],
   dev: ['auth'],
   commands: ['auth', 'coherence', 'config', 'dev', 'http', 'ops', 'postgres', 'replica', 'sign-in', 'time'],

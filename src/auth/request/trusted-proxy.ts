@@ -1,10 +1,12 @@
 /**
  * Which peers are proxies of ours, whose forwarding headers are believed. Judged by the connection's address, once a
  * connection, and by the secret that they share with us where addresses say nothing, such as in a network that others
- * use, too. Every endpoint of the auth port asks here, before it reads anything else.
+ * use, too. A peer on a Unix socket has no address: the mode of the socket's file says who may connect, and whoever may
+ * is such a proxy. Every endpoint of the auth port asks here, before it reads anything else.
  */
 import type { IncomingMessage } from 'node:http';
 import type { BlockList, Socket } from 'node:net';
+import { isUnixPeer } from '../../http/peer.js';
 import { createSecretCheck } from '../secret.js';
 
 /** Whether the request was sent by a proxy of ours. */
@@ -41,7 +43,8 @@ export function createProxyTrust(trustedProxies: BlockList, secret: string | nul
     if (trusted === undefined) {
       const { remoteAddress, remoteFamily } = socket;
       trusted =
-        remoteAddress !== undefined && trustedProxies.check(remoteAddress, remoteFamily === 'IPv6' ? 'ipv6' : 'ipv4');
+        isUnixPeer(socket) ||
+        (remoteAddress !== undefined && trustedProxies.check(remoteAddress, remoteFamily === 'IPv6' ? 'ipv6' : 'ipv4'));
       known.set(socket, trusted);
     }
     return trusted && (isSecret === null || isSecret(single(rawHeaders, SECRET_HEADER) ?? ''));

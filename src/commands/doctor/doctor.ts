@@ -14,6 +14,7 @@ import { connectionProblem, hearFence } from './listen.js';
 import { checkOwnRights, checkPrivileges, checkSignInRights } from './privileges.js';
 import { checkConstraints, checkRows } from './rows.js';
 import { checkFenceKey, checkTriggers } from './signals.js';
+import { checkSocket } from './socket.js';
 
 /** Options of the command. */
 export interface DoctorOptions {
@@ -135,8 +136,8 @@ async function examine(context: CommandContext, database: Database, options: Doc
   if (keys?.source === 'jwks') {
     checks.push(await checkKeySet(context, keys.url));
   }
-  const provider = await checkProvider(context);
-  return provider === null ? checks : [...checks, provider];
+  const others = [await checkProvider(context), await checkSocket(context.config)];
+  return [...checks, ...others.filter(check => check !== null)];
 }
 
 const markOf = ({ ok, warning = false }: Check): string => (ok ? (warning ? 'warn  ' : 'ok    ') : 'FAILED');

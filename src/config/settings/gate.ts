@@ -9,7 +9,7 @@ export const GATE_SETTINGS = {
   trustedProxies: {
     variable: 'GATEBELL_TRUSTED_PROXIES',
     flag: 'trusted-proxies',
-    help: 'addresses and ranges of the proxies that may ask',
+    help: 'addresses and ranges of the proxies that may ask; over a Unix socket, its mode says who may',
     allowed: 'IP addresses and CIDR ranges, separated by commas',
     fallback: '127.0.0.0/8,::1',
     parse: addressRanges,

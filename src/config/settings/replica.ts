@@ -1,7 +1,9 @@
 /** The settings of a replica: Postgres, ports, times and sizes. Times in milliseconds. */
 import { isIP } from 'node:net';
 import { defaultReplica, isReplicaName } from '../../postgres/replica-name.js';
+import { SOCKET_PATH_BYTES_MAX } from '../../http/unix-socket.js';
 import { readPostgresUrl } from '../libpq.js';
+import { groupName, socketMode, socketPath, socketProblem } from '../listen.js';
 import { integer, postgresUrl } from '../parsers.js';
 import type { Setting } from '../setting.js';
 
@@ -46,6 +48,32 @@ export const REPLICA_SETTINGS = {
     allowed: PORT,
     fallback: '4280',
     parse: integer(0, 65_535),
+  },
+  /** The path of a socket; null: `host` and `port`. */
+  listenPath: {
+    variable: 'GATEBELL_LISTEN',
+    flag: 'listen',
+    help: 'Unix socket of the auth endpoints, in place of GATEBELL_PORT',
+    allowed: `unix: and an absolute path of at most ${SOCKET_PATH_BYTES_MAX} bytes`,
+    parse: socketPath,
+    explain: socketProblem,
+  },
+  listenMode: {
+    variable: 'GATEBELL_LISTEN_MODE',
+    flag: 'listen-mode',
+    help: 'mode of that socket: whoever may write may ask',
+    allowed: 'an octal mode such as 0660, with which the owner may read and write',
+    fallback: '0660',
+    parse: socketMode,
+  },
+  /** Null: that of the process. */
+  listenGroup: {
+    variable: 'GATEBELL_LISTEN_GROUP',
+    flag: 'listen-group',
+    help: 'group of that socket, such as that of the proxy',
+    allowed: 'the name or the number of a group',
+    computed: 'that of the process',
+    parse: groupName,
   },
   /** 0: any free one. */
   opsPort: {

@@ -25,6 +25,8 @@ export type ToFeed =
 /** What a worker says. */
 export type FromWorker =
   | FromFeed
+  /** It hears. */
+  | { readonly type: 'up' }
   | { readonly type: 'listening'; readonly url: string }
   | { readonly type: 'failed'; readonly problem: string }
   | { readonly type: 'status'; readonly question: number; readonly status: GateStatus }
@@ -33,6 +35,8 @@ export type FromWorker =
 /** What the host says. */
 export type ToWorker =
   | ToFeed
+  /** `socket`: the name of the Unix socket that is listened on; null: the port is. */
+  | { readonly type: 'listen'; readonly socket: string | null }
   | { readonly type: 'start' }
   | { readonly type: 'ask'; readonly what: 'status' | 'metrics'; readonly question: number }
   | { readonly type: 'stop'; readonly signal: string };

@@ -10,9 +10,10 @@ import { backoffMs } from '../../time/backoff.js';
 import { systemRandom } from '../../time/clock.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';
 import type { Config } from '../../config/config.js';
-import type { GateGroup } from '../gate.js';
+import { socketFileOf, type GateGroup } from '../gate.js';
 import { createJointMetrics, type MetricsJson } from '../../ops/joint-metrics.js';
 import type { Observation } from '../../ops/observation.js';
+import { errorText } from '../../ops/log-lines.js';
 import { joinStatus, type GateStatus } from '../../ops/status.js';
 import { createDatabase } from '../../postgres/pool.js';
 import { applicationNameOf } from '../../postgres/replica-name.js';
@@ -52,6 +53,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
   const hub = createSharedSubscription(createSubscriptionOpener(database.listenConfig));
   const workers = new Map<number, Running>();
   const metrics = createJointMetrics(() => workers.size);
+  const socket = socketFileOf(config);
   let questions = 0;
   let failures = 0;
   let stopping = false;
@@ -78,18 +80,32 @@ export function createHost(config: Config, log: (observation: Observation) => vo
       isDown = reject;
     });
     listening.catch(() => undefined);
+    const fail = (problem: string): void => {
+      isDown(new Error(problem));
+      process.kill();
+    };
     process.on('message', (message: FromWorker) => {
       switch (message.type) {
+        case 'up':
+          post({ type: 'listen', socket: socket?.privatePath ?? null });
+          return;
         case 'listening':
-          isUp(message.url);
-          log({ event: 'worker_started', worker: number });
-          if (started) {
-            post({ type: 'start' });
-          }
+          // A socket is bound anew when all workers have ended.
+          (socket?.publish() ?? Promise.resolve()).then(
+            () => {
+              isUp(socket?.url ?? message.url);
+              log({ event: 'worker_started', worker: number });
+              if (started) {
+                post({ type: 'start' });
+              }
+            },
+            (error: unknown) => {
+              fail(errorText(error));
+            },
+          );
           return;
         case 'failed':
-          isDown(new Error(message.problem));
-          process.kill();
+          fail(message.problem);
           return;
         case 'status':
         case 'metrics':
@@ -204,6 +220,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
     },
     async close() {
       stopping = true;
+      await socket?.remove();
       for (const { process } of workers.values()) {
         process.kill('SIGKILL');
       }

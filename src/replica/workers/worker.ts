@@ -38,6 +38,19 @@ export function runWorker(config: Config, log: (observation: Observation) => voi
     }
   };
 
+  const listen = async (socket: string | null): Promise<void> => {
+    try {
+      if (socket === null) {
+        port.send({ type: 'listening', url: await gate.listen() });
+      } else {
+        await gate.listenOnSocket(socket);
+        port.send({ type: 'listening', url: `unix:${socket}` });
+      }
+    } catch (error) {
+      port.send({ type: 'failed', problem: errorText(error) });
+    }
+  };
+
   return new Promise(resolve => {
     let stopping = false;
     const stop = async (): Promise<void> => {
@@ -54,6 +67,9 @@ export function runWorker(config: Config, log: (observation: Observation) => voi
     });
     port.onMessage(message => {
       switch (message.type) {
+        case 'listen':
+          void listen(message.socket);
+          return;
         case 'start':
           gate.start();
           return;
@@ -67,13 +83,6 @@ export function runWorker(config: Config, log: (observation: Observation) => voi
           feed.receive(message);
       }
     });
-    gate.listen().then(
-      url => {
-        port.send({ type: 'listening', url });
-      },
-      (error: unknown) => {
-        port.send({ type: 'failed', problem: errorText(error) });
-      },
-    );
+    port.send({ type: 'up' });
   });
 }

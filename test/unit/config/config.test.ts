@@ -92,6 +92,76 @@ describe('a bad value is refused with its name, the value and what is allowed:',
   });
 });
 
+describe('a Unix socket', () => {
+  const LISTEN = { GATEBELL_LISTEN: 'unix:/run/gatebell/auth.sock' };
+
+  test('takes the place of the port, with a mode and a group', () => {
+    expect(readConfig({}, LISTEN)).toMatchObject({
+      listenPath: '/run/gatebell/auth.sock',
+      listenMode: 0o660,
+      listenGroup: null,
+    });
+    const more = { GATEBELL_LISTEN_MODE: '600', GATEBELL_LISTEN_GROUP: 'www-data' };
+    expect(readConfig({}, { ...LISTEN, ...more })).toMatchObject({ listenMode: 0o600, listenGroup: 'www-data' });
+    expect(readConfig({ listenPath: 'unix:/a.sock', listenMode: '0600' }, {}).listenPath).toBe('/a.sock');
+  });
+
+  test('may take as many bytes as the system allows, and no more', () => {
+    const longest = `/run/${'x'.repeat(102)}`;
+    expect(readConfig({}, { GATEBELL_LISTEN: `unix:${longest}` }).listenPath).toBe(longest);
+    expect(readConfig({}, { GATEBELL_LISTEN: `unix:/${'x'.repeat(98)}/s` }).listenPath).toHaveLength(101);
+    expect(problems({}, { GATEBELL_LISTEN: `unix:${longest}x` })).toMatch(/at most 107 bytes; this one takes 108$/);
+    expect(problems({}, { GATEBELL_LISTEN: `unix:/run/${'é'.repeat(52)}` })).toMatch(/this one takes 109$/);
+    // Another name of six bytes must fit in the same directory.
+    expect(problems({}, { GATEBELL_LISTEN: `unix:/${'x'.repeat(100)}/s` })).toMatch(/this one takes 108$/);
+  });
+
+  test.each([
+    ['/run/gatebell/auth.sock', 'allowed: unix: and an absolute path of at most 107 bytes'],
+    ['127.0.0.1:4280', 'allowed: unix: and an absolute path of at most 107 bytes'],
+    ['unix:', 'this path is not absolute'],
+    ['unix:auth.sock', 'this path is not absolute'],
+    ['unix://auth.sock/', 'this path is that of a directory'],
+    ['unix:@gatebell', 'an abstract socket has no mode, so every local user could ask as a proxy does'],
+    ['unix:/run/a\u0000b', 'this path holds a control character'],
+  ])('GATEBELL_LISTEN=%j is refused', (text, says) => {
+    expect(problems({}, { GATEBELL_LISTEN: text })).toContain(says);
+  });
+
+  test.each(['0060', '0260', '0o660', '1777', '66', 'rw-rw----', '0688', '-660'])('mode %j is refused', text => {
+    expect(problems({}, { ...LISTEN, GATEBELL_LISTEN_MODE: text })).toBe(
+      `GATEBELL_LISTEN_MODE is "${text}"; allowed: an octal mode such as 0660, with which the owner may read and write`,
+    );
+  });
+
+  test.each(['www data', '-1', 'a:b', '1.5', '12345678901'])('group %j is refused', text => {
+    expect(problems({}, { ...LISTEN, GATEBELL_LISTEN_GROUP: text })).toContain('the name or the number of a group');
+  });
+
+  test('goes with no port, and a mode or a group with no port', () => {
+    const says = 'GATEBELL_LISTEN, which names a Unix socket';
+    expect(problems({}, { ...LISTEN, GATEBELL_PORT: '4280' })).toBe(
+      `GATEBELL_PORT is "4280"; allowed: not with ${says}`,
+    );
+    expect(problems({ port: '0' }, LISTEN)).toBe(`--port is "0"; allowed: not with ${says}`);
+    expect(problems({}, { GATEBELL_LISTEN_MODE: '0600', GATEBELL_LISTEN_GROUP: '33' })).toBe(
+      `GATEBELL_LISTEN_MODE is "0600"; allowed: only with ${says}\n` +
+        `GATEBELL_LISTEN_GROUP is "33"; allowed: only with ${says}`,
+    );
+    // What Kubernetes sets is no setting, and the ops port may then have any number.
+    const env = { ...LISTEN, GATEBELL_PORT: 'tcp://10.96.12.34:4280', GATEBELL_OPS_PORT: '4280' };
+    expect(problems({}, env)).toBe('');
+  });
+
+  test('what is wrong with it is told once', () => {
+    expect(problems({}, { GATEBELL_LISTEN: 'x', GATEBELL_LISTEN_MODE: 'y', GATEBELL_PORT: 'z' }).split('\n')).toEqual([
+      expect.stringContaining('GATEBELL_PORT is "z"'),
+      expect.stringContaining('GATEBELL_LISTEN is "x"'),
+      expect.stringContaining('GATEBELL_LISTEN_MODE is "y"'),
+    ]);
+  });
+});
+
 describe('JWTs', () => {
   const RSA = createSigningKey('RS256');
   const EC = createSigningKey('ES256');
