@@ -17,6 +17,8 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
 COPY migrations ./migrations
 COPY --from=build /app/dist ./dist
+# For GATEBELL_LISTEN=unix:/run/gatebell/auth.sock: a new volume that is mounted here takes over whose it is.
+RUN install --directory --owner=node --group=node /run/gatebell
 # The files stay root's: the process cannot change its own program.
 USER node
 # Auth endpoints, and operations (/livez, /readyz, /metrics): the second port is not for the internet.

@@ -1,9 +1,9 @@
 /**
  * The file of a Unix socket: how it comes, whose it is, and how it goes.
  *
- * A server listens under a private name first. With its mode and its group, the socket then gets its own name by a link,
- * which fails if that name is taken. So nobody finds a socket there whose mode is another one, or that does not listen
- * yet: one that refuses connections was left by a process that has ended.
+ * A server listens under a private name first. With its mode and its group, the socket then gets its own name by a
+ * link, which fails if that name is taken. So nobody finds a socket there whose mode is another one, or that does not
+ * listen yet: one that refuses connections was left by a process that has ended.
  */
 import { randomInt } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
@@ -115,8 +115,8 @@ function refused(file: string, problem: string): Error {
 }
 
 /**
- * Makes the name free if nobody listens there. Others may be doing the same: only one at a time has the second name, and
- * what it leads to is what was looked at before, or is left alone.
+ * Makes the name free if nobody listens there. Others may be doing the same: only one at a time has the second name,
+ * and what it leads to is what was looked at before, or is left alone.
  */
 async function removeLeft(file: string): Promise<void> {
   const found = await look(file);

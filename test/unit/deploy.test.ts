@@ -16,7 +16,7 @@ import { refuse } from '../../src/auth/decide.js';
 import { createReplySender } from '../../src/auth/reply.js';
 import { CONFIG_VARIABLES, readConfig } from '../../src/config/config.js';
 import { HEADERS_BYTES_MAX } from '../../src/http/server.js';
-import { switchOn } from '../support/proxies/proxy.js';
+import { switchOn, switchToSockets } from '../support/proxies/proxy.js';
 
 interface Service {
   readonly image?: string;
@@ -732,6 +732,47 @@ describe('a load balancer before the proxy', () => {
       filter_chain_match: { direct_source_prefix_ranges: [{ address_prefix: '198.51.100.7', prefix_len: 32 }] },
       filters: [{ typed_config: { use_remote_address: true, xff_num_trusted_hops: 1 } }],
     });
+  });
+});
+
+describe('replicas on Unix sockets', () => {
+  const SOCKETS = ['/run/gatebell/a.sock', '/run/gatebell/b.sock'];
+  const withoutComments = (text: string): string => text.replaceAll(/^\s*#.*\n/gm, '');
+
+  test.each(['nginx/gatebell-upstream.conf', 'caddy/Caddyfile', 'haproxy/haproxy.cfg', 'envoy/envoy.yaml'])(
+    '%s says how, and names none until that is done',
+    name => {
+      const text = read(`deploy/${name}`);
+      expect(text).toContain('unix:/run/gatebell/auth.sock');
+      expect(text).toContain('docs/proxies.md');
+      expect(withoutComments(text)).not.toContain('/run/gatebell');
+    },
+  );
+
+  test('nginx asks the sockets in place of the ports, and keeps connections', () => {
+    const text = withoutComments(switchToSockets(read('deploy/nginx/gatebell-upstream.conf'), SOCKETS));
+    const upstream = /upstream gatebell \{([^}]*)\}/.exec(text)?.[1] ?? '';
+    expect(upstream.match(/server .*/g)).toEqual(
+      SOCKETS.map(path => `server unix:${path} max_fails=1 fail_timeout=2s;`),
+    );
+    expect(upstream).toMatch(/^\s*keepalive [1-9]/m);
+  });
+
+  test('Envoy asks the sockets in place of the ports, and whether they are ready', () => {
+    const text = read('deploy/envoy/envoy.yaml');
+    const before = (parse(text) as EnvoyBootstrap).static_resources.clusters;
+    const [gate, ...others] = (parse(switchToSockets(text, SOCKETS)) as EnvoyBootstrap).static_resources.clusters;
+    expect(others).toEqual(before.slice(1));
+    expect(gate).toEqual({
+      ...before[0],
+      // Envoy resolves no names of sockets.
+      type: 'STATIC',
+      load_assignment: {
+        cluster_name: 'gatebell',
+        endpoints: [{ lb_endpoints: SOCKETS.map(path => ({ endpoint: { address: { pipe: { path } } } })) }],
+      },
+    });
+    expect(gate?.health_checks?.[0]?.http_health_check.path).toBe('/readyz');
   });
 });
 

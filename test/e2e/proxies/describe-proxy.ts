@@ -11,12 +11,12 @@ declare module 'vitest' {
   }
 }
 
-export function describeProxy(proxy: TestProxy): void {
-  describe(proxy.name, () => {
+function describeWay(name: string, proxy: TestProxy, way: 'ports' | 'sockets'): void {
+  describe(name, () => {
     let stage: Stage | undefined;
 
     beforeAll(async () => {
-      stage = await setStage(proxy);
+      stage = await setStage(proxy, way);
     });
 
     afterAll(() => stage?.stop());
@@ -30,4 +30,14 @@ export function describeProxy(proxy: TestProxy): void {
       });
     }
   });
+}
+
+/** With replicas on ports: a column of the table in docs/proxies.md. */
+export function describeProxy(proxy: TestProxy): void {
+  describeWay(proxy.name, proxy, 'ports');
+}
+
+/** With replicas on Unix sockets: all of it must hold, too. The table has no column for this. */
+export function describeOverSockets(proxy: TestProxy): void {
+  describeWay(`${proxy.name} over Unix sockets`, proxy, 'sockets');
 }

@@ -2,6 +2,9 @@
  * What a behaviour is tried on: a database, two replicas, an app, and the proxy in front of them, with its file of
  * deploy/.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { call, type Call, type Reply } from '../../support/proxy-client.js';
 import type { GateAddress, ProxySetup, RunningProxy, TestProxy } from '../../support/proxies/proxy.js';
@@ -28,9 +31,14 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
-export const gateOf = ({ auth, ops }: Replica): GateAddress => ({ auth: new URL(auth).host, ops: new URL(ops).host });
+/** Where a proxy reaches a replica: host and port, or `unix:` and the path of its socket. */
+export const gateOf = ({ auth, ops }: Replica): GateAddress => ({
+  auth: auth.startsWith('unix:') ? auth : new URL(auth).host,
+  ops: new URL(ops).host,
+});
 
-export async function setStage(proxy: TestProxy): Promise<Stage> {
+/** @param way how the proxy reaches the replicas: over ports, or over Unix sockets */
+export async function setStage(proxy: TestProxy, way: 'ports' | 'sockets' = 'ports'): Promise<Stage> {
   const database = await createTestDatabase();
   const world = await createWorld(database);
   await database.sql(`
@@ -46,8 +54,12 @@ export async function setStage(proxy: TestProxy): Promise<Stage> {
   const dora = await addCredential(database, 'dora');
   const app = await startSampleApp();
   const started: (() => Promise<unknown>)[] = [];
+  const folder = await mkdtemp(path.join(tmpdir(), 'gatebell-stage-'));
+  let count = 0;
   const replica: Stage['replica'] = async (name, env = {}) => {
-    const fresh = await startReplica(database.url, { name, env: { GATEBELL_LOGIN_URL: LOGIN, ...env } });
+    const socket = `unix:${path.join(folder, `auth-${(count += 1)}.sock`)}`;
+    const place = way === 'sockets' ? { GATEBELL_LISTEN: socket, GATEBELL_PORT: '' } : {};
+    const fresh = await startReplica(database.url, { name, env: { GATEBELL_LOGIN_URL: LOGIN, ...place, ...env } });
     started.push(() => fresh.stop());
     return fresh;
   };
@@ -75,6 +87,7 @@ export async function setStage(proxy: TestProxy): Promise<Stage> {
       }
       await app.stop();
       await database.drop();
+      await rm(folder, { recursive: true });
     },
   };
 }

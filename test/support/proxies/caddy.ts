@@ -24,7 +24,7 @@ export const caddy: TestProxy = {
         args: ['run', '--adapter', 'caddyfile', '--config', file],
         env: {
           SITE: `http://:${port}`,
-          GATE_UPSTREAMS: gates.map(gate => gate.auth).join(' '),
+          GATE_UPSTREAMS: gates.map(gate => gate.auth.replace(/^unix:/, 'unix/')).join(' '),
           APP_UPSTREAM: app,
           HOPS: switches.hop ?? '',
           GATEBELL_PROXY_SECRET: switches.secret ?? '',

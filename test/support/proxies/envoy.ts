@@ -21,7 +21,7 @@ import { Agent } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { askPlain, HeaderList, NoAnswerError, startPlainServer, type PlainAnswer } from './plain-http.js';
-import { deployFile, switchOn, type TestProxy } from './proxy.js';
+import { areSockets, deployFile, switchOn, switchToSockets, type TestProxy } from './proxy.js';
 
 interface Patterns {
   readonly patterns: readonly { readonly exact: string }[];
@@ -229,7 +229,9 @@ export const envoy: TestProxy = {
   retriesCuts: true,
   // Stripping needs no other file: what the gate has to say of Cookie and Authorization is always taken over.
   async start({ gates, app, ...switches }) {
-    const bootstrap = parse(switchOn(await readFile(deployFile('envoy/envoy.yaml'), 'utf8'), switches)) as Bootstrap;
+    const text = switchOn(await readFile(deployFile('envoy/envoy.yaml'), 'utf8'), switches);
+    const paths = gates.map(({ auth }) => auth.replace('unix:', ''));
+    const bootstrap = parse(areSockets(gates) ? switchToSockets(text, paths) : text) as Bootstrap;
     const manager = bootstrap.static_resources.listeners[0]!.filter_chains[0]!.filters[0]!.typed_config;
     const cluster = bootstrap.static_resources.clusters.find(({ name }) => name === 'gatebell');
     const check = createCheckClient(

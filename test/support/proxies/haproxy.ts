@@ -22,7 +22,7 @@ export const haproxy: TestProxy = {
     const port = await freePort();
     const addresses = REPLICAS.map((number, index) => {
       const { auth, ops } = gates[Math.min(index, gates.length - 1)]!;
-      return { [`GATE_${number}`]: auth, [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
+      return { [`GATE_${number}`]: auth.replace(/^unix:/, 'unix@'), [`GATE_${number}_OPS_PORT`]: ops.split(':')[1]! };
     });
     return startServerProcess(port, async scratch => {
       const file = path.join(scratch, 'haproxy.cfg');

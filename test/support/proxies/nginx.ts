@@ -3,8 +3,21 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from '../../../src/dev/postgres.js';
 import { findTool } from '../tool.js';
-import { deployFile, switchOn, type TestProxy } from './proxy.js';
+import { areSockets, deployFile, switchOn, switchToSockets, type GateAddress, type TestProxy } from './proxy.js';
 import { startServerProcess } from '../server-process.js';
+
+function withGates(text: string, gates: readonly GateAddress[]): string {
+  if (areSockets(gates)) {
+    return switchToSockets(
+      text,
+      gates.map(gate => gate.auth.slice('unix:'.length)),
+    );
+  }
+  const servers = gates.map(gate => `    server ${gate.auth} max_fails=1 fail_timeout=2s;`).join('\n');
+  return text
+    .replace(/^ *server 127\.0\.0\.1:42.*\n/gm, '')
+    .replace('zone gatebell 64k;', `zone gatebell 64k;\n${servers}`);
+}
 
 export const nginx: TestProxy = {
   name: 'nginx',
@@ -18,10 +31,7 @@ export const nginx: TestProxy = {
       await cp(deployFile('nginx'), gatebell, { recursive: true });
       await writeFile(path.join(gatebell, 'gatebell-listen.conf'), `listen 127.0.0.1:${port};\nserver_name _;\n`);
       const upstream = path.join(gatebell, 'gatebell-upstream.conf');
-      const servers = gates.map(gate => `    server ${gate.auth} max_fails=1 fail_timeout=2s;`).join('\n');
-      const addresses = (await readFile(upstream, 'utf8'))
-        .replace(/^ *server 127\.0\.0\.1:42.*\n/gm, '')
-        .replace('zone gatebell 64k;', `zone gatebell 64k;\n${servers}`)
+      const addresses = withGates(await readFile(upstream, 'utf8'), gates)
         .replace(/server 127\.0\.0\.1:8000;/, `server ${app};`)
         .replace('default "";', `default "${switches.secret ?? ''}";`);
       await writeFile(upstream, switchOn(addresses, switches));

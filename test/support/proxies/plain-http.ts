@@ -90,7 +90,10 @@ export class NoAnswerError extends Error {
   }
 }
 
-const hostAndPort = (address: string): { host: string; port: number } => {
+const placeOf = (address: string): { host: string; port: number } | { socketPath: string } => {
+  if (address.startsWith('unix:')) {
+    return { socketPath: address.slice('unix:'.length) };
+  }
   const colon = address.lastIndexOf(':');
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
 };
@@ -98,7 +101,7 @@ const hostAndPort = (address: string): { host: string; port: number } => {
 /** Asks without a body. Throws NoAnswerError. */
 export async function askPlain({ address, method, path, headers, agent }: PlainAsk): Promise<PlainAnswer> {
   const request = httpRequest({
-    ...hostAndPort(address),
+    ...placeOf(address),
     method,
     path,
     agent,
@@ -183,7 +186,7 @@ export async function startPlainServer(
         headers.remove('expect');
       }
       const onward = httpRequest({
-        ...hostAndPort(app),
+        ...placeOf(app),
         method: message.method ?? 'GET',
         path,
         headers: headers.raw,
@@ -224,7 +227,7 @@ export async function startPlainServer(
         }
         headers.set('Connection', 'Upgrade');
         const onward = httpRequest({
-          ...hostAndPort(app),
+          ...placeOf(app),
           method: 'GET',
           path,
           headers: headers.raw,

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import type { ServerProcess } from '../server-process.js';
 
-/** Where a replica listens: `host:port` of its auth and of its ops listener. */
+/** Where a replica listens: `host:port` of its auth and of its ops listener, or `unix:` and a path for the first. */
 export interface GateAddress {
   readonly auth: string;
   readonly ops: string;
@@ -36,6 +36,25 @@ export interface TestProxy {
 
 /** A file of deploy/. */
 export const deployFile = (name: string): string => fileURLToPath(new URL(`../../../deploy/${name}`, import.meta.url));
+
+/** Whether replicas listen on Unix sockets. */
+export const areSockets = (gates: readonly GateAddress[]): boolean =>
+  gates.every(({ auth }) => auth.startsWith('unix:'));
+
+/** What the files of deploy/ have of one socket, and what that takes the place of. */
+const SOCKET_LINES = /^ *#unix (?:server .*|- endpoint:\n *#unix .*)\n/gm;
+const PORT_LINES: readonly RegExp[] = [
+  /^ *server 127\.0\.0\.1:42.*\n/gm,
+  /^ *type: STRICT_DNS\n(?=(?: *# .*\n)+ *#unix type:)/gm,
+  /^ *- endpoint:\n.*gatebell-\d,.*\n.*health_check_config.*\n/gm,
+];
+
+/** A file of deploy/ with its lines for Unix sockets in place of those for ports, as its comments say. */
+export function switchToSockets(text: string, paths: readonly string[]): string {
+  return PORT_LINES.reduce((rest, lines) => rest.replaceAll(lines, ''), text)
+    .replaceAll(SOCKET_LINES, lines => paths.map(path => lines.replace('/run/gatebell/auth.sock', path)).join(''))
+    .replaceAll('#unix ', '');
+}
 
 /** A file of deploy/ with the lines switched on that are wanted, as its comments say. */
 export function switchOn(
