@@ -187,6 +187,17 @@ const workers: Chapter = {
 process ${of('one process', COOKIE, RATE)}, on a machine whose cores also make the load.`,
 };
 
+const unixSocket: Chapter = {
+  experiment: 'unix-socket',
+  title: 'A Unix socket',
+  charts: [{ title: 'Processor time a request', metric: 'processor time a request', scenarios: COOKIE }],
+  tell: ({ of }) => `\
+A proxy on the same machine can ask over a Unix socket ([how](proxies.md#over-a-unix-socket)). An answer then takes
+${of('Unix socket', COOKIE, 'processor time a request')} of the replica's processor time, and
+${of('port', COOKIE, 'processor time a request')} over a port. With 32 connections a process answers
+${of('Unix socket', COOKIE, RATE)} requests a second over the socket, and ${of('port', COOKIE, RATE)} over the port.`,
+};
+
 const start: Chapter = {
   experiment: 'start',
   title: 'Start and rest',
@@ -223,6 +234,7 @@ export const CHAPTERS: readonly Chapter[] = [
   growth,
   fleet,
   workers,
+  unixSocket,
   start,
   oneClient,
 ];

@@ -7,6 +7,7 @@ import { hotPath } from './hot-path.js';
 import { oneClient } from './one-client.js';
 import { revocation } from './revocation.js';
 import { start } from './start.js';
+import { unixSocket } from './unix-socket.js';
 import { workers } from './workers.js';
 import { writers } from './writers.js';
 
@@ -19,5 +20,6 @@ export const EXPERIMENTS: readonly Experiment[] = [
   fleet,
   start,
   workers,
+  unixSocket,
   oneClient,
 ];

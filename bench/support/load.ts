@@ -30,6 +30,13 @@ export interface Load {
   readonly rotation?: Rotation;
 }
 
+/** What wrk cannot do: a server on a port or on a Unix socket, and one question. */
+export interface PlainLoad extends Omit<Load, 'url' | 'rotation'> {
+  /** `http://127.0.0.1:…`, or `unix:` and the path of a socket. */
+  readonly server: string;
+  readonly path: string;
+}
+
 /** What wrk saw. */
 export interface LoadResult {
   readonly requests: number;
@@ -141,7 +148,20 @@ export function describeLoadGenerator(): string {
 
 /** Puts load on a server. @throws when the generator could not do its work */
 export async function putLoad(load: Load, generator: LoadGenerator = loadGenerator()): Promise<LoadResult> {
-  const output = await (generator === 'wrk' ? runWrk(load) : runCannon(load));
+  return readReport(generator, await (generator === 'wrk' ? runWrk(load) : runCannon(load)));
+}
+
+const PLAIN = 'support/plain';
+let plainBuilt: Promise<void> | null = null;
+
+/** The same over a port or a Unix socket. @throws when the program could not do its work */
+export async function putPlainLoad(load: PlainLoad): Promise<LoadResult> {
+  await (plainBuilt ??= buildPrograms([PLAIN]));
+  return readReport(PLAIN, await run(process.execPath, [programFile(PLAIN)], JSON.stringify(load)));
+}
+
+/** @throws if there is none */
+function readReport(generator: string, output: string): LoadResult {
   const line = output.split('\n').find(text => text.startsWith('{'));
   if (line === undefined) {
     throw new Error(`${generator} said nothing of what it did: ${output}`);
