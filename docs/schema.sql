@@ -190,7 +190,7 @@ declare
   secret gatebell.fence_key;
   id xid8;
   number bigint;
-  origin text;
+  server_id text;
 begin
   bound := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   select case when n.is_called then n.last_value else 0 end into newest from gatebell.fence_number n;
@@ -206,16 +206,17 @@ begin
     if current_setting('synchronous_commit') = 'off' then
       perform set_config('synchronous_commit', 'local', true);
     end if;
-    select o.origin into origin from gatebell.origin o;
+    select s.server_id into server_id from gatebell.server s;
     id := pg_current_xact_id();
     number := nextval('gatebell.fence_number');
     perform pg_notify(gatebell.channel(), json_build_object(
       'v', 1,
       'f', id::text::bigint,
       'n', number,
-      'o', origin,
+      'i', server_id,
       'm', encode(sha256(
-        secret.outer_key || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, origin), 'UTF8'))), 'hex')
+        secret.outer_key
+          || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, server_id), 'UTF8'))), 'hex')
     )::text);
   end if;
 end
@@ -455,7 +456,7 @@ CREATE FUNCTION gatebell.privileges() RETURNS TABLE(role text, kind text, object
      d.object,
      c.name,
      p.name
-    FROM ((( VALUES ('public'::text,'function'::text,'are_labels'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_canonical_address'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_canonical_host'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_canonical_path_prefix'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_label'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_one_line'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'schema_version'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'channel'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'schema'::text,'gatebell'::text,NULL::text[],'{USAGE}'::text[]), ('gatebell_daemon'::text,'function'::text,'schema_version'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'channel'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'relation_tree'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'types_fingerprint'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'open_writers'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'fence'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'table'::text,'fence_key'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'sequence'::text,'fence_number'::text,NULL::text[],'{SELECT,USAGE}'::text[]), ('gatebell_daemon'::text,'table'::text,'origin'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'watches'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'watch_status'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'lost_watches'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'privilege_problems'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'function'::text,'privileges'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'constraint_problems'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'table'::text,'users'::text,'{id,name,email,display_name,groups,enabled,jwt_not_before}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'apps'::text,'{id,name,host,enabled,headers}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'app_routes'::text,'{app_id,path_prefix,access,roles,consistency,preflight,headers}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'grants'::text,'{user_id,app_id,role,expires_at}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'credentials'::text,'{token_hash,user_id,app_id,expires_at,revoked_at}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'identities'::text,'{issuer,subject,user_id}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'revoked_jwts'::text,'{jti}'::text[],'{SELECT}'::text[]), ('gatebell_sign_in'::text,'schema'::text,'gatebell'::text,NULL::text[],'{USAGE}'::text[]), ('gatebell_sign_in'::text,'function'::text,'bind_identity'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_sign_in'::text,'function'::text,'sign_in'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_sign_in'::text,'function'::text,'sign_out'::text,NULL::text[],'{EXECUTE}'::text[])) d(role, kind, object, columns, privileges)
+    FROM ((( VALUES ('public'::text,'function'::text,'are_labels'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_canonical_address'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_canonical_host'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_canonical_path_prefix'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_label'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'is_one_line'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'schema_version'::text,NULL::text[],'{EXECUTE}'::text[]), ('public'::text,'function'::text,'channel'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'schema'::text,'gatebell'::text,NULL::text[],'{USAGE}'::text[]), ('gatebell_daemon'::text,'function'::text,'schema_version'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'channel'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'relation_tree'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'types_fingerprint'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'open_writers'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'fence'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'table'::text,'fence_key'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'sequence'::text,'fence_number'::text,NULL::text[],'{SELECT,USAGE}'::text[]), ('gatebell_daemon'::text,'table'::text,'server'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'watches'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'watch_status'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'lost_watches'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'privilege_problems'::text,NULL::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'function'::text,'privileges'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'function'::text,'constraint_problems'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_daemon'::text,'table'::text,'users'::text,'{id,name,email,display_name,groups,enabled,jwt_not_before}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'apps'::text,'{id,name,host,enabled,headers}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'app_routes'::text,'{app_id,path_prefix,access,roles,consistency,preflight,headers}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'grants'::text,'{user_id,app_id,role,expires_at}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'credentials'::text,'{token_hash,user_id,app_id,expires_at,revoked_at}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'identities'::text,'{issuer,subject,user_id}'::text[],'{SELECT}'::text[]), ('gatebell_daemon'::text,'table'::text,'revoked_jwts'::text,'{jti}'::text[],'{SELECT}'::text[]), ('gatebell_sign_in'::text,'schema'::text,'gatebell'::text,NULL::text[],'{USAGE}'::text[]), ('gatebell_sign_in'::text,'function'::text,'bind_identity'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_sign_in'::text,'function'::text,'sign_in'::text,NULL::text[],'{EXECUTE}'::text[]), ('gatebell_sign_in'::text,'function'::text,'sign_out'::text,NULL::text[],'{EXECUTE}'::text[])) d(role, kind, object, columns, privileges)
       LEFT JOIN LATERAL unnest(d.columns) c(name) ON (true))
       CROSS JOIN LATERAL unnest(d.privileges) p(name));
 END;
@@ -588,7 +589,7 @@ CREATE FUNCTION gatebell.require_server(server text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if (select o.origin is distinct from require_server.server or o.in_recovery from gatebell.origin o) then
+  if (select s.server_id is distinct from require_server.server or s.in_recovery from gatebell.server s) then
     raise exception 'this is not the server that the change is meant for'
       using errcode = 'GB001',
         hint = 'The replica listens to another server: an old primary still runs, or two URLs name different servers.';
@@ -600,7 +601,7 @@ $$;
 -- Name: FUNCTION require_server(server text); Type: COMMENT; Schema: gatebell; Owner: -
 --
 
-COMMENT ON FUNCTION gatebell.require_server(server text) IS 'Raises GB001 unless this server is the primary that gatebell.origin names so.';
+COMMENT ON FUNCTION gatebell.require_server(server text) IS 'Raises GB001 unless this server is the primary that gatebell.server names so.';
 
 --
 -- Name: schema_version(); Type: FUNCTION; Schema: gatebell; Owner: -
@@ -2506,24 +2507,6 @@ CREATE VIEW gatebell.lost_watches AS
 COMMENT ON VIEW gatebell.lost_watches IS 'Trigger functions of gatebell.watch() that gatebell.watches knows nothing of. Watching these tables again repairs it.';
 
 --
--- Name: origin; Type: VIEW; Schema: gatebell; Owner: -
---
-
-CREATE VIEW gatebell.origin AS
- SELECT (((((((EXTRACT(epoch FROM pg_postmaster_start_time()) * (1000000)::numeric))::bigint)::text || '/'::text) || (( SELECT d.oid
-           FROM pg_database d
-          WHERE (d.datname = current_database())))::text) || '/'::text) || COALESCE(( SELECT (((k.tableoid)::text || '.'::text) || (k.xmin)::text)
-           FROM gatebell.fence_key k), 'none'::text)) AS origin,
-    pg_is_in_recovery() AS in_recovery,
-    ((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::double precision AS server_time_ms;
-
---
--- Name: VIEW origin; Type: COMMENT; Schema: gatebell; Owner: -
---
-
-COMMENT ON VIEW gatebell.origin IS 'One row: which server and which schema answers, whether it is a standby, and its clock (milliseconds since 1970).';
-
---
 -- Name: privilege_problems; Type: VIEW; Schema: gatebell; Owner: -
 --
 
@@ -2820,6 +2803,24 @@ COMMENT ON TABLE gatebell.revoked_jwts IS 'A JWT whose jti is here is refused, f
 --
 
 COMMENT ON COLUMN gatebell.revoked_jwts.expires_at IS 'When the JWT expires by itself; some time after that the row can be deleted.';
+
+--
+-- Name: server; Type: VIEW; Schema: gatebell; Owner: -
+--
+
+CREATE VIEW gatebell.server AS
+ SELECT (((((((EXTRACT(epoch FROM pg_postmaster_start_time()) * (1000000)::numeric))::bigint)::text || '/'::text) || (( SELECT d.oid
+           FROM pg_database d
+          WHERE (d.datname = current_database())))::text) || '/'::text) || COALESCE(( SELECT (((k.tableoid)::text || '.'::text) || (k.xmin)::text)
+           FROM gatebell.fence_key k), 'none'::text)) AS server_id,
+    pg_is_in_recovery() AS in_recovery,
+    ((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::double precision AS server_time_ms;
+
+--
+-- Name: VIEW server; Type: COMMENT; Schema: gatebell; Owner: -
+--
+
+COMMENT ON VIEW gatebell.server IS 'One row: which server and which schema answers, whether it is a standby, and its clock (milliseconds since 1970).';
 
 --
 -- Name: users; Type: TABLE; Schema: gatebell; Owner: -
@@ -3813,12 +3814,6 @@ GRANT SELECT ON TABLE gatebell.watches TO gatebell_daemon;
 GRANT SELECT ON TABLE gatebell.lost_watches TO gatebell_daemon;
 
 --
--- Name: TABLE origin; Type: ACL; Schema: gatebell; Owner: -
---
-
-GRANT SELECT ON TABLE gatebell.origin TO gatebell_daemon;
-
---
 -- Name: TABLE privilege_problems; Type: ACL; Schema: gatebell; Owner: -
 --
 
@@ -3829,6 +3824,12 @@ GRANT SELECT ON TABLE gatebell.privilege_problems TO gatebell_daemon;
 --
 
 GRANT SELECT(jti) ON TABLE gatebell.revoked_jwts TO gatebell_daemon;
+
+--
+-- Name: TABLE server; Type: ACL; Schema: gatebell; Owner: -
+--
+
+GRANT SELECT ON TABLE gatebell.server TO gatebell_daemon;
 
 --
 -- Name: COLUMN users.id; Type: ACL; Schema: gatebell; Owner: -

@@ -5,7 +5,7 @@
 -- secrets:
 --   {"v":1,"s":"grant","k":[["7","12"],["7","13"]]}   these keys of the topic changed
 --   {"v":1,"s":"grant"}                               any key of the topic may have changed
---   {"v":1,"f":812,"n":42,"o":"<server and schema>","m":"<signature>"}   a fence, see gatebell.fence()
+--   {"v":1,"f":812,"n":42,"i":"<server and schema>","m":"<signature>"}   a fence, see gatebell.fence()
 
 create schema gatebell;
 
@@ -45,15 +45,15 @@ create unique index fence_key_one on gatebell.fence_key ((true));
 -- and when the database is restored under the same name. The schema is named by its fence key: the table's oid and the
 -- row's transaction change when the schema is dropped, created again, or restored in place in any way, and when the
 -- key is written again.
-create view gatebell.origin as
+create view gatebell.server as
 select
   (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text
     || '/' || (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())::text
-    || '/' || coalesce((select k.tableoid::text || '.' || k.xmin::text from gatebell.fence_key k), 'none') as origin,
+    || '/' || coalesce((select k.tableoid::text || '.' || k.xmin::text from gatebell.fence_key k), 'none') as server_id,
   pg_catalog.pg_is_in_recovery() as in_recovery,
   (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::double precision as server_time_ms;
 
-comment on view gatebell.origin is
+comment on view gatebell.server is
   'One row: which server and which schema answers, whether it is a standby, and its clock (milliseconds since 1970).';
 
 -- A fence takes a number here when it is sent, so that others see that one is on its way and need not send their own.
@@ -101,7 +101,7 @@ declare
   secret gatebell.fence_key;
   id xid8;
   number bigint;
-  origin text;
+  server_id text;
 begin
   bound := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   select case when n.is_called then n.last_value else 0 end into newest from gatebell.fence_number n;
@@ -117,16 +117,17 @@ begin
     if current_setting('synchronous_commit') = 'off' then
       perform set_config('synchronous_commit', 'local', true);
     end if;
-    select o.origin into origin from gatebell.origin o;
+    select s.server_id into server_id from gatebell.server s;
     id := pg_current_xact_id();
     number := nextval('gatebell.fence_number');
     perform pg_notify(gatebell.channel(), json_build_object(
       'v', 1,
       'f', id::text::bigint,
       'n', number,
-      'o', origin,
+      'i', server_id,
       'm', encode(sha256(
-        secret.outer_key || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, origin), 'UTF8'))), 'hex')
+        secret.outer_key
+          || sha256(secret.inner_key || convert_to(concat_ws('/', id, number, server_id), 'UTF8'))), 'hex')
     )::text);
   end if;
 end

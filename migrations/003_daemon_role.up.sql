@@ -34,7 +34,7 @@ begin atomic
     ('gatebell_daemon', 'function', 'fence', null, '{EXECUTE}'),
     ('gatebell_daemon', 'table', 'fence_key', null, '{SELECT}'),
     ('gatebell_daemon', 'sequence', 'fence_number', null, '{SELECT,USAGE}'),
-    ('gatebell_daemon', 'table', 'origin', null, '{SELECT}'),
+    ('gatebell_daemon', 'table', 'server', null, '{SELECT}'),
     ('gatebell_daemon', 'table', 'watches', null, '{SELECT}'),
     ('gatebell_daemon', 'table', 'watch_status', null, '{SELECT}'),
     -- What doctor reads.

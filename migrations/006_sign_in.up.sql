@@ -11,7 +11,7 @@ create function gatebell.require_server(server text) returns void
   set search_path = pg_catalog, pg_temp
 as $function$
 begin
-  if (select o.origin is distinct from require_server.server or o.in_recovery from gatebell.origin o) then
+  if (select s.server_id is distinct from require_server.server or s.in_recovery from gatebell.server s) then
     raise exception 'this is not the server that the change is meant for'
       using errcode = 'GB001',
         hint = 'The replica listens to another server: an old primary still runs, or two URLs name different servers.';
@@ -20,7 +20,7 @@ end
 $function$;
 
 comment on function gatebell.require_server(text) is
-  'Raises GB001 unless this server is the primary that gatebell.origin names so.';
+  'Raises GB001 unless this server is the primary that gatebell.server names so.';
 
 -- Which user a subject is: the one that it is bound to; else, and then it is bound, the one of this name, who must not
 -- be bound to another subject of the issuer. said_at: when the issuer has said the name.

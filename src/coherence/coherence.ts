@@ -67,17 +67,17 @@ export interface Coherence {
   /** Topics that are not served because their triggers are not in place, with what is wrong. */
   readonly watchProblems: ReadonlyMap<string, string>;
   /**
-   * The server, the database and the schema that are listened to and read, as in `gatebell.origin`; null while that is
+   * The server, the database and the schema that are listened to and read, as in `gatebell.server`; null while that is
    * not known.
    */
-  readonly origin: string | null;
+  readonly serverId: string | null;
   /**
    * Upper bound in milliseconds of how stale an answer from memory may be now; null while nothing is served from
    * memory.
    */
   readonly stalenessBoundMs: number | null;
   /**
-   * The server that is listened to, as the view `gatebell.origin` names it: changes are sent there. Null while that is
+   * The server that is listened to, as the view `gatebell.server` names it: changes are sent there. Null while that is
    * not proven.
    */
   readonly listenedServer: string | null;
@@ -189,14 +189,14 @@ export function createCoherence(options: CoherenceOptions): Coherence {
       }
       return problems;
     },
-    get origin() {
-      return lease.origin;
+    get serverId() {
+      return lease.serverId;
     },
     get stalenessBoundMs() {
       return lease.stalenessBoundMs();
     },
     get listenedServer() {
-      return lease.provenOrigin(clock.now());
+      return lease.provenServerId(clock.now());
     },
     caches,
     get audits() {

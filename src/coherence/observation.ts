@@ -13,7 +13,7 @@ export const DOWN_CAUSES = [
   'connection_lost',
   'fence_overdue',
   'channel_mismatch',
-  'origin_changed',
+  'server_changed',
   'schema_changed',
   'standby',
   'foreign_reading',

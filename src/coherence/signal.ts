@@ -54,11 +54,11 @@ function isKey(value: unknown): value is Key {
   return Array.isArray(value) && value.length > 0 && value.every(part => typeof part === 'string');
 }
 
-function isFence(id: unknown, number: unknown, origin: unknown, signature: unknown): boolean {
+function isFence(id: unknown, number: unknown, serverId: unknown, signature: unknown): boolean {
   return (
     Number.isSafeInteger(id) &&
     Number.isSafeInteger(number) &&
-    typeof origin === 'string' &&
+    typeof serverId === 'string' &&
     typeof signature === 'string'
   );
 }
@@ -79,17 +79,17 @@ export function parseMessage(payload: string): Message {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     return malformed('not a JSON object');
   }
-  const { v, s, k, f, n, o, m, b, a, r, g, ...rest } = parsed as Record<string, unknown>;
+  const { v, s, k, f, n, i, m, b, a, r, g, ...rest } = parsed as Record<string, unknown>;
   if (v !== WIRE_VERSION) {
     return malformed('not version 1');
   }
   if (Object.keys(rest).length > 0 || [s, f, b, a, g].filter(kind => kind !== undefined).length !== 1) {
     return malformed('not one of change, fence, barrier, acknowledgement, greeting');
   }
-  if (isFence(f, n, o, m) && k === undefined && r === undefined) {
-    return { type: 'fence', id: f as number, number: n as number, origin: o as string, signature: m as string };
+  if (isFence(f, n, i, m) && k === undefined && r === undefined) {
+    return { type: 'fence', id: f as number, number: n as number, serverId: i as string, signature: m as string };
   }
-  if (n !== undefined || o !== undefined || m !== undefined) {
+  if (n !== undefined || i !== undefined || m !== undefined) {
     return malformed('a field has the wrong type');
   }
   if (typeof s === 'string' && r === undefined) {

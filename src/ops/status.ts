@@ -19,9 +19,9 @@ export interface GateStatus {
   /** Topics whose triggers are not in place, and what is wrong. */
   readonly watchProblems: Readonly<Record<string, string>>;
   /**
-   * Server, database and schema that are listened to and read, as in `gatebell.origin`; null while that is not known.
+   * Server, database and schema that are listened to and read, as in `gatebell.server`; null while that is not known.
    */
-  readonly origin: string | null;
+  readonly serverId: string | null;
   readonly stalenessBoundMs: number | null;
   readonly pool: { readonly size: number; readonly max: number };
   readonly caches: readonly CacheStatus[];
@@ -50,8 +50,8 @@ const STATES: readonly ListenerState[] = ['down', 'connecting', 'listening', 'un
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /**
- * Several processes as one: the worst state, the origin if all have the same, the greatest staleness, the sum of what
- * is counted.
+ * Several processes as one: the worst state, the server id if all have the same, the greatest staleness, the sum of
+ * what is counted.
  */
 export function joinStatus(all: readonly GateStatus[]): GateStatus {
   const worst = STATES.find(state => all.some(one => one.state === state)) ?? 'down';
@@ -63,7 +63,7 @@ export function joinStatus(all: readonly GateStatus[]): GateStatus {
     state: worst,
     problem: all.find(one => one.problem !== null)?.problem ?? (all.length === 0 ? 'no worker is up' : null),
     watchProblems: Object.assign({}, ...all.map(one => one.watchProblems)) as Record<string, string>,
-    origin: all.every(one => one.origin === all[0]?.origin) ? (all[0]?.origin ?? null) : null,
+    serverId: all.every(one => one.serverId === all[0]?.serverId) ? (all[0]?.serverId ?? null) : null,
     stalenessBoundMs:
       bounds.length === 0 || bounds.includes(null) ? null : Math.max(...bounds.map(bound => bound ?? 0)),
     pool: { size: sum(all.map(({ pool }) => pool.size)), max: sum(all.map(({ pool }) => pool.max)) },

@@ -9,22 +9,22 @@ import type { Query } from './reads.js';
 
 /** Which server answers, and whether the backend of process id $1, with the mark $2, is on it, in the same database. */
 const SERVER = `
-  o.origin, o.in_recovery, pg_backend_pid() as process_id, coalesce((
+  s.server_id, s.in_recovery, pg_backend_pid() as process_id, coalesce((
     select case when position($2::text in a.application_name) > 0 then 'seen' else 'unsure' end
     from pg_stat_get_activity($1::integer) a
     where a.datid = (select d.oid from pg_database d where d.datname = current_database())
   ), 'absent') as listener`;
 
-const ASK_SERVER = `select ${SERVER} from gatebell.origin o`;
+const ASK_SERVER = `select ${SERVER} from gatebell.server s`;
 
 const FENCE = `
-  select ${SERVER}, o.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
+  select ${SERVER}, s.server_time_ms, gatebell.channel() as channel, pg_notification_queue_usage() as queue_usage,
     f.bound::double precision as bound, f.newest::double precision as newest, f.sent, encode(f.key, 'hex') as key,
     (select coalesce(json_agg(json_build_object('topic', w.topic, 'problem', w.problem, 'fingerprint', w.fingerprint,
        'writers', case when w.problem is not null or w.fingerprint = any ($4::text[]) then '{}'
          else gatebell.open_writers(w.target, pg_current_snapshot()) end)
        order by w.topic, w.target::oid), '[]') from gatebell.watch_status w) as watches
-  from gatebell.origin o, gatebell.fence($3) f`;
+  from gatebell.server s, gatebell.fence($3) f`;
 
 /**
  * Planning it costs Postgres more than running it, so it is prepared, but only when a fence has come back before: then
@@ -33,7 +33,7 @@ const FENCE = `
 const PREPARED_FENCE = 'gatebell_fence';
 
 interface ServerRow extends pg.QueryResultRow {
-  origin: string;
+  server_id: string;
   in_recovery: boolean;
   process_id: number;
   listener: ServerReceipt['listener'];
@@ -80,11 +80,11 @@ export function createFenceQueries(
     onConnection(async (run, client) => {
       const [row] = await run<R>(name, text, values, prepared);
       if (row === undefined) {
-        throw new Error('the view gatebell.origin returned no row');
+        throw new Error('the view gatebell.server returned no row');
       }
       // The driver keeps it and does not declare it: the process that the connection began with.
       const { processID: begunWith } = client as { readonly processID?: unknown };
-      return { ...row, inRecovery: row.in_recovery, isPooled: row.process_id !== begunWith };
+      return { ...row, serverId: row.server_id, inRecovery: row.in_recovery, isPooled: row.process_id !== begunWith };
     });
 
   return {
@@ -93,7 +93,7 @@ export function createFenceQueries(
       const prepared = isDirect && isProven ? PREPARED_FENCE : null;
       const row = await askAbout<FenceRow>('fence', FENCE, [processId, mark, unlessAfter(send), trusted], prepared);
       return {
-        origin: row.origin,
+        serverId: row.server_id,
         inRecovery: row.inRecovery,
         listener: row.listener,
         isPooled: row.isPooled,

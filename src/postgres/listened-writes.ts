@@ -30,7 +30,7 @@ const OTHER_SERVER = 'GB001';
 /**
  * Creates the way. Writes go one after the other: the few connections of the pool are for decisions.
  *
- * @param listenedServer the server that is listened to, as `gatebell.origin` names it; null while that is not proven
+ * @param listenedServer the server that is listened to, as `gatebell.server` names it; null while that is not proven
  */
 export function createListenedWrites(
   database: Pick<Database, 'query'>,

@@ -32,16 +32,16 @@ const REWRITTEN = `
 const SNAPSHOTS_MAX = 3;
 
 interface ReadingRow extends pg.QueryResultRow {
-  gatebell_origin: string;
+  gatebell_server_id: string;
   gatebell_in_recovery: boolean;
   gatebell_server_time_ms: number;
   gatebell_found: boolean | null;
 }
 
-const ORIGIN = 'select o.origin, o.in_recovery, o.server_time_ms, now()::text as began from gatebell.origin o';
+const SERVER = 'select s.server_id, s.in_recovery, s.server_time_ms, now()::text as began from gatebell.server s';
 
-interface OriginRow extends pg.QueryResultRow {
-  origin: string;
+interface ServerRow extends pg.QueryResultRow {
+  server_id: string;
   in_recovery: boolean;
   server_time_ms: number;
   /** When the transaction began: no two of a connection have begun at the same time. */
@@ -61,9 +61,9 @@ export type Query = <R extends pg.QueryResultRow>(
 
 /** The statement that reads what a query returns, and which server has answered when. */
 export const readingStatement = (text: string): string =>
-  `select o.origin as gatebell_origin, o.in_recovery as gatebell_in_recovery,
-     o.server_time_ms as gatebell_server_time_ms, f.*
-   from gatebell.origin o left join (select true as gatebell_found, q.* from (${text}) q) f on true`;
+  `select s.server_id as gatebell_server_id, s.in_recovery as gatebell_in_recovery,
+     s.server_time_ms as gatebell_server_time_ms, f.*
+   from gatebell.server s left join (select true as gatebell_found, q.* from (${text}) q) f on true`;
 
 /** Reads facts with one statement. */
 async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart, 'topic'>): Promise<QueryResult> {
@@ -71,10 +71,10 @@ async function readFacts(run: Query, name: string, { text, keys }: Omit<ReadPart
   const rows = await run<ReadingRow>(name, readingStatement(text), parts);
   const [first] = rows;
   if (first === undefined) {
-    throw new Error('the view gatebell.origin returned no row');
+    throw new Error('the view gatebell.server returned no row');
   }
   return {
-    origin: first.gatebell_origin,
+    serverId: first.gatebell_server_id,
     inRecovery: first.gatebell_in_recovery,
     serverTimeMs: first.gatebell_server_time_ms,
     rows: rows.filter(row => row.gatebell_found === true),
@@ -131,16 +131,16 @@ export function createReads(withConnection: WithConnection, timeoutMs: number): 
     { topic, keys }: ReadPart,
     read: ReadFunction,
   ): Promise<Called> => {
-    const [origin] = await run<OriginRow>(name, ORIGIN);
-    if (origin === undefined) {
-      throw new Error('the view gatebell.origin returned no row');
+    const [server] = await run<ServerRow>(name, SERVER);
+    if (server === undefined) {
+      throw new Error('the view gatebell.server returned no row');
     }
     const rows = await callWithin(read, keys, client);
     if (!Array.isArray(rows) || !rows.every((row): row is Row => typeof row === 'object' && row !== null)) {
       throw new TypeError(`the load function of ${topic} must return an array of rows`);
     }
-    const { in_recovery: inRecovery, server_time_ms: serverTimeMs, began } = origin;
-    return { origin: origin.origin, inRecovery, serverTimeMs, rows, began };
+    const { in_recovery: inRecovery, server_time_ms: serverTimeMs, began } = server;
+    return { serverId: server.server_id, inRecovery, serverTimeMs, rows, began };
   };
 
   /** Reads all parts in one snapshot; null if the snapshot did not hold. */

@@ -201,7 +201,7 @@ export function createGate(
       state: coherence.state,
       problem: coherence.problem,
       watchProblems: Object.fromEntries(coherence.watchProblems),
-      origin: coherence.origin,
+      serverId: coherence.serverId,
       stalenessBoundMs: coherence.stalenessBoundMs,
       pool: { size: coherence.database.poolSize, max: coherence.database.poolMax },
       caches: coherence.caches.map(({ topic, size, negativeEntries, stats }) => ({

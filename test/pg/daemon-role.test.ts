@@ -84,11 +84,11 @@ describe('it can', () => {
         resolve(notification);
       });
     });
-    const { bound, newest, origin, key } = await daemon.askFence('always', NOBODY, true);
+    const { bound, newest, serverId, key } = await daemon.askFence('always', NOBODY, true);
     const message = parseMessage((await heard).payload ?? '');
     const id = message.type === 'fence' ? message.id : -1;
     expect(id).toBeGreaterThanOrEqual(bound);
-    const fence = { id, number: newest + 1, origin };
+    const fence = { id, number: newest + 1, serverId };
     expect(message).toEqual({ type: 'fence', ...fence, signature: signFence(key, fence) });
     await client.query('unlisten *');
   });
@@ -276,7 +276,7 @@ describe('it cannot hold up a writer', () => {
         `update gatebell.grants set role = 'x'`,
         `update gatebell.apps set host = 'x.test'`,
         `insert into gatebell.revoked_jwts (jti) values ('ab-2')`,
-        `select gatebell.sign_in((select origin from gatebell.origin), 'i', 's', 'ada', null, sha256('y'), '1 hour',
+        `select gatebell.sign_in((select server_id from gatebell.server), 'i', 's', 'ada', null, sha256('y'), '1 hour',
           null, '{}')`,
         `delete from gatebell.revoked_jwts`,
         `delete from gatebell.apps`,

@@ -292,8 +292,8 @@ describe('a function with its owner’s rights', () => {
       insert into gatebell.users (name) values ('ada');
       grant usage on schema gatebell to ${STRANGER};
       alter role ${STRANGER} login password 'x'`);
-    const [origin] = await database.sql('select quote_literal(origin) as here from gatebell.origin');
-    here = String(origin!['here']);
+    const [server] = await database.sql('select quote_literal(server_id) as here from gatebell.server');
+    here = String(server!['here']);
     signIn = `select * from gatebell.sign_in(${here}, 'i', 's', 'ada', null, sha256('x'), '1 hour', null, '{}')`;
   });
 

@@ -171,15 +171,15 @@ describe('after', () => {
   });
 
   test('the schema is dropped and migrated again, the epoch ends', async () => {
-    const [before] = await database.sql('select origin from gatebell.origin');
+    const [before] = await database.sql('select server_id from gatebell.server');
     const from = observations.length;
     await database.sql('drop schema gatebell cascade');
     await migrate(database.client, 'up');
     await database.sql(FACTS);
     await observed(isLive, from);
-    const [after] = await database.sql('select origin from gatebell.origin');
-    expect(after?.['origin']).not.toBe(before?.['origin']);
-    expect(coherence.origin).toBe(after?.['origin']);
+    const [after] = await database.sql('select server_id from gatebell.server');
+    expect(after?.['server_id']).not.toBe(before?.['server_id']);
+    expect(coherence.serverId).toBe(after?.['server_id']);
     await expectRevocationSeen();
   });
 

@@ -17,7 +17,7 @@ const SUFFIX = randomBytes(6).toString('hex');
 const REPLICA = `replica_${SUFFIX}`;
 const SIGNING = `signing_${SUFFIX}`;
 const ISSUER = 'https://id.example.test';
-const HERE = '(select origin from gatebell.origin)';
+const HERE = '(select server_id from gatebell.server)';
 const SIGN_IN = signInStatement('ada');
 const SIGN_OUT = `select gatebell.sign_out(${HERE}, decode(repeat('0a', 32), 'hex'))`;
 const ADA: Identity = { issuer: ISSUER, subject: 'ada-1', name: 'ada' };
@@ -68,7 +68,9 @@ beforeEach(async () => {
   await database.sql(`
     delete from gatebell.users where id > 2;
     delete from gatebell.credentials; delete from gatebell.identities; delete from gatebell.former_names`);
-  [listened] = (await database.sql('select origin from gatebell.origin')).map(row => String(row['origin'])) as [string];
+  [listened] = (await database.sql('select server_id from gatebell.server')).map(row => String(row['server_id'])) as [
+    string,
+  ];
 });
 
 /** @throws if no session begins */

@@ -376,15 +376,15 @@ export const CHECKS = {
       `drop table if exists pg_temp.taken; begin; create table pg_temp.taken as select pg_current_xact_id()::text as id;
         select gatebell.fence(null); commit`,
     );
-    const message = JSON.parse(payloads[0]!) as { v: number; f: number; n: number; o: string; m: string };
-    const [origin] = await bench.sql(`
-      select o.origin, o.in_recovery, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint || '/' || d.oid
-        || '/' || k.tableoid || '.' || k.xmin as expected
-      from gatebell.origin o, gatebell.fence_key k, pg_database d where d.datname = current_database()`);
-    equal([message.v, message.o, origin!['in_recovery']], [1, origin!['origin'], false]);
-    equal(origin!['origin'], origin!['expected']);
+    const message = JSON.parse(payloads[0]!) as { v: number; f: number; n: number; i: string; m: string };
+    const [server] = await bench.sql(`
+      select s.server_id, s.in_recovery, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint
+        || '/' || d.oid || '/' || k.tableoid || '.' || k.xmin as expected
+      from gatebell.server s, gatebell.fence_key k, pg_database d where d.datname = current_database()`);
+    equal([message.v, message.i, server!['in_recovery']], [1, server!['server_id'], false]);
+    equal(server!['server_id'], server!['expected']);
     equal(await bench.sql('select id from pg_temp.taken'), [{ id: String(message.f) }]);
-    const signed = `${message.f}/${message.n}/${message.o}`;
+    const signed = `${message.f}/${message.n}/${message.i}`;
     equal(
       message.m,
       createHmac('sha256', first!['key'] as Buffer)
@@ -415,7 +415,7 @@ export const CHECKS = {
     await bench.sql('begin');
     await bench.sql('select pg_sleep(0.01)');
     equal(
-      await bench.sql('select server_time_ms > extract(epoch from now()) * 1000 + 5 as later from gatebell.origin'),
+      await bench.sql('select server_time_ms > extract(epoch from now()) * 1000 + 5 as later from gatebell.server'),
       [{ later: true }],
     );
     await bench.sql('rollback');
@@ -456,8 +456,10 @@ export const CHECKS = {
   },
   async 'sign-in'(bench) {
     await bench.sql(`insert into gatebell.users (id, name, enabled) values (1, 'alice', true), (2, 'gone', false)`);
-    const [{ origin }] = (await bench.sql('select origin from gatebell.origin')) as [{ origin: string }];
-    const call = (subject: string, name: string, lifetime = '1 day', server = origin): string =>
+    const [{ server_id: serverId }] = (await bench.sql('select server_id from gatebell.server')) as [
+      { server_id: string },
+    ];
+    const call = (subject: string, name: string, lifetime = '1 day', server = serverId): string =>
       `select problem
         from gatebell.sign_in('${server}', 'https://issuer.test', '${subject}', '${name}', null, sha256('${subject}'),
           '${lifetime}', null, '{}')`;
@@ -476,8 +478,8 @@ export const CHECKS = {
     await bench.sql(
       `insert into gatebell.credentials (user_id, kind, token_hash) values (1, 'token', sha256('token'))`,
     );
-    equal(await bench.sql(`select gatebell.sign_out('${origin}', sha256('token')) as ended`), [{ ended: null }]);
-    const [session] = await bench.sql(`select gatebell.sign_out('${origin}', sha256('s1')) as ended`);
+    equal(await bench.sql(`select gatebell.sign_out('${serverId}', sha256('token')) as ended`), [{ ended: null }]);
+    const [session] = await bench.sql(`select gatebell.sign_out('${serverId}', sha256('s1')) as ended`);
     ok(session!['ended'] !== null, 'a session is ended');
   },
 } satisfies Readonly<Record<string, (bench: Bench) => Promise<void>>>;

@@ -351,7 +351,7 @@ describe('the parser of signals', () => {
       fc
         .record(
           Object.fromEntries(
-            ['v', 's', 'k', 'f', 'o', 'm', 'b', 'a', 'r', 'g', '__proto__', 'x'].map(name => [
+            ['v', 's', 'k', 'f', 'i', 'm', 'b', 'a', 'r', 'g', '__proto__', 'x'].map(name => [
               name,
               fc.oneof(fc.constantFrom<unknown>(1, 'grant', 'user', '', null, [['7', '12']], [[]], []), fc.jsonValue()),
             ]),

@@ -192,18 +192,18 @@ export class Cluster {
   }
 
   /** The transaction of this id completes, which sends a fence of this number. */
-  completeFence(server: Server, id: number, number: number, origin: string): void {
-    const signature = signFence(FENCE_KEY, { id, number, origin });
-    this.notify(server, JSON.stringify({ v: 1, f: id, n: number, o: origin, m: signature }));
+  completeFence(server: Server, id: number, number: number, serverId: string): void {
+    const signature = signFence(FENCE_KEY, { id, number, serverId });
+    this.notify(server, JSON.stringify({ v: 1, f: id, n: number, i: serverId, m: signature }));
     server.completed = Math.max(server.completed, id);
   }
 
   /** Somebody sends what looks like a fence. */
   forgeFence(server: Server, id: number): void {
-    this.notify(server, JSON.stringify({ v: 1, f: id, n: id, o: this.originOf(server), m: 'forged' }));
+    this.notify(server, JSON.stringify({ v: 1, f: id, n: id, i: this.serverIdOf(server), m: 'forged' }));
   }
 
-  originOf({ started, schema }: Server): string {
+  serverIdOf({ started, schema }: Server): string {
     return `${started}/16384/${schema}`;
   }
 
@@ -219,7 +219,7 @@ export class Cluster {
   serverReceipt(server: Server, listener: ListeningBackend): ServerReceipt {
     const listens = [...server.backends].some(({ processId }) => processId === listener.processId);
     return {
-      origin: this.originOf(server),
+      serverId: this.serverIdOf(server),
       inRecovery: server.inRecovery,
       listener: listens ? 'seen' : 'absent',
       isPooled: false,

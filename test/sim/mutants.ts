@@ -455,9 +455,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: '28',
     mistake: 'the pool may read from an old primary',
     patches: [
-      acceptance('(lease.origin === null || lease.origin === origin)', 'true'),
+      acceptance('(lease.serverId === null || lease.serverId === serverId)', 'true'),
       NEVER_GONE,
-      listenedServer(': changeOf(lease.origin, origin);', ': null;'),
+      listenedServer(': changeOf(lease.serverId, serverId);', ': null;'),
       AT_ONCE,
       lease('doubted ||= isCertain || everProven;', ''),
     ],
@@ -560,9 +560,9 @@ export const MUTANTS: readonly Mutant[] = [
     expects: STALE,
   },
   {
-    name: '34-origin',
+    name: '34-server-id',
     mistake: 'a fence of another server proves',
-    patches: [heardFences('newest.origin === origin && ', ''), heardFences('fence.origin !== origin || ', '')],
+    patches: [heardFences('newest.serverId === serverId && ', ''), heardFences('fence.serverId !== serverId || ', '')],
     without: [NEVER_GONE],
     profile: 'leftBehind',
     seed: 10,
@@ -573,7 +573,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'proof-by-number',
     mistake: 'the number of a fence proves: a sequence that is set back makes old ones count',
     patches: [
-      fenceLoop('heard.hasHeard(receipt.bound, receipt.origin)', 'heard.hasHeard(receipt.newest, receipt.origin)'),
+      fenceLoop('heard.hasHeard(receipt.bound, receipt.serverId)', 'heard.hasHeard(receipt.newest, receipt.serverId)'),
       heardFences('newest.id >= bound', 'newest.number > bound'),
       heardFences('fence.id <= newest.id', 'fence.number <= newest.number'),
     ],

@@ -242,7 +242,7 @@ export class Wires {
         if (server.up && (server.commits || !receipt.sent)) {
           if (receipt.sent) {
             this.fencesSent += Number(send !== 'always');
-            this.#cluster.completeFence(server, id, receipt.newest + 1, receipt.origin);
+            this.#cluster.completeFence(server, id, receipt.newest + 1, receipt.serverId);
           }
           answer(receipt);
         }
@@ -335,7 +335,7 @@ export class Wires {
     return keys.some(key => key.includes('poison'))
       ? new DataError('invalid input')
       : {
-          origin: this.#cluster.originOf(server),
+          serverId: this.#cluster.serverIdOf(server),
           inRecovery: server.inRecovery,
           serverTimeMs: this.#cluster.clockMs,
           rows: this.#cluster.read(server, topic, keys).map(({ key, fact }) => ({ key, fact })),

@@ -9,7 +9,7 @@ import type { Key } from '../../src/coherence/signal.js';
 import { createSlots, type Slots } from '../../src/coherence/facts/slots.js';
 import { createSnapshots, type Snapshots } from '../../src/coherence/facts/snapshots.js';
 import type { FactQuery } from '../../src/coherence/facts/source.js';
-import { ORIGIN } from './fake-fences.js';
+import { SERVER_ID } from './fake-fences.js';
 import { createFakeSource, fakeQuery, type FakeSource } from './fake-source.js';
 import { createObservationLog, type ObservationLog } from './observation-log.js';
 import { createSimulatedClock, type SimulatedClock } from './simulated-clock.js';
@@ -98,7 +98,7 @@ export function createCacheBench({
       ),
     goLive(...topics) {
       lease.beginEpoch();
-      lease.setServer(ORIGIN);
+      lease.setServer(SERVER_ID);
       lease.setTrustedTopics(new Set(topics));
       lease.prove(clock.now());
     },

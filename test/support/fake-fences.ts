@@ -40,7 +40,7 @@ export interface FakeFences {
   server: Partial<ServerReceipt> | Error | Promise<ServerReceipt>;
 }
 
-export const ORIGIN = 'primary/1/16500.742';
+export const SERVER_ID = 'primary/1/16500.742';
 export const FENCE_KEY = 'f0'.repeat(64);
 export const CHANNEL = 'gatebell';
 /** Ids of transactions are ahead of the numbers of fences by so much. */
@@ -49,11 +49,11 @@ export const IDS_AHEAD = 1_000;
 /** A fence as Postgres sends it. */
 export function fenceMessage(
   number: number,
-  origin: string = ORIGIN,
+  serverId: string = SERVER_ID,
   key: string = FENCE_KEY,
   id: number = number + IDS_AHEAD,
 ): object {
-  return { v: 1, f: id, n: number, o: origin, m: signFence(key, { id, number, origin }) };
+  return { v: 1, f: id, n: number, i: serverId, m: signFence(key, { id, number, serverId }) };
 }
 
 export function createFakeFences(topics: readonly string[] = ['grant', 'user']): FakeFences {
@@ -65,7 +65,7 @@ export function createFakeFences(topics: readonly string[] = ['grant', 'user']):
     looked,
     server: {},
     receipt: {
-      origin: ORIGIN,
+      serverId: SERVER_ID,
       inRecovery: false,
       serverTimeMs: 5_000,
       bound: 0,
@@ -92,8 +92,8 @@ export function createFakeFences(topics: readonly string[] = ['grant', 'user']):
       if (server instanceof Error) {
         throw server;
       }
-      const { origin, inRecovery, isPooled } = fences.receipt;
-      return { origin, inRecovery, listener: fences.receipt.listener, isPooled, ...server };
+      const { serverId, inRecovery, isPooled } = fences.receipt;
+      return { serverId, inRecovery, listener: fences.receipt.listener, isPooled, ...server };
     },
     ask: (send, listener, isProven, trusted = []) =>
       new Promise((resolve, reject) => {

@@ -4,7 +4,7 @@
  */
 import type { FactQuery, FactSource, QueryResult, ReadPart } from '../../src/coherence/facts/source.js';
 import { keyText, type Key } from '../../src/coherence/signal.js';
-import { ORIGIN } from './fake-fences.js';
+import { SERVER_ID } from './fake-fences.js';
 
 export interface HeldRead {
   readonly topic: string;
@@ -45,7 +45,7 @@ export function createFakeSource(): FakeSource {
     reads,
     snapshots,
     hold: false,
-    server: { origin: ORIGIN, inRecovery: false, serverTimeMs: 5_000 },
+    server: { serverId: SERVER_ID, inRecovery: false, serverTimeMs: 5_000 },
     fault: () => undefined,
     get newest() {
       const newest = reads.at(-1);

@@ -7,7 +7,7 @@ import { createListener, type Listener } from '../../src/coherence/proof/listene
 import { createRunningReads, type RunningReads } from '../../src/coherence/facts/running-reads.js';
 import type { WatchState } from '../../src/coherence/proof/watches.js';
 import type { Signal } from '../../src/coherence/signal.js';
-import { CHANNEL, createFakeFences, fenceMessage, ORIGIN, type FakeFences } from './fake-fences.js';
+import { CHANNEL, createFakeFences, fenceMessage, SERVER_ID, type FakeFences } from './fake-fences.js';
 import { createFakeSubscriptions, type FakeSubscriptions } from './fake-subscription.js';
 import { createObservationLog, type ObservationLog } from './observation-log.js';
 import { createFixedRandom, createSimulatedClock, type SimulatedClock } from './simulated-clock.js';
@@ -34,7 +34,7 @@ export interface ListenerBench {
   /** Reads that wait for Postgres. */
   readonly runningReads: RunningReads;
   /** The newest fence comes back on the newest connection. */
-  echo(origin?: string): void;
+  echo(serverId?: string): void;
   /** Echo and confirmation of the newest fence. */
   prove(receipt?: Partial<FenceReceipt>): Promise<void>;
   /** Accepts the newest connection. */
@@ -97,11 +97,11 @@ export function createListenerBench(...chances: readonly number[]): ListenerBenc
     fences,
     listener,
     signals,
-    echo(origin = ORIGIN) {
-      subscriptions.newest.say(fenceMessage(fences.newest.number, origin));
+    echo(serverId = SERVER_ID) {
+      subscriptions.newest.say(fenceMessage(fences.newest.number, serverId));
     },
     async prove(receipt) {
-      bench.echo(receipt?.origin);
+      bench.echo(receipt?.serverId);
       fences.newest.confirm(receipt);
       await clock.drain();
     },

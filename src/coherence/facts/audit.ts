@@ -103,7 +103,7 @@ export function createAuditor(deps: AuditorDeps): Auditor {
   };
 
   const counts = (reading: QueryResult, epoch: number): boolean =>
-    epoch === lease.epoch && !lease.suspectsPool && !reading.inRecovery && reading.origin === lease.origin;
+    epoch === lease.epoch && !lease.suspectsPool && !reading.inRecovery && reading.serverId === lease.serverId;
 
   /** Reads some facts again; null if nothing differs, or nothing can be said. */
   const suspect = async (): Promise<Suspicion | null> => {

@@ -16,7 +16,7 @@ import type { QueryResult } from './source.js';
 
 export interface SourceCheck {
   /** A statement is sent now. Returns the judge of its answer, which may need a round trip to know. */
-  begin(): (reading: Pick<QueryResult, 'origin' | 'inRecovery'>) => Promise<boolean>;
+  begin(): (reading: Pick<QueryResult, 'serverId' | 'inRecovery'>) => Promise<boolean>;
 }
 
 /**
@@ -38,7 +38,7 @@ export function createSourceCheck(deps: {
   return {
     begin() {
       const { epoch } = lease;
-      return async ({ origin, inRecovery }) => {
+      return async ({ serverId, inRecovery }) => {
         const pending = lease.originPending;
         if (pending !== null) {
           await sleep(clock, ORIGIN_WAIT_MS, pending);
@@ -46,12 +46,12 @@ export function createSourceCheck(deps: {
         if (lease.suspectsPool || lease.originPending !== null) {
           return false;
         }
-        if (!inRecovery && (lease.origin === null || lease.origin === origin)) {
+        if (!inRecovery && (lease.serverId === null || lease.serverId === serverId)) {
           return true;
         }
         // A load that is older than the epoch says nothing against the server that is listened to now.
         if (epoch !== null && epoch === lease.epoch) {
-          const change = lease.origin === null ? null : changeOf(lease.origin, origin);
+          const change = lease.serverId === null ? null : changeOf(lease.serverId, serverId);
           onForeignResult(change === 'schema_changed' && !inRecovery ? change : 'foreign_reading');
         }
         return false;

@@ -28,7 +28,7 @@ export interface FactQuery<V> {
 
 /** What came back, and where and when it was read (P5). */
 export interface QueryResult {
-  readonly origin: string;
+  readonly serverId: string;
   readonly inRecovery: boolean;
   readonly serverTimeMs: number;
   readonly rows: readonly Row[];

@@ -88,7 +88,7 @@ type Phase =
   | { readonly name: 'ended' };
 
 /** The pool and the listening connection see different servers. */
-const MISMATCHES: ReadonlySet<DownCause> = new Set(['foreign_pool', 'foreign_reading', 'origin_changed', 'standby']);
+const MISMATCHES: ReadonlySet<DownCause> = new Set(['foreign_pool', 'foreign_reading', 'server_changed', 'standby']);
 
 /** Creates a connection that is not opened yet. */
 export function createConnection(deps: ConnectionDeps, { status, watches, isFirst }: ConnectionOwner): Connection {
@@ -165,7 +165,7 @@ export function createConnection(deps: ConnectionDeps, { status, watches, isFirs
     }
     const cause = server.mismatchOf(receipt);
     if (cause !== null) {
-      end(cause, mismatchError(cause, receipt.origin));
+      end(cause, mismatchError(cause, receipt.serverId));
       return false;
     }
     server.note(receipt);

@@ -150,10 +150,10 @@ export function createFenceLoop(deps: FenceLoopDeps, connection: FencedConnectio
     if (fence === null || receipt === null) {
       return;
     }
-    if (!server.mayProve(receipt) || receipt.channel !== channel || !heard.hasHeard(receipt.bound, receipt.origin)) {
+    if (!server.mayProve(receipt) || receipt.channel !== channel || !heard.hasHeard(receipt.bound, receipt.serverId)) {
       return;
     }
-    lease.setServer(receipt.origin);
+    lease.setServer(receipt.serverId);
     const now = clock.now();
     const ageMs = now.monoMs - fence.sent.monoMs;
     if (Math.abs(now.wallMs - fence.sent.wallMs - ageMs) > CLOCK_JUMP_MS) {

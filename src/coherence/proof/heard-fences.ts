@@ -28,9 +28,9 @@ export interface FenceMessage {
   /** Of its transaction. */
   readonly id: number;
   readonly number: number;
-  /** The server and the schema that sent it, as in `gatebell.origin`: ids of another server say nothing. */
-  readonly origin: string;
-  /** HMAC-SHA256 of id, number and origin, in hexadecimal. */
+  /** The server and the schema that sent it, as in `gatebell.server`: ids of another server say nothing. */
+  readonly serverId: string;
+  /** HMAC-SHA256 of id, number and server id, in hexadecimal. */
   readonly signature: string;
 }
 
@@ -43,17 +43,17 @@ export interface HeardFences {
    * Where fences are sent from, and the key that they are signed with, in hexadecimal. Those that came before this was
    * known are looked at now; those of elsewhere count as not heard.
    */
-  learn(sender: { readonly origin: string; readonly key: string }): void;
-  /** Whether a fence of this origin was heard with the bound or a greater id. */
-  hasHeard(bound: number, origin: string): boolean;
+  learn(sender: { readonly serverId: string; readonly key: string }): void;
+  /** Whether a fence of this server id was heard with the bound or a greater id. */
+  hasHeard(bound: number, serverId: string): boolean;
 }
 
 /** Fences that may wait for the key: anybody can send what looks like one. */
 const UNVERIFIED_MAX = 16;
 
 /** The signature that `gatebell.fence` gives to a fence. @param key in hexadecimal */
-export function signFence(key: string, { id, number, origin }: Omit<FenceMessage, 'type' | 'signature'>): string {
-  return createHmac('sha256', Buffer.from(key, 'hex')).update(`${id}/${number}/${origin}`).digest('hex');
+export function signFence(key: string, { id, number, serverId }: Omit<FenceMessage, 'type' | 'signature'>): string {
+  return createHmac('sha256', Buffer.from(key, 'hex')).update(`${id}/${number}/${serverId}`).digest('hex');
 }
 
 function isSigned(fence: FenceMessage, key: string): boolean {
@@ -63,12 +63,15 @@ function isSigned(fence: FenceMessage, key: string): boolean {
 
 /** Nothing was heard yet. */
 export function createHeardFences(): HeardFences {
-  let sender: { readonly origin: string; readonly key: string } | null = null;
+  let sender: { readonly serverId: string; readonly key: string } | null = null;
   let unverified: FenceMessage[] = [];
   let newest: FenceMessage | null = null;
 
-  const accept = (fence: FenceMessage, { origin, key }: { readonly origin: string; readonly key: string }): boolean => {
-    if (fence.origin !== origin || (newest !== null && fence.id <= newest.id) || !isSigned(fence, key)) {
+  const accept = (
+    fence: FenceMessage,
+    { serverId, key }: { readonly serverId: string; readonly key: string },
+  ): boolean => {
+    if (fence.serverId !== serverId || (newest !== null && fence.id <= newest.id) || !isSigned(fence, key)) {
       return false;
     }
     newest = fence;
@@ -87,7 +90,7 @@ export function createHeardFences(): HeardFences {
       return accept(fence, sender);
     },
     learn(learned) {
-      if (newest?.origin !== learned.origin) {
+      if (newest?.serverId !== learned.serverId) {
         newest = null;
       }
       sender = learned;
@@ -96,6 +99,6 @@ export function createHeardFences(): HeardFences {
       }
       unverified = [];
     },
-    hasHeard: (bound, origin) => newest !== null && newest.origin === origin && newest.id >= bound,
+    hasHeard: (bound, serverId) => newest !== null && newest.serverId === serverId && newest.id >= bound,
   };
 }

@@ -17,7 +17,7 @@ export interface Freshness {
   /** Number of the running epoch, or null when there is none. */
   readonly epoch: number | null;
   /** The server and the schema that the listener listens to, once it is known that the pool reads from there. */
-  readonly origin: string | null;
+  readonly serverId: string | null;
   /**
    * Not null while it is to be found out which server is listened to: from when an epoch, or the first attempt to begin
    * one, has begun. The pool may lead to an old primary. Aborted when it is known, or the epoch has ended. Nothing read
@@ -40,7 +40,7 @@ export interface Freshness {
    * The server that changes may be sent to: the one that is listened to, and the pool read from it when a fence came
    * back last; else null.
    */
-  provenOrigin(now: Instant): string | null;
+  provenServerId(now: Instant): string | null;
 }
 
 export interface Lease extends Freshness {
@@ -60,7 +60,7 @@ export interface Lease extends Freshness {
    */
   suspectPool(isCertain: boolean): void;
   /** Notes where this epoch listens, and the pool reads from. */
-  setServer(origin: string): void;
+  setServer(serverId: string): void;
   /** Notes the topics whose triggers are in place; all others are not served. */
   setTrustedTopics(topics: ReadonlySet<string>): void;
   /**
@@ -74,7 +74,7 @@ export interface Lease extends Freshness {
 export function createLease(clock: Clock, leaseMs: number): Lease {
   let epochs = 0;
   let epoch: number | null = null;
-  let origin: string | null = null;
+  let serverId: string | null = null;
   /** While it is to be found out which server is listened to. */
   let inquiry: AbortController | null = null;
   let trusted: ReadonlySet<string> = new Set();
@@ -105,8 +105,8 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     get epoch() {
       return epoch;
     },
-    get origin() {
-      return origin;
+    get serverId() {
+      return serverId;
     },
     get originPending() {
       return inquiry?.signal ?? null;
@@ -117,7 +117,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     trusts: topic => epoch !== null && trusted.has(topic),
     serves: (topic, now) => isFresh(now) && trusted.has(topic),
     isFresh,
-    provenOrigin: now => (isFresh(now) && !doubted ? origin : null),
+    provenServerId: now => (isFresh(now) && !doubted ? serverId : null),
     stalenessBoundMs() {
       const now = clock.now();
       return proof !== null && isFresh(now) ? Math.max(now.monoMs - proof.monoMs, now.wallMs - proof.wallMs) : null;
@@ -132,7 +132,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     },
     endEpoch() {
       epoch = null;
-      origin = null;
+      serverId = null;
       trusted = new Set();
       proof = null;
       endInquiry();
@@ -141,7 +141,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
       doubted ||= isCertain || everProven;
     },
     setServer(found) {
-      origin = found;
+      serverId = found;
       doubted = false;
       endInquiry();
     },

@@ -24,19 +24,19 @@ export interface ListenerStatus {
 export class FenceError extends Error {}
 
 /** Why the answer of another server, or of another schema, has ended an epoch. */
-export function mismatchError(cause: DownCause, origin: string): FenceError {
+export function mismatchError(cause: DownCause, serverId: string): FenceError {
   switch (cause) {
     case 'foreign_pool':
       return new FenceError(
-        `the pool reads from another server (${origin}) than the one that the listening connection leads to: an old primary still runs, Postgres has crashed and the listening connection does not know it, DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between (set GATEBELL_LISTEN_URL to a direct connection)`,
+        `the pool reads from another server (${serverId}) than the one that the listening connection leads to: an old primary still runs, Postgres has crashed and the listening connection does not know it, DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between (set GATEBELL_LISTEN_URL to a direct connection)`,
       );
     case 'schema_changed':
       return new FenceError('schema gatebell was restored or made anew');
     case 'standby':
-      return new FenceError(`the pool leads to a standby (${origin})`);
+      return new FenceError(`the pool leads to a standby (${serverId})`);
     default:
       return new FenceError(
-        `another server or database answers (${origin}): Postgres was restarted, or another took its place`,
+        `another server or database answers (${serverId}): Postgres was restarted, or another took its place`,
       );
   }
 }

@@ -26,8 +26,8 @@ export const MARK_LENGTH = 6;
 
 /** What a statement says of the server that has answered it. */
 export interface ServerReceipt {
-  /** Server, database and schema, as in `gatebell.origin`. */
-  readonly origin: string;
+  /** Server, database and schema, as in `gatebell.server`. */
+  readonly serverId: string;
   readonly inRecovery: boolean;
   /**
    * Whether the backend that was asked for is on this server, in this database. `unsure`: a process of its id is there,
@@ -43,16 +43,16 @@ export interface ServerReceipt {
 /** Looks for a backend from the pool, and writes nothing. Rejects when it cannot, within bounded time. */
 export type AskServer = (listener: ListeningBackend) => Promise<ServerReceipt>;
 
-/** What has changed from one origin to another: the schema alone, or the server or database as well (P23). */
+/** What has changed from one server id to another: the schema alone, or the server or database as well (P23). */
 export function changeOf(
   before: string,
   after: string,
-): Extract<DownCause, 'schema_changed' | 'origin_changed'> | null {
+): Extract<DownCause, 'schema_changed' | 'server_changed'> | null {
   if (before === after) {
     return null;
   }
-  const server = (origin: string): string => origin.slice(0, origin.lastIndexOf('/'));
-  return server(before) === server(after) ? 'schema_changed' : 'origin_changed';
+  const server = (serverId: string): string => serverId.slice(0, serverId.lastIndexOf('/'));
+  return server(before) === server(after) ? 'schema_changed' : 'server_changed';
 }
 
 /** What is known, on one connection, of the server that is listened to. */
@@ -79,20 +79,20 @@ export function createListenedServer(lease: Lease): ListenedServer {
     get isProven() {
       return isProven;
     },
-    mismatchOf({ origin, inRecovery, listener }) {
+    mismatchOf({ serverId, inRecovery, listener }) {
       if (listener === 'absent' || (listener === 'unsure' && isSeen && isProven)) {
         return 'foreign_pool';
       }
       if (inRecovery) {
         return 'standby';
       }
-      return lease.origin === null ? null : changeOf(lease.origin, origin);
+      return lease.serverId === null ? null : changeOf(lease.serverId, serverId);
     },
-    note({ origin, listener, isPooled }) {
+    note({ serverId, listener, isPooled }) {
       isSeen ||= listener === 'seen';
       // Behind a pooler the mark may be lost for good: while nothing else is known, the process id does.
       if (listener === 'seen' || (isPooled && !lease.everProven)) {
-        lease.setServer(origin);
+        lease.setServer(serverId);
       }
     },
     mayProve: ({ listener }) => listener === 'seen' || !isSeen,

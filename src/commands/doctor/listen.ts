@@ -33,7 +33,7 @@ export async function hearFence(context: CommandContext, database: Database): Pr
     arrive = resolve;
   });
   const look = (): void => {
-    if (receipt !== null && heard.hasHeard(receipt.bound, receipt.origin)) {
+    if (receipt !== null && heard.hasHeard(receipt.bound, receipt.serverId)) {
       arrive(true);
     }
   };

@@ -41,12 +41,12 @@ export async function checkTriggers(database: Database): Promise<Check> {
 
 /** Looks for the key that fences are signed with, and says the identity that it gives to the schema. */
 export async function checkFenceKey(database: Database): Promise<Check> {
-  const [row] = await database.query<{ keys: number; origin: string }>(
+  const [row] = await database.query<{ keys: number; server_id: string }>(
     'doctor',
-    'select (select count(*)::integer from gatebell.fence_key) as keys, o.origin from gatebell.origin o',
+    'select (select count(*)::integer from gatebell.fence_key) as keys, s.server_id from gatebell.server s',
   );
   return row?.keys === 1
-    ? { name: 'fence key', ok: true, detail: `fences are signed; server and schema are ${row.origin}` }
+    ? { name: 'fence key', ok: true, detail: `fences are signed; server and schema are ${row.server_id}` }
     : {
         name: 'fence key',
         ok: false,

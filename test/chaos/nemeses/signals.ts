@@ -76,7 +76,7 @@ const FORGERIES = [
   '{"v":1,"s":"grant","k":[["1"]]}',
   '{"v":1,"s":"nobody"}',
   '{"v":1,"f":"forged"}',
-  `{"v":1,"f":${Number.MAX_SAFE_INTEGER},"o":"1/1","m":"${'0'.repeat(64)}"}`,
+  `{"v":1,"f":${Number.MAX_SAFE_INTEGER},"i":"1/1","m":"${'0'.repeat(64)}"}`,
   '{"v":1,"b":"forged"}',
   '{"v":1,"a":"forged","r":"replica-1"}',
   `{"v":1,"s":"user","k":[["${'9'.repeat(7_900)}"]]}`,

@@ -211,7 +211,7 @@ describe('what was cached', () => {
 describe('another server', () => {
   test('that answers a load ends the epoch', async () => {
     await goLive();
-    source.server = { ...source.server, origin: 'primary/2' };
+    source.server = { ...source.server, serverId: 'primary/2' };
     await expect(get()).rejects.toMatchObject({ reason: 'foreign_reading' });
     expect(log.of('connection_closed')).toMatchObject([{ cause: 'foreign_reading' }]);
     expect(coherence.stalenessBoundMs).toBeNull();

@@ -9,7 +9,7 @@ const LIVE: GateStatus = {
   state: 'live',
   problem: null,
   watchProblems: {},
-  origin: '1764359000123456/16384/16500.742',
+  serverId: '1764359000123456/16384/16500.742',
   stalenessBoundMs: 300,
   pool: { size: 2, max: 2 },
   caches: [CACHE],
@@ -22,7 +22,7 @@ test('nobody is down, and serves nothing', () => {
     state: 'down',
     problem: 'no worker is up',
     watchProblems: {},
-    origin: null,
+    serverId: null,
     stalenessBoundMs: null,
     pool: { size: 0, max: 0 },
     caches: [],
@@ -46,7 +46,7 @@ test('of several processes, the worst state, the greatest staleness and the sums
     state: 'live',
     problem: null,
     watchProblems: { grant: 'the table was dropped' },
-    origin: LIVE.origin,
+    serverId: LIVE.serverId,
     stalenessBoundMs: 900,
     pool: { size: 4, max: 4 },
     caches: [{ topic: 'user', entries: 4, negativeEntries: 2, hits: 20, negativeHits: 6, misses: 8, unproven: 10 }],
@@ -57,7 +57,7 @@ test('of several processes, the worst state, the greatest staleness and the sums
   expect(joinStatus([LIVE, { ...LIVE, canDecide: false }]).canDecide).toBe(false);
 });
 
-test('an origin is reported if all have the same', () => {
-  expect(joinStatus([LIVE, { ...LIVE, origin: null }]).origin).toBeNull();
-  expect(joinStatus([LIVE, { ...LIVE, origin: 'another' }]).origin).toBeNull();
+test('a server id is reported if all have the same', () => {
+  expect(joinStatus([LIVE, { ...LIVE, serverId: null }]).serverId).toBeNull();
+  expect(joinStatus([LIVE, { ...LIVE, serverId: 'another' }]).serverId).toBeNull();
 });

@@ -183,7 +183,7 @@ describe('a difference is not confirmed', () => {
   });
 
   test.each<[what: string, meanwhile: () => void]>([
-    ['comes from another server', () => (bench.source.server = { ...bench.source.server, origin: 'elsewhere/1' })],
+    ['comes from another server', () => (bench.source.server = { ...bench.source.server, serverId: 'elsewhere/1' })],
     ['comes from a standby', () => (bench.source.server = { ...bench.source.server, inRecovery: true })],
   ])('by a reading that %s', async (_, before) => {
     before();

@@ -4,7 +4,7 @@ import { createCache, type Cache } from '../../../../src/coherence/facts/cache.j
 import type { BatchOwner, Loaded, PendingLoad } from '../../../../src/coherence/facts/loader.js';
 import { keyText, type Key } from '../../../../src/coherence/signal.js';
 import { createCacheBench, type CacheBench } from '../../../support/cache-harness.js';
-import { ORIGIN } from '../../../support/fake-fences.js';
+import { SERVER_ID } from '../../../support/fake-fences.js';
 import { fakeQuery } from '../../../support/fake-source.js';
 
 const KEY: Key = ['7', '12'];
@@ -123,7 +123,7 @@ describe('an epoch', () => {
     unproven.lease.setTrustedTopics(new Set(['grant']));
     const loading = cache.load(KEY);
     await unproven.clock.settle();
-    unproven.lease.setServer(ORIGIN);
+    unproven.lease.setServer(SERVER_ID);
     expect((await loading).value).toBe('old');
     expect(cache.size).toBe(1);
     unproven.lease.endEpoch();

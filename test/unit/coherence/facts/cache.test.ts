@@ -1,6 +1,6 @@
 /** What the cache serves, counts, forgets and bounds. The generation guard: `cache-guard.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ORIGIN } from '../../../support/fake-fences.js';
+import { SERVER_ID } from '../../../support/fake-fences.js';
 import { fakeQuery } from '../../../support/fake-source.js';
 import type { Cache } from '../../../../src/coherence/facts/cache.js';
 import type { Key } from '../../../../src/coherence/signal.js';
@@ -229,8 +229,8 @@ describe('the totals', () => {
 });
 
 describe('an answer from elsewhere', () => {
-  const elsewhere = { origin: 'primary/2', inRecovery: false, serverTimeMs: 900_000 };
-  const standby = { origin: ORIGIN, inRecovery: true, serverTimeMs: 900_000 };
+  const elsewhere = { serverId: 'primary/2', inRecovery: false, serverTimeMs: 900_000 };
+  const standby = { serverId: SERVER_ID, inRecovery: true, serverTimeMs: 900_000 };
 
   test.each([
     ['another server', elsewhere],
@@ -275,7 +275,7 @@ describe('an answer from elsewhere', () => {
     test('waits until it is known which server is listened to', async () => {
       const loading = grants.load(KEY);
       await bench.clock.settle();
-      bench.lease.setServer(ORIGIN);
+      bench.lease.setServer(SERVER_ID);
       await bench.clock.settle();
       expect((await loading).value).toBe('admin');
     });
@@ -284,7 +284,7 @@ describe('an answer from elsewhere', () => {
       bench.source.server = elsewhere;
       const refused = expect(grants.load(KEY)).rejects.toMatchObject({ reason: 'foreign_reading' });
       await bench.clock.settle();
-      bench.lease.setServer(ORIGIN);
+      bench.lease.setServer(SERVER_ID);
       await bench.clock.settle();
       await refused;
     });

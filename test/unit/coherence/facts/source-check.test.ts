@@ -6,8 +6,8 @@ import type { DownCause } from '../../../../src/coherence/observation.js';
 import { createSimulatedClock, type SimulatedClock } from '../../../support/simulated-clock.js';
 
 /** A server, and a schema on it. */
-const ORIGIN = 'primary/1';
-const READING = { origin: ORIGIN, inRecovery: false };
+const SERVER_ID = 'primary/1';
+const READING = { serverId: SERVER_ID, inRecovery: false };
 
 let clock: SimulatedClock;
 let lease: Lease;
@@ -16,7 +16,7 @@ let resets: DownCause[];
 
 function goLive(): void {
   lease.beginEpoch();
-  lease.setServer(ORIGIN);
+  lease.setServer(SERVER_ID);
   lease.prove(clock.now());
 }
 
@@ -37,15 +37,15 @@ beforeEach(() => {
 test("that of the server that is listened to; another's or a standby's resets the listener", async () => {
   const accepts = acceptance.begin();
   expect(await accepts(READING)).toBe(true);
-  expect(await accepts({ ...READING, origin: 'other/1' })).toBe(false);
+  expect(await accepts({ ...READING, serverId: 'other/1' })).toBe(false);
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
   expect(resets).toEqual(['foreign_reading', 'foreign_reading']);
 });
 
 test.each([
-  ['another schema of the same server says nothing against the pool', { origin: 'primary/2' }, 'schema_changed'],
-  ['another server does', { origin: 'other/1' }, 'foreign_reading'],
-  ['a standby does, whatever schema it has', { origin: 'primary/2', inRecovery: true }, 'foreign_reading'],
+  ['another schema of the same server says nothing against the pool', { serverId: 'primary/2' }, 'schema_changed'],
+  ['another server does', { serverId: 'other/1' }, 'foreign_reading'],
+  ['a standby does, whatever schema it has', { serverId: 'primary/2', inRecovery: true }, 'foreign_reading'],
 ])('%s', async (_, reading, cause) => {
   expect(await acceptance.begin()({ ...READING, ...reading })).toBe(false);
   expect(resets).toEqual([cause]);
@@ -55,14 +55,14 @@ test('one that was sent before this epoch is refused and does not reset the list
   const accepts = acceptance.begin();
   lease.endEpoch();
   goLive();
-  expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(false);
+  expect(await accepts({ ...READING, serverId: 'primary/2' })).toBe(false);
   expect(resets).toEqual([]);
 });
 
 test('while nothing is listened to, that of any primary, unless the pool was found to be elsewhere', async () => {
   lease.endEpoch();
   const accepts = acceptance.begin();
-  expect(await accepts({ ...READING, origin: 'primary/2' })).toBe(true);
+  expect(await accepts({ ...READING, serverId: 'primary/2' })).toBe(true);
   expect(await accepts({ ...READING, inRecovery: true })).toBe(false);
   lease.suspectPool(true);
   expect(await accepts(READING)).toBe(false);
@@ -86,7 +86,7 @@ describe('after a reconnect', () => {
 
   test('it is judged when it is known which server is listened to', async () => {
     expect(judged).toBeNull();
-    lease.setServer(ORIGIN);
+    lease.setServer(SERVER_ID);
     await clock.settle();
     expect(judged).toBe(true);
     expect(clock.timers).toBe(0);

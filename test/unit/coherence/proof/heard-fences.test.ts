@@ -7,8 +7,8 @@ import {
   type HeardFences,
 } from '../../../../src/coherence/proof/heard-fences.js';
 
-const HERE = { origin: 'primary/1/16500.742', key: 'f0'.repeat(64) };
-const ELSEWHERE = { origin: 'primary/2/16500.742', key: '0f'.repeat(64) };
+const HERE = { serverId: 'primary/1/16500.742', key: 'f0'.repeat(64) };
+const ELSEWHERE = { serverId: 'primary/2/16500.742', key: '0f'.repeat(64) };
 
 let heard: HeardFences;
 
@@ -16,16 +16,16 @@ beforeEach(() => {
   heard = createHeardFences();
 });
 
-function fenceOf({ origin, key }: typeof HERE, id: number): FenceMessage {
-  const unsigned = { id, number: id - 500, origin };
+function fenceOf({ serverId, key }: typeof HERE, id: number): FenceMessage {
+  const unsigned = { id, number: id - 500, serverId };
   return { type: 'fence', ...unsigned, signature: signFence(key, unsigned) };
 }
 
 test('one that came before its sender was known counts as soon as it is', () => {
   expect(heard.hear(fenceOf(HERE, 900))).toBe(false);
-  expect(heard.hasHeard(900, HERE.origin)).toBe(false);
+  expect(heard.hasHeard(900, HERE.serverId)).toBe(false);
   heard.learn(HERE);
-  expect([900, 901].map(bound => heard.hasHeard(bound, HERE.origin))).toEqual([true, false]);
+  expect([900, 901].map(bound => heard.hasHeard(bound, HERE.serverId))).toEqual([true, false]);
   expect(heard.newest).toBe(400);
 });
 
@@ -33,7 +33,7 @@ test('one of elsewhere that came before the sender was known does not count late
   heard.hear(fenceOf(ELSEWHERE, 900));
   heard.learn(HERE);
   heard.learn(ELSEWHERE);
-  expect(heard.hasHeard(900, ELSEWHERE.origin)).toBe(false);
+  expect(heard.hasHeard(900, ELSEWHERE.serverId)).toBe(false);
 });
 
 test('of those that came before the sender was known, the newest 16 are remembered', () => {
@@ -49,9 +49,9 @@ test('when the sender changes, ids start over, and earlier ones say nothing of e
   heard.hear(fenceOf(HERE, 900));
   heard.learn(ELSEWHERE);
   expect(heard.newest).toBe(0);
-  expect(heard.hasHeard(10, ELSEWHERE.origin)).toBe(false);
+  expect(heard.hasHeard(10, ELSEWHERE.serverId)).toBe(false);
   expect(heard.hear(fenceOf(ELSEWHERE, 20))).toBe(true);
-  expect([ELSEWHERE, HERE].map(({ origin }) => heard.hasHeard(10, origin))).toEqual([true, false]);
+  expect([ELSEWHERE, HERE].map(({ serverId }) => heard.hasHeard(10, serverId))).toEqual([true, false]);
 });
 
 test('a new key of the same sender keeps what was heard; from then on only its fences are heard', () => {
@@ -59,7 +59,7 @@ test('a new key of the same sender keeps what was heard; from then on only its f
   heard.hear(fenceOf(HERE, 900));
   const changed = { ...HERE, key: ELSEWHERE.key };
   heard.learn(changed);
-  expect(heard.hasHeard(900, HERE.origin)).toBe(true);
+  expect(heard.hasHeard(900, HERE.serverId)).toBe(true);
   expect([HERE, changed].map((sender, index) => heard.hear(fenceOf(sender, 901 + index)))).toEqual([false, true]);
 });
 

@@ -134,19 +134,19 @@ describe('the epoch', () => {
     expect(lease.epoch).toBe(second);
   });
 
-  test('takes proof, origin and trust with it when it ends', () => {
+  test('takes proof, server id and trust with it when it ends', () => {
     goLive();
     lease.endEpoch();
     expect(serves()).toBe(false);
     expect(lease.trusts('grant')).toBe(false);
-    expect(lease.origin).toBeNull();
+    expect(lease.serverId).toBeNull();
     expect(lease.isFresh(clock.now())).toBe(false);
 
     lease.beginEpoch();
     expect(lease.isFresh(clock.now())).toBe(false);
     expect(serves()).toBe(false);
     expect(lease.trusts('grant')).toBe(false);
-    expect(lease.origin).toBeNull();
+    expect(lease.serverId).toBeNull();
   });
 
   test('is what trust belongs to: without one nothing is trusted', () => {
@@ -262,7 +262,7 @@ describe('the doubt about readings', () => {
 });
 
 test("changes may be sent to the listener's server while that is proven and the pool is not in doubt", async () => {
-  const proven = (): string | null => lease.provenOrigin(clock.now());
+  const proven = (): string | null => lease.provenServerId(clock.now());
   lease.beginEpoch();
   lease.setServer('primary');
   expect(proven()).toBeNull();

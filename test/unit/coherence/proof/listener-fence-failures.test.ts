@@ -168,7 +168,7 @@ describe('when the epoch ends with a fence in flight', () => {
     bench.fences.newest.confirm();
     await bench.clock.settle();
     expect(bench.log.of('fence_proven')).toHaveLength(1);
-    expect(bench.lease.origin).toBeNull();
+    expect(bench.lease.serverId).toBeNull();
     await bench.clock.advance(RETRY_MS);
     await bench.accept();
     expect(bench.lease.isFresh(bench.clock.now())).toBe(false);

@@ -1,7 +1,7 @@
 /** What a fence proves, what it does not, and what becomes of those who wait for one. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { FenceOutcome } from '../../../../src/coherence/proof/fence.js';
-import { FENCE_KEY, fenceMessage, ORIGIN } from '../../../support/fake-fences.js';
+import { FENCE_KEY, fenceMessage, SERVER_ID } from '../../../support/fake-fences.js';
 import {
   createListenerBench,
   FENCE_INTERVAL_MS,
@@ -72,7 +72,7 @@ describe('a proof', () => {
     await bench.clock.settle();
     bench.subscriptions.newest.say(forged);
     bench.subscriptions.newest.say({ ...forged, m: '' });
-    bench.subscriptions.newest.say(fenceMessage(Number.MAX_SAFE_INTEGER, ORIGIN, '0f'.repeat(64)));
+    bench.subscriptions.newest.say(fenceMessage(Number.MAX_SAFE_INTEGER, SERVER_ID, '0f'.repeat(64)));
     expect(state()).toBe('listening');
     bench.echo();
     expect(state()).toBe('live');
@@ -92,9 +92,9 @@ describe('a proof', () => {
     await listening();
     bench.fences.newest.confirm({ bound: 812 });
     await bench.clock.settle();
-    bench.subscriptions.newest.say(fenceMessage(7, ORIGIN, FENCE_KEY, 811));
+    bench.subscriptions.newest.say(fenceMessage(7, SERVER_ID, FENCE_KEY, 811));
     expect(state()).toBe('listening');
-    bench.subscriptions.newest.say(fenceMessage(8, ORIGIN, FENCE_KEY, 812));
+    bench.subscriptions.newest.say(fenceMessage(8, SERVER_ID, FENCE_KEY, 812));
     expect(state()).toBe('live');
   });
 
@@ -102,7 +102,7 @@ describe('a proof', () => {
     await listening();
     bench.fences.newest.confirm({ bound: 812, newest: 3 });
     await bench.clock.settle();
-    bench.subscriptions.newest.say(fenceMessage(Number.MAX_SAFE_INTEGER, ORIGIN, FENCE_KEY, 811));
+    bench.subscriptions.newest.say(fenceMessage(Number.MAX_SAFE_INTEGER, SERVER_ID, FENCE_KEY, 811));
     expect(state()).toBe('listening');
   });
 
@@ -111,13 +111,13 @@ describe('a proof', () => {
     ['ahead', 1_000_000],
   ])('numbers that are %s cost one question', async (_, number) => {
     await bench.goLive();
-    bench.subscriptions.newest.say(fenceMessage(40, ORIGIN, FENCE_KEY, 5_000));
+    bench.subscriptions.newest.say(fenceMessage(40, SERVER_ID, FENCE_KEY, 5_000));
     for (const id of [6_000, 7_000]) {
       await bench.clock.advance(2 * FENCE_INTERVAL_MS);
       const asked = bench.fences.newest;
       asked.confirm({ bound: id, newest: number, sent: true });
       await bench.clock.drain();
-      bench.subscriptions.newest.say(fenceMessage(number, ORIGIN, FENCE_KEY, id));
+      bench.subscriptions.newest.say(fenceMessage(number, SERVER_ID, FENCE_KEY, id));
       expect(state()).toBe('live');
     }
     await bench.clock.advance(2 * FENCE_INTERVAL_MS);
@@ -154,9 +154,9 @@ describe('a proof', () => {
       bench.fences.newest.confirm({ bound: id });
       await bench.clock.settle();
       const before = proofs();
-      bench.subscriptions.newest.say(fenceMessage(id, ORIGIN, FENCE_KEY, id));
+      bench.subscriptions.newest.say(fenceMessage(id, SERVER_ID, FENCE_KEY, id));
       expect(proofs()).toBe(before);
-      bench.subscriptions.newest.say(fenceMessage(id, ORIGIN, key, id));
+      bench.subscriptions.newest.say(fenceMessage(id, SERVER_ID, key, id));
       expect(proofs()).toBe(before + 1);
     }
     expect(bench.log.of('connection_closed')).toHaveLength(0);
@@ -193,7 +193,7 @@ describe('a proof', () => {
     await listening();
     await bench.clock.advance(250);
     await bench.prove({ serverTimeMs: 80_000 });
-    expect(bench.lease.origin).toBe(ORIGIN);
+    expect(bench.lease.serverId).toBe(SERVER_ID);
     expect(bench.serverClock.nowMs(bench.clock.now())).toBe(80_250);
   });
 
@@ -242,16 +242,16 @@ describe('another server', () => {
   test('behind the pool ends the epoch', async () => {
     await bench.goLive();
     await bench.clock.advance(FENCE_INTERVAL_MS);
-    await bench.prove({ origin: 'primary/2' });
+    await bench.prove({ serverId: 'primary/2' });
     expect(state()).toBe('down');
     expect(bench.signals.at(-1)).toEqual({ type: 'flush', cause: 'down' });
-    expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'origin_changed' }]);
+    expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'server_changed' }]);
   });
 
   test('another schema on the same server ends the epoch, and the pool is not suspected', async () => {
     await bench.goLive();
     await bench.clock.advance(FENCE_INTERVAL_MS);
-    bench.fences.newest.confirm({ origin: ORIGIN.replace('742', '743') });
+    bench.fences.newest.confirm({ serverId: SERVER_ID.replace('742', '743') });
     await bench.clock.drain();
     expect(state()).toBe('down');
     expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'schema_changed' }]);
@@ -264,24 +264,24 @@ describe('another server', () => {
     await listening();
     bench.fences.newest.confirm({ bound: 812 });
     await bench.clock.settle();
-    bench.subscriptions.newest.say(fenceMessage(1, ORIGIN.replace('742', '741'), FENCE_KEY, 900));
+    bench.subscriptions.newest.say(fenceMessage(1, SERVER_ID.replace('742', '741'), FENCE_KEY, 900));
     expect(state()).toBe('listening');
   });
 
   test('the key of another schema is learned in the next epoch', async () => {
     await bench.goLive();
     const key = '0f'.repeat(64);
-    const origin = ORIGIN.replace('742', '743');
-    bench.fences.receipt = { ...bench.fences.receipt, origin, key };
+    const serverId = SERVER_ID.replace('742', '743');
+    bench.fences.receipt = { ...bench.fences.receipt, serverId, key };
     await bench.clock.advance(FENCE_INTERVAL_MS);
     bench.fences.newest.confirm();
     await bench.clock.advance(RETRY_MS);
     await bench.accept();
     bench.fences.newest.confirm({ bound: 812 });
     await bench.clock.settle();
-    bench.subscriptions.newest.say(fenceMessage(1, origin, FENCE_KEY, 900));
+    bench.subscriptions.newest.say(fenceMessage(1, serverId, FENCE_KEY, 900));
     expect(state()).toBe('listening');
-    bench.subscriptions.newest.say(fenceMessage(1, origin, key, 900));
+    bench.subscriptions.newest.say(fenceMessage(1, serverId, key, 900));
     expect(state()).toBe('live');
   });
 
@@ -289,11 +289,11 @@ describe('another server', () => {
     await bench.goLive();
     bench.subscriptions.newest.lose();
     await bench.clock.advance(RETRY_MS);
-    bench.fences.receipt = { ...bench.fences.receipt, origin: 'primary/2' };
+    bench.fences.receipt = { ...bench.fences.receipt, serverId: 'primary/2' };
     await bench.accept();
-    await bench.prove({ origin: 'primary/2' });
+    await bench.prove({ serverId: 'primary/2' });
     expect(state()).toBe('live');
-    expect(bench.lease.origin).toBe('primary/2');
+    expect(bench.lease.serverId).toBe('primary/2');
   });
 });
 

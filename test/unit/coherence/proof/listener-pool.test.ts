@@ -1,7 +1,7 @@
 /** Whether the pool reads from the server that is listened to, and what follows if it does not (P5). */
 import { beforeEach, expect, test } from 'vitest';
 import type { ServerReceipt } from '../../../../src/coherence/proof/server.js';
-import { fenceMessage, ORIGIN, type FakeFences } from '../../../support/fake-fences.js';
+import { fenceMessage, SERVER_ID, type FakeFences } from '../../../support/fake-fences.js';
 import { LISTENER_PROCESS } from '../../../support/fake-subscription.js';
 import {
   createListenerBench,
@@ -64,7 +64,7 @@ test.each(['in the first answer of all', 'before anything is proven', 'later', '
     }
     expect(bench.listener.state).toBe('down');
     expect(closings().at(-1)).toBe('foreign_pool');
-    expect(bench.listener.problem).toContain(`another server (${ORIGIN})`);
+    expect(bench.listener.problem).toContain(`another server (${SERVER_ID})`);
     expect(bench.listener.problem).toContain('GATEBELL_LISTEN_URL');
     expect(bench.poolsRenewed).toBe(1);
     expect(bench.lease.suspectsPool).toBe(true);
@@ -87,11 +87,11 @@ test('readings are believed again as soon as the backend is seen', async () => {
   expect(bench.lease.suspectsPool).toBe(true);
   await bench.accept();
   expect(bench.lease.suspectsPool).toBe(false);
-  expect(bench.lease.origin).toBe(ORIGIN);
+  expect(bench.lease.serverId).toBe(SERVER_ID);
 });
 
-test('a backend that is seen tells the origin before a fence is sent; nothing is served yet', async () => {
-  expect(bench.lease.origin).toBe(ORIGIN);
+test('a backend that is seen tells the server id before a fence is sent; nothing is served yet', async () => {
+  expect(bench.lease.serverId).toBe(SERVER_ID);
   expect(bench.lease.originPending).toBeNull();
   expect(bench.listener.state).toBe('listening');
 });
@@ -107,7 +107,7 @@ test('nothing is believed and no fence is asked for until the first question of 
   await bench.clock.advance(FENCE_INTERVAL_MS);
   expect(bench.fences.asked).toHaveLength(length);
   expect(bench.lease.originPending?.aborted).toBe(false);
-  answer({ origin: ORIGIN, inRecovery: false, listener: 'seen', isPooled: false });
+  answer({ serverId: SERVER_ID, inRecovery: false, listener: 'seen', isPooled: false });
   await bench.clock.drain();
   expect(bench.lease.originPending).toBeNull();
   expect(bench.fences.asked).toHaveLength(length + 1);
@@ -127,10 +127,10 @@ test('a question that fails is asked again', async () => {
 test('if it is unsure, only the echo tells', async () => {
   await begin({ listener: 'unsure' });
   await confirm('unsure');
-  expect(bench.lease.origin).toBeNull();
+  expect(bench.lease.serverId).toBeNull();
   expect(bench.lease.originPending?.aborted).toBe(false);
   bench.echo();
-  expect(bench.lease.origin).toBe(ORIGIN);
+  expect(bench.lease.serverId).toBe(SERVER_ID);
   expect(bench.listener.state).toBe('live');
 });
 
@@ -148,11 +148,11 @@ test('where the mark is never seen, its absence does not end what was proven', a
 
 test('behind a pooler, the process id tells enough to read, as long as nothing was ever proven', async () => {
   await begin({ listener: 'unsure', isPooled: true });
-  expect(bench.lease.origin).toBe(ORIGIN);
+  expect(bench.lease.serverId).toBe(SERVER_ID);
   expect(bench.listener.state).toBe('listening');
   await bench.prove();
   await begin({ listener: 'unsure', isPooled: true });
-  expect(bench.lease.origin).toBeNull();
+  expect(bench.lease.serverId).toBeNull();
 });
 
 test('a process of the same id without the mark is another one: it ends what was proven', async () => {
@@ -170,7 +170,7 @@ test('a process of the same id without the mark is another one: it ends what was
 });
 
 test.each([
-  ['origin_changed', { origin: 'primary/2' }],
+  ['server_changed', { serverId: 'primary/2' }],
   ['standby', { inRecovery: true }],
 ])('%s: the same', async (cause, receipt) => {
   await bench.prove();
