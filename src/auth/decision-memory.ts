@@ -30,7 +30,9 @@ export interface DecisionMemory {
   remember(request: AuthRequest, kept: Kept<Decision | Undecided>): void;
 }
 
-/** A hundred thousand users of one app take about 115 MB: in a map of two halves, twice that finds all who are in use. */
+/**
+ * A hundred thousand users of one app take about 115 MB: in a map of two halves, twice that finds all who are in use.
+ */
 const BYTES_MAX = 256 * 1_048_576;
 /**
  * Of the heap that Node may use, at most. A decision that is not given again, since a fact has changed, also keeps what

@@ -169,8 +169,8 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
     credential: {
       topic: 'credential',
       load: {
-        text: `select encode(c.token_hash, 'hex') as hash, c.user_id::text, c.app_id::text, c.revoked_at is not null as revoked,
-                 ${epochMs('c.expires_at')} as expires_at_ms
+        text: `select encode(c.token_hash, 'hex') as hash, c.user_id::text, c.app_id::text,
+                 c.revoked_at is not null as revoked, ${epochMs('c.expires_at')} as expires_at_ms
                from gatebell.credentials c
                where c.token_hash = any (array(select decode(k, 'hex') from unnest($1::text[]) as k))`,
         keysAsPrinted: true,
@@ -235,7 +235,8 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
     app: {
       topic: 'app',
       load: {
-        text: `select a.id::text, a.name, a.host, a.enabled, a.headers from gatebell.apps a where a.host = any ($1::text[])`,
+        text: `select a.id::text, a.name, a.host, a.enabled, a.headers
+               from gatebell.apps a where a.host = any ($1::text[])`,
         key: row => [text(row, 'host')],
         value: row => {
           const host = text(row, 'host');
@@ -257,8 +258,10 @@ export function factCaches(onBadRow: (row: BadRow) => void): {
     route: {
       topic: 'route',
       load: {
-        text: `select r.app_id::text, json_agg(json_build_object('path_prefix', r.path_prefix, 'access', r.access, 'roles', r.roles,
-                   'consistency', r.consistency, 'preflight', r.preflight, 'headers', r.headers) order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
+        text: `select r.app_id::text, json_agg(
+                   json_build_object('path_prefix', r.path_prefix, 'access', r.access, 'roles', r.roles,
+                     'consistency', r.consistency, 'preflight', r.preflight, 'headers', r.headers)
+                   order by octet_length(r.path_prefix) desc, r.path_prefix) as routes
                from gatebell.app_routes r where r.app_id = any ($1::text[]::bigint[]) group by r.app_id`,
         keysAsPrinted: true,
         key: row => [text(row, 'app_id')],

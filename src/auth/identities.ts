@@ -23,7 +23,8 @@ export interface UnboundSubject {
 export type BindIdentity = (subject: UnboundSubject) => Promise<string | null>;
 
 const INSUFFICIENT_PRIVILEGE = '42501';
-const BIND = `select gatebell.bind_identity($1, $2, $3, $4, to_timestamp($5::double precision / 1000))::text as user_id`;
+const BIND = `
+  select gatebell.bind_identity($1, $2, $3, $4, to_timestamp($5::double precision / 1000))::text as user_id`;
 
 /** Creates it. Where the role of the replica may bind nobody, a subject that is not bound means nobody. */
 export function createIdentityBinder(write: WriteListened): BindIdentity {

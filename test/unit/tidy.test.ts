@@ -135,6 +135,10 @@ test(`lines outside of src have at most ${COLUMNS} columns, comments included`, 
   expectOnly(longLines([...files, 'Dockerfile', 'docker-compose.yml']), LONG_LINES, place => place.split(':')[0]!);
 });
 
+test(`lines of src have at most ${COLUMNS} columns, comments included`, () => {
+  expect(longLines(sources)).toEqual([]);
+});
+
 describe('functions', () => {
   const lines = (count: number): string => '\n'.repeat(count);
 

@@ -71,7 +71,8 @@ function jwkKey(jwk: Readonly<Record<string, unknown>>): JwtKey | null {
 
 /** What a text must be to be a key; told when it is none. */
 export const JWT_KEY_FORMS =
-  'a public key as PEM or JWK (RSA of at least 2048 bits, P-256 or Ed25519), or for HS256 a secret of at least 32 bytes';
+  'a public key as PEM or JWK (RSA of at least 2048 bits, P-256 or Ed25519), or for HS256 a secret of at least ' +
+  '32 bytes';
 
 /** Reads a key; null if it is none, or too weak. */
 export function parseJwtKey(text: string): JwtKey | null {

@@ -47,8 +47,8 @@ export function addressNetwork(address: string | undefined): string | null {
  * The source of a request: its client's network.
  *
  * @param name the header in which the proxy tells of it: one address, or a list to which each proxy has added
- * @returns null if the proxy does not tell, or only of proxies; an empty text if it was told more than once, or of too many hops,
- *   which is a client's doing
+ * @returns null if the proxy does not tell, or only of proxies; an empty text if it was told more than once, or of too
+ *   many hops, which is a client's doing
  */
 export function clientNetwork(
   headers: SingleHeaders,

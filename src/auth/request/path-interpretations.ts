@@ -293,8 +293,11 @@ class Found {
 }
 
 /** A segment that is run with what follows it: by its extension, or by the folder that it is in. */
-const SCRIPT =
-  /(?:\.(?:php\d?|phtml|phar|cgi|fcgi|wsgi|psgi|pl|py|rb|lua|sh|exe|dll|aspx?|ash[xq]|asmx|axd|svc|cfm|cfc|jspx?|jsf|do|action|nsf|x?html?|shtml)|\/cgi-bin\/[^/]+)(?=\/)/gi;
+const SCRIPT_EXTENSIONS = [
+  'php\\d?|phtml|phar|cgi|fcgi|wsgi|psgi|pl|py|rb|lua|sh|exe|dll|aspx?|ash[xq]|asmx|axd|svc',
+  'cfm|cfc|jspx?|jsf|do|action|nsf|x?html?|shtml',
+].join('|');
+const SCRIPT = new RegExp(`(?:\\.(?:${SCRIPT_EXTENSIONS})|/cgi-bin/[^/]+)(?=/)`, 'gi');
 
 /** Whether something follows a script in the path. */
 export function hasScript(path: string): boolean {

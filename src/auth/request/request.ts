@@ -217,7 +217,8 @@ export function parseRequest(
   if (host === null) {
     return {
       problem:
-        'the host must be a name of letters, digits, hyphens and dots, or an IPv6 address in brackets, with a port or without',
+        'the host must be a name of letters, digits, hyphens and dots, or an IPv6 address in brackets, with ' +
+        'a port or without',
     };
   }
   // Twice: raw bytes grow threefold when they are escaped.

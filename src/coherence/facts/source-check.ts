@@ -1,12 +1,13 @@
 /**
  * Whether what the pool has read may be believed (P5). What decides is the state of the listener:
  *
- * - It was not started, or it cannot listen: a primary is believed, unless the pool was found to lead to another server than the one
- *   that was listened to.
- * - It connects for the first time, or has just begun to listen: nothing is believed until it is known whether the pool leads to the
- *   server that is listened to. A question that writes nothing tells, at once; else the first fence. What was read waits for it,
- *   for a second at most, and then is not believed.
- * - It is known: what was read there, from the same schema, is believed; whatever else was read is not, and ends the epoch.
+ * - It was not started, or it cannot listen: a primary is believed, unless the pool was found to lead to another server
+ *   than the one that was listened to.
+ * - It connects for the first time, or has just begun to listen: nothing is believed until it is known whether the pool
+ *   leads to the server that is listened to. A question that writes nothing tells, at once; else the first fence. What
+ *   was read waits for it, for a second at most, and then is not believed.
+ * - It is known: what was read there, from the same schema, is believed; whatever else was read is not, and ends the
+ *   epoch.
  */
 import { sleep, type Clock } from '../../time/clock.js';
 import type { Freshness } from '../proof/lease.js';

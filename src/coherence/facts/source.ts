@@ -109,7 +109,8 @@ export function matchRows<V>(
       const key = query.key(row);
       if (!asked.has(keyText(key))) {
         throw new TypeError(
-          `the load of ${topic} returned a row of key ${JSON.stringify(key)}, which was not asked for: ask for keys as Postgres prints them`,
+          `the load of ${topic} returned a row of key ${JSON.stringify(key)}, which was not asked for: ask for keys ` +
+            'as Postgres prints them',
         );
       }
       found.set(keyText(key), row);

@@ -64,8 +64,8 @@ export interface Lease extends Freshness {
   /** Notes the topics whose triggers are in place; all others are not served. */
   setTrustedTopics(topics: ReadonlySet<string>): void;
   /**
-   * Notes that the fence of a question asked at `sent` has come back. A proof never goes backwards: an older one changes
-   * nothing.
+   * Notes that the fence of a question asked at `sent` has come back. A proof never goes backwards: an older one
+   * changes nothing.
    */
   prove(sent: Instant): void;
 }
