@@ -33,7 +33,7 @@ export default defineConfig({
           include: ['test/pg/**/*.test.ts'],
           // Nothing in these depends on the version of Postgres.
           exclude: [
-            'test/pg/{cli,dev,examples,flood,jwt,one-client,portal,readme,secrets,serve,sql-mutants,zero-queries,races,race-suite}.test.ts',
+            'test/pg/{cli,dev,examples,flood,jwt,one-client,portal,readme,remembered-decisions,secrets,serve,sql-mutants,zero-queries,races,race-suite}.test.ts',
           ],
           globalSetup: ['test/support/global-postgres-15.ts'],
           env: { GATEBELL_TEST_PG_BIN: POSTGRES_15 },
