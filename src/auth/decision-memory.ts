@@ -41,7 +41,7 @@ const BYTES_MAX = 256 * 1_048_576;
 const HEAP_SHARE = 1 / 8;
 /** What decisions that tell no user get beside that: anybody can cause as many as they like. */
 const OTHERS_SHARE = 1 / 8;
-/** A decision with its head, as measured on a heap of many. */
+/** A decision with its head, as measured on a heap of many; but for the user's groups, which are in the head, too. */
 const DECISION_BYTES = 1_050;
 /** Longer ones are decided each time: they are few, or somebody plays with us. */
 const TEXT_CHARACTERS_MAX = 10_000;
@@ -60,6 +60,9 @@ function fits({ rules, route }: Decision, request: AuthRequest, charge: () => vo
   }
   return request.route(rules, charge) === route && !(route?.preflight === true && request.isPreflight());
 }
+
+const bytesOf = ({ user }: Decision): number =>
+  (user?.groups ?? []).reduce((sum, group) => sum + group.length + 1, DECISION_BYTES);
 
 const shareOfHeap = (): number => Math.min(BYTES_MAX, getHeapStatistics().heap_size_limit * HEAP_SHARE);
 
@@ -114,7 +117,8 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
       );
       const decisions = [fresh, ...underOtherRules.slice(0, RULES_MAX - 1)];
       const room = known !== undefined || decision.user !== null ? ofUsers : ofOthers;
-      room.set(text, { text, decisions, bytes: text.length + decisions.length * DECISION_BYTES });
+      const bytes = decisions.reduce((sum, { answer }) => sum + bytesOf(answer), text.length);
+      room.set(text, { text, decisions, bytes });
     },
   };
 }
