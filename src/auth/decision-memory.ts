@@ -91,7 +91,8 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
         return undefined;
       }
       for (const kept of found.decisions) {
-        if (fits(kept.answer, request, charge)) {
+        // Else a path might be looked at twice: by rules that are gone, and by those of today.
+        if (kept.isHeld() && fits(kept.answer, request, charge)) {
           return kept.recall();
         }
       }

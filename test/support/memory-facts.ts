@@ -67,7 +67,8 @@ export function createMemoryReader(facts: Facts<FactTypes>): Reader<FactTypes> {
       }
       const { answer, strong } = outcome;
       if (!strong) {
-        keep?.({ answer, recall: () => (seen.every(isSo => isSo()) ? answer : undefined) });
+        const isHeld = (): boolean => seen.every(isSo => isSo());
+        keep?.({ answer, isHeld, recall: () => (isHeld() ? answer : undefined) });
       }
       return answer;
     },

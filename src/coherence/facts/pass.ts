@@ -12,6 +12,8 @@ import type { Caches, FactRef, Facts } from './reader.js';
 /** An answer from memory that may be given again. */
 export interface Kept<T> {
   readonly answer: T;
+  /** Whether its facts are still in memory: if not, it is never given again. Cheaper than to look at all else. */
+  isHeld(): boolean;
   /**
    * The answer, if the question would be answered with it, from the same cached facts, at this instant; else undefined
    * (P34).
@@ -47,6 +49,10 @@ class KeptAnswer<T> implements Kept<T> {
     this.#untilMs = untilMs;
     this.#tooOldAfterMs = Math.min(...entries.map(tooOldAfterMs));
     this.#deps = deps;
+  }
+
+  isHeld(): boolean {
+    return this.#entries.every(isHeld);
   }
 
   recall(): T | undefined {

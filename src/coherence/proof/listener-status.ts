@@ -30,8 +30,8 @@ export function mismatchError(cause: DownCause, serverId: string): FenceError {
       return new FenceError(
         `the pool reads from another server (${serverId}) than the one that the listening connection leads to: an ` +
           'old primary still runs, Postgres has crashed and the listening connection does not know it, ' +
-          'DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between (set ' +
-          'GATEBELL_LISTEN_URL to a direct connection)',
+          'DATABASE_URL and GATEBELL_LISTEN_URL name different servers, or a transaction-mode pooler is in between ' +
+          '(set GATEBELL_LISTEN_URL to a direct connection)',
       );
     case 'schema_changed':
       return new FenceError('schema gatebell was restored or made anew');
@@ -49,8 +49,8 @@ export function overdueError(signalled: string, listened: string): FenceError {
   return new FenceError(
     signalled === listened
       ? 'fences were sent and did not arrive: the listening connection is broken, sees another server than the pool, ' +
-          'or goes through a transaction-mode pooler, which cannot deliver notifications: set GATEBELL_LISTEN_URL to a ' +
-          'direct connection'
+          'or goes through a transaction-mode pooler, which cannot deliver notifications: ' +
+          'set GATEBELL_LISTEN_URL to a direct connection'
       : `the triggers signal on channel '${signalled}', this replica listens on '${listened}': set GATEBELL_CHANNEL`,
   );
 }

@@ -321,6 +321,22 @@ describe('the memory', () => {
     expect(found).toContain(flood.at(-1));
   });
 
+  test('looks at no path by rules that are gone: it will be looked at by those of today', () => {
+    const facts = createWideWorld();
+    const memory = createDecisionMemory(() => 0);
+    remember(memory, facts, sent('/x'));
+    let charged = 0;
+    const dear = sent('/pub/a;%2fb/%2e%2e\\/%20.'.repeat(64));
+    const charge = (): void => {
+      charged += 1;
+    };
+    expect(memory.recall(parsed(dear), charge)).toBeUndefined();
+    expect(charged).toBe(1);
+    facts.set('route', [APP.id], { ...facts.get('route', [APP.id])! });
+    expect(memory.recall(parsed(dear), charge)).toBeUndefined();
+    expect(charged).toBe(1);
+  });
+
   test('finds what a user is told now, when they were told something else before', () => {
     const facts = createWideWorld();
     const memory = createDecisionMemory(() => 0);
