@@ -1,4 +1,6 @@
-/** Changes of the gate's tables and requests of clients, by chance: what `remembered-decisions.test.ts` goes through. */
+/**
+ * Changes of the gate's tables and requests of clients, by chance: what `remembered-decisions.test.ts` goes through.
+ */
 import { createToken } from '../../src/auth/token.js';
 import { LISTENER_NAMES } from '../../src/postgres/replica-name.js';
 import type { Dice } from '../sim/dice.js';
@@ -35,13 +37,15 @@ const HEADERS = [
 /** Gives most of what was taken away. */
 const REPAIR = `
   insert into gatebell.grants (user_id, app_id, role)
-    select u.id, a.id, case u.name when 'alice' then 'admin' else 'user' end from gatebell.users u, gatebell.apps a on conflict do nothing;
+    select u.id, a.id, case u.name when 'alice' then 'admin' else 'user' end from gatebell.users u, gatebell.apps a
+    on conflict do nothing;
   update gatebell.users set enabled = true, jwt_not_before = null;
   update gatebell.credentials set expires_at = null, revoked_at = null, app_id = null;
   update gatebell.apps set enabled = true, headers = '{}' where not enabled or headers ? 'Cookie';
   delete from gatebell.app_routes where headers ? 'Cookie';
   insert into gatebell.app_routes (app_id, path_prefix, access)
-    select id, path_prefix, access from gatebell.apps, (values ('/pub', 'public'), ('/me', 'authenticated')) as r (path_prefix, access)
+    select id, path_prefix, access
+    from gatebell.apps, (values ('/pub', 'public'), ('/me', 'authenticated')) as r (path_prefix, access)
     on conflict do nothing`;
 
 /** A statement, or {@link ROTATE}. */
@@ -52,27 +56,32 @@ export function sqlChange(choose: Choose): string {
   return choose([
     ...[1, 2].map(
       () => `insert into gatebell.grants (user_id, app_id, role, expires_at)
-        select u, a, '${choose(['user', 'admin'])}', ${choose(WHEN)} from (select ${user} as u, ${app} as a) where a is not null
+        select u, a, '${choose(['user', 'admin'])}', ${choose(WHEN)}
+        from (select ${user} as u, ${app} as a) where a is not null
         on conflict (user_id, app_id) do update set role = excluded.role, expires_at = excluded.expires_at`,
     ),
     `delete from gatebell.grants where user_id = ${user} and app_id = ${app}`,
     `delete from gatebell.grants where user_id = ${user}`,
     'truncate gatebell.grants',
     `update gatebell.users set enabled = not enabled where id = ${user}`,
-    `update gatebell.users set groups = '{${choose(['', 'a', 'a,b'])}}', display_name = '${choose(['', 'Zoë'])}' where id = ${user}`,
+    `update gatebell.users set groups = '{${choose(['', 'a', 'a,b'])}}', display_name = '${choose(['', 'Zoë'])}'
+      where id = ${user}`,
     `update gatebell.users set jwt_not_before = ${choose(WHEN)} where id = ${user}`,
     `update gatebell.credentials set revoked_at = ${choose(['null', 'now()'])} where user_id = ${user}`,
     `update gatebell.credentials set expires_at = ${choose(WHEN)} where user_id = ${user}`,
     `update gatebell.credentials set app_id = ${app} where user_id = ${user}`,
-    `update gatebell.credentials set user_id = ${user} where user_id = (select id from gatebell.users where name = '${choose(USER)}')`,
+    `update gatebell.credentials set user_id = ${user}
+      where user_id = (select id from gatebell.users where name = '${choose(USER)}')`,
     `update gatebell.apps set enabled = not enabled where id = ${app}`,
     `update gatebell.apps set headers = '${choose(HEADERS)}' where id = ${app}`,
     `insert into gatebell.apps (name, host) values ('exact', 'x.any.test') on conflict do nothing`,
     `delete from gatebell.apps where name = 'exact'`,
     ...[1, 2, 3].map(
       () => `insert into gatebell.app_routes (app_id, path_prefix, access, roles, consistency, preflight, headers)
-        select a, '${choose(PREFIX)}', access, case access when 'public' then '{}' else ${choose(["'{}'", "'{}'", "'{admin}'"])} end::text[],
-          '${choose(['bounded', 'bounded', 'bounded', 'strong'])}', ${choose(['true', 'true', 'false'])}, '${choose(HEADERS)}'
+        select a, '${choose(PREFIX)}', access,
+          case access when 'public' then '{}' else ${choose(["'{}'", "'{}'", "'{admin}'"])} end::text[],
+          '${choose(['bounded', 'bounded', 'bounded', 'strong'])}', ${choose(['true', 'true', 'false'])},
+          '${choose(HEADERS)}'
         from (select ${app} as a, '${choose(['public', 'authenticated', 'grant'])}' as access) where a is not null
         on conflict (app_id, path_prefix) do update set access = excluded.access, roles = excluded.roles,
           consistency = excluded.consistency, preflight = excluded.preflight, headers = excluded.headers`,
@@ -84,7 +93,8 @@ export function sqlChange(choose: Choose): string {
     `update gatebell.identities set user_id = ${user}`,
     `select pg_notify(gatebell.channel(), 'not understood')`,
     ...[1, 2, 3, 4, 5].map(() => REPAIR),
-    `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like '${LISTENER_NAMES}'`,
+    `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name like '${LISTENER_NAMES}'`,
     ...[1, 2, 3, 4].map(() => ROTATE),
   ]);
 }
