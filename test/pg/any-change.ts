@@ -1,6 +1,4 @@
-/**
- * Changes of the gate's tables and requests of clients, by chance: what `remembered-decisions.test.ts` goes through.
- */
+/** Changes of the gate's tables, and requests of clients, by chance. */
 import { createToken } from '../../src/auth/token.js';
 import { LISTENER_NAMES } from '../../src/postgres/replica-name.js';
 import type { Dice } from '../sim/dice.js';

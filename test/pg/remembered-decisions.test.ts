@@ -105,9 +105,8 @@ beforeAll(async () => {
   database = await createTestDatabase();
   barrier = await openBarrier({ connectionString: database.url });
   await database.sql(`
-    insert into gatebell.users (name, email, groups)
-      values ('alice', 'alice@example.test', '{family,staff}'), ('bob', 'bob@example.test', '{}'),
-        ('carol', null, '{}');
+    insert into gatebell.users (name, email, groups) values
+      ('alice', 'alice@example.test', '{family,staff}'), ('bob', 'bob@example.test', '{}'), ('carol', null, '{}');
     insert into gatebell.apps (name, host) values ('photos', 'photos.test'), ('any', '*.any.test'), ('all', '*.test')`);
   tokens = {
     alice: await addCredential(database, 'alice'),
