@@ -183,8 +183,8 @@ export function createDecider({
           return outcome;
         },
         kept => {
-          // Of what had to be asked for, much is made up and never asked again, but not where there is a user. While it
-          // was asked for, a key may have gone.
+          // A decision that waited for Postgres is remembered only if it tells a user: many others are for made-up
+          // credentials, which nobody sends again. While it waited, keys may have changed.
           const wasInMemory = permit === undefined;
           if (wasInMemory || ('user' in kept.answer && kept.answer.user !== null && version === keysVersion())) {
             memory.remember(request, kept);

@@ -30,30 +30,28 @@ export interface DecisionMemory {
   remember(request: AuthRequest, kept: Kept<Decision | Undecided>): void;
 }
 
-/**
- * A hundred thousand users of one app take about 115 MB: in a map of two halves, twice that finds all who are in use.
- */
+/** A hundred thousand users of one app take about 115 MB. The map drops half at a time, so each half must hold them. */
 const BYTES_MAX = 256 * 1_048_576;
 /**
- * Of the heap that Node may use, at most. A decision that is not given again, since a fact has changed, also keeps what
- * its facts take, until it is dropped: as much again, and more.
+ * At most so much of the heap that Node may use. The bytes that are counted are not all: a decision whose facts have
+ * changed keeps the old ones in memory until it is dropped, and they take as much as it does, or more.
  */
 const HEAP_SHARE = 1 / 8;
-/** What decisions that tell no user get beside that: anybody can cause as many as they like. */
+/** Decisions that tell no user get so much besides: anybody can cause as many of them as they like. */
 const OTHERS_SHARE = 1 / 8;
-/** A decision with its head, as measured on a heap of many; but for the user's groups, which are in the head, too. */
+/** A decision and its head, as measured on a heap of many, without the user's groups, which are in the head. */
 const DECISION_BYTES = 1_050;
-/** Longer ones are decided each time: they are few, or somebody plays with us. */
+/** Requests with longer texts are decided each time: there are few of them, or somebody makes them up. */
 const TEXT_CHARACTERS_MAX = 10_000;
 /** Rules of one app under which one credential is remembered: most apps have one or two. */
 const RULES_MAX = 8;
 
 const textOf = (remembered: Remembered): string => remembered.text;
 
-/** A host has no line break, nor has what a credential is read from. */
+/** What decisions are found by. No host has a line break in it, so no other host and credential give the same text. */
 const place = (request: AuthRequest): string => `${request.host}\n${request.credentialText()}`;
 
-/** Whether a decision that is remembered for the same credential and host is that of this request. */
+/** Whether a decision for the same credential and host is also one for the path of this request. */
 function fits({ rules, route }: Decision, request: AuthRequest, charge: () => void): boolean {
   if (rules === null) {
     return true;
@@ -61,6 +59,7 @@ function fits({ rules, route }: Decision, request: AuthRequest, charge: () => vo
   return request.route(rules, charge) === route && !(route?.preflight === true && request.isPreflight());
 }
 
+/** How much memory it takes, about. */
 const bytesOf = ({ user }: Decision): number =>
   (user?.groups ?? []).reduce((sum, group) => sum + group.length + 1, DECISION_BYTES);
 
@@ -73,7 +72,7 @@ const shareOfHeap = (): number => Math.min(BYTES_MAX, getHeapStatistics().heap_s
  * @param bytesMax of decisions for credentials that belong to users. Default: an eighth of the heap, 256 MiB at most
  */
 export function createDecisionMemory(keysVersion: () => number, bytesMax: number = shareOfHeap()): DecisionMemory {
-  /** Those of credentials for which a user was told once. So a flood of made-up ones drops none of these (P18). */
+  /** Of credentials for which a user was told at least once: a flood of made-up ones drops none of these (P18). */
   const ofUsers = new RecentMap<Remembered>(bytesMax);
   const ofOthers = new RecentMap<Remembered>(bytesMax * OTHERS_SHARE);
   let version = keysVersion();
@@ -91,7 +90,7 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
         return undefined;
       }
       for (const kept of found.decisions) {
-        // Else a path might be looked at twice: by rules that are gone, and by those of today.
+        // Looked at first: to find the rule of a path can take long, and by rules that are gone it would be in vain.
         if (kept.isHeld() && fits(kept.answer, request, charge)) {
           return kept.recall();
         }
@@ -113,10 +112,10 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
       const fresh = kept as Kept<Decision>;
       const known = ofUsers.get(text, textOf);
       const before = (known ?? ofOthers.get(text, textOf))?.decisions ?? [];
-      const underOtherRules = before.filter(
+      const ofOtherRules = before.filter(
         ({ answer: { rules, route } }) => rules === decision.rules && route !== decision.route,
       );
-      const decisions = [fresh, ...underOtherRules.slice(0, RULES_MAX - 1)];
+      const decisions = [fresh, ...ofOtherRules.slice(0, RULES_MAX - 1)];
       const room = known !== undefined || decision.user !== null ? ofUsers : ofOthers;
       const bytes = decisions.reduce((sum, { answer }) => sum + bytesOf(answer), text.length);
       room.set(text, { text, decisions, bytes });
