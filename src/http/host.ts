@@ -25,7 +25,7 @@ const WILDCARD_LABELS_MAX = 8;
  * The same text of ASCII, in memory of its own: a part of a longer text, such as the host of a URL, keeps all of that
  * alive.
  */
-const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');
+export const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');
 
 function wildcardsOf(host: string): string[] {
   const labels = host.split('.');

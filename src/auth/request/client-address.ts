@@ -3,6 +3,7 @@
  * `X-Forwarded-For`, so what stands to the left of it is what a client claims.
  */
 import { BlockList, isIP, SocketAddress } from 'node:net';
+import { copyOf } from '../../http/host.js';
 import type { SingleHeaders } from './headers.js';
 
 /** Network and host part of IPv6: whoever has one address of such a network usually has all of it (RFC 6177). */
@@ -20,7 +21,8 @@ LOOPBACK.addAddress('::1', 'ipv6');
 /** The part of an address that one party has: all of IPv4, the first 64 bits of IPv6. */
 function networkOf(address: string): string {
   if (isIP(address) === 4) {
-    return address;
+    // The limiter remembers it, and must not keep the whole header alive.
+    return copyOf(address);
   }
   // In its one spelling (RFC 5952).
   const canonical = new SocketAddress({ address, family: 'ipv6' }).address;

@@ -1,22 +1,10 @@
 /** Hosts in their one spelling, and what is remembered of them. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { parseHost } from '../../../src/http/host.js';
-
-setFlagsFromString('--expose-gc');
-// Checked by the test that calls it.
-const collectGarbage = runInNewContext('gc') as () => void;
-
-const MIB = 1_048_576;
-
-function heapBytes(): number {
-  collectGarbage();
-  return process.memoryUsage().heapUsed;
-}
+import { heapMiB } from '../../support/heap.js';
 
 test('a host that is remembered keeps nothing of the URL that it was read from', () => {
-  const before = heapBytes();
+  const before = heapMiB();
   for (let n = 0; n < 2_000; n += 1) {
     // As nginx tells it, in memory of its own.
     const url = Buffer.from(`https://Host-number-${n}.example.test/${'x'.repeat(50_000)}`).toString('latin1');
@@ -24,7 +12,7 @@ test('a host that is remembered keeps nothing of the URL that it was read from',
     expect(parseHost(sent!)?.host).toBe(`host-number-${n}.example.test`);
     expect(parseHost(sent!.toLowerCase())?.wildcards).toEqual(['*.example.test', '*.test']);
   }
-  expect((heapBytes() - before) / MIB).toBeLessThan(20);
+  expect(heapMiB() - before).toBeLessThan(20);
 });
 
 test('a letter that is not ASCII is taken for none that is', () => {

@@ -2,6 +2,7 @@ import { BlockList } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { clientNetwork } from '../../../../src/auth/request/client-address.js';
 import { singleHeaders } from '../../../../src/auth/request/headers.js';
+import { heapMiB } from '../../../support/heap.js';
 
 const trusted = new BlockList();
 trusted.addSubnet('10.0.0.0', 8);
@@ -55,4 +56,15 @@ describe('the client of a request', () => {
   test('a claim to the left of what the proxy saw is never looked at', () => {
     expect(networkOf('not an address, 192.0.2.7')).toBe('192.0.2.7');
   });
+});
+
+test('a client that is remembered keeps nothing of the header that told of it', () => {
+  const before = heapMiB();
+  const networks = Array.from({ length: 2_000 }, (_, n) => {
+    // As Node gives it, in memory of its own.
+    const told = `${'x'.repeat(50_000)}, 203.100.${100 + (n >> 7)}.${100 + (n & 127)}`;
+    return networkOf(Buffer.from(told).toString('latin1'));
+  });
+  expect(heapMiB() - before).toBeLessThan(20);
+  expect(networks[0]).toBe('203.100.100.100');
 });
