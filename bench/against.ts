@@ -1,7 +1,7 @@
 /**
  * Two commits side by side: `npm run bench:against -- <commit>`. The other commit is checked out and built in a
  * temporary folder; both serve equal data from a Postgres each, and take turns under the same load, while each answers
- * one scrape of its metrics and one page a second, as in production.
+ * one scrape of its metrics and one page per second, as in production.
  *
  * V8 compiles each life of a process a little differently: several lives tell more than many rounds of one.
  */
@@ -102,7 +102,7 @@ async function createSide(name: string, cli: string, users: number): Promise<Sid
   return { name, cli, world, key: createSigningKey('ES256') };
 }
 
-/** Asks for the metrics and a page once a second, until it is stopped. */
+/** Asks for the metrics and a page once per second, until it is stopped. */
 function operate({ auth, ops }: Replica): () => void {
   const timer = setInterval(() => {
     // What fails here shows in the load as well.
@@ -157,8 +157,8 @@ async function live(sides: readonly Side[], rounds: number, series: SeriesLog): 
           const add = (metric: string, unit: string, value: number): void => {
             series.add({ variant: name, scenario: scenario.name, metric, unit }, value);
           };
-          add('requests a second', '1/s', requestsPerSecond);
-          add('processor time a request', 'µs', ((processorMs(pid)! - beforeMs) * 1_000) / requests);
+          add('requests per second', '1/s', requestsPerSecond);
+          add('processor time per request', 'µs', ((processorMs(pid)! - beforeMs) * 1_000) / requests);
         }
       }
     }
@@ -197,7 +197,7 @@ async function compare(commit: string, lives: number, rounds: number, users: num
     notes: [
       `${lives} lives of each commit, ${rounds} rounds of 1 s each, 32 connections; ` +
         `${users.toLocaleString('en')} users in random turn.`,
-      'Meanwhile each answers one scrape of its metrics and one page a second.',
+      'Meanwhile each answers one scrape of its metrics and one page per second.',
     ],
   };
 }

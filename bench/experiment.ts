@@ -12,7 +12,7 @@ export interface Series {
   readonly variant: string;
   /** In what situation: `cookie, 32 connections`; empty if there is only one. */
   readonly scenario: string;
-  /** `requests a second`, `p99`. */
+  /** `requests per second`, `p99`. */
   readonly metric: string;
   /** `1/s`, `ms`, `bytes`. */
   readonly unit: string;
@@ -36,7 +36,7 @@ export interface Effort {
 
 /** What must hold. */
 export interface Bar {
-  /** As a reader would say it: `hot path, cookie, 32 connections: requests a second against the floor`. */
+  /** As a reader would say it: `hot path, cookie, 32 connections: requests per second against the floor`. */
   readonly name: string;
   /** `≥ 0.80`. */
   readonly target: string;

@@ -53,21 +53,21 @@ export function figuresOf(findings: Findings): Figures {
 }
 
 const COOKIE = 'cookie, 32 connections';
-const RATE = 'requests a second';
+const RATE = 'requests per second';
 
 const hotPath: Chapter = {
   experiment: 'hot-path',
   title: 'An answer from memory',
-  charts: [{ title: 'Requests a second, one process, 32 connections', metric: RATE, scenarios: COOKIE }],
+  charts: [{ title: 'Requests per second, one process, 32 connections', metric: RATE, scenarios: COOKIE }],
   tell: ({ of }) => `\
-One process answers ${of('gatebell', COOKIE, RATE)} requests a second from memory, with 32 connections on one machine
+One process answers ${of('gatebell', COOKIE, RATE)} requests per second from memory, with 32 connections on one machine
 together with what asks. Half of the answers take at most ${of('gatebell', COOKIE, 'p50')}, 99 % at most
 ${of('gatebell', COOKIE, 'p99')}. Bare \`node:http\`, which looks at nothing, answers ${of('floor', COOKIE, RATE)}.
 Others:
 
 - *express*: Express 5 with a constant answer: ${of('express', COOKIE, RATE)}
-- *before*: Express and two queries a request, without a cache: ${of('before', COOKIE, RATE)}
-- *prepared*: one prepared query a request on bare \`node:http\`: ${of('prepared', COOKIE, RATE)}
+- *before*: Express and two queries per request, without a cache: ${of('before', COOKIE, RATE)}
+- *prepared*: one prepared query per request on bare \`node:http\`: ${of('prepared', COOKIE, RATE)}
 - *ttl*: lru-cache that forgets after 30 s: ${of('ttl', COOKIE, RATE)}
 - *redis-read*, *redis-read-write*: a session store in Redis that is read, or read and written, with each request:
   ${of('redis-read', COOKIE, RATE)} and ${of('redis-read-write', COOKIE, RATE)}
@@ -115,7 +115,7 @@ ${of('before', COLD, 'last answer')} with ${of('before', COLD, 'queries')} queri
 };
 
 const ONE_WRITER = 'durable, 1 client';
-const UPDATES = 'updates a second';
+const UPDATES = 'updates per second';
 const ALL_ROWS = 'all rows, a watched column';
 const LISTENERS = 'durable, 1 client, 200 listeners';
 
@@ -124,21 +124,21 @@ const writers: Chapter = {
   title: 'What writers pay',
   charts: [
     {
-      title: 'Single-row updates a second, durable, by the number of listeners',
+      title: 'Single-row updates per second, durable, by the number of listeners',
       metric: UPDATES,
       scenarios: 'listeners',
     },
   ],
   tell: ({ of }) => `\
 Triggers tell the replicas, and whoever writes pays for them. One client that commits durably makes
-${of('gatebell', ONE_WRITER, UPDATES)} updates a second with the triggers, and ${of('none', ONE_WRITER, UPDATES)}
+${of('gatebell', ONE_WRITER, UPDATES)} updates per second with the triggers, and ${of('none', ONE_WRITER, UPDATES)}
 without (*none*). One statement that changes every row takes
 ${of('gatebell', ALL_ROWS, 'time of one update of all rows')} instead of
 ${of('none', ALL_ROWS, 'time of one update of all rows')}, and sends ${of('gatebell', ALL_ROWS, 'notifications')}
 notification. The trigger that one would write first (*naive*) sends ${of('naive', ALL_ROWS, 'notifications')}.
 
 Postgres wakes each listening connection at each commit that notifies. With 200 of them a client makes
-${of('gatebell', LISTENERS, UPDATES)} updates a second, with the naive trigger ${of('naive', LISTENERS, UPDATES)}. So
+${of('gatebell', LISTENERS, UPDATES)} updates per second, with the naive trigger ${of('naive', LISTENERS, UPDATES)}. So
 a replica has one such connection, and the workers of one replica share it.`,
 };
 
@@ -161,18 +161,18 @@ reader ${hits.join(', ')}. A cached grant takes ${bytes.join(', ')} of memory.`;
   },
 };
 
-const FENCES = 'fences a second';
+const FENCES = 'fences per second';
 
 const fleet: Chapter = {
   experiment: 'fleet',
   title: 'Many replicas',
-  charts: [{ title: 'Fences a second', metric: FENCES }],
+  charts: [{ title: 'Fences per second', metric: FENCES }],
   tell({ of, scenarios }) {
     const most = scenarios(FENCES).at(-1) ?? '';
-    const postgres = 'processor time of Postgres a second';
+    const postgres = 'processor time of Postgres per second';
     return `\
 Replicas prove to themselves that they have heard everything. A fence proves all of them, so with ${most} there are
-${of('gatebell', most, FENCES)} fences a second; with one for each there are ${of('a fence each', most, FENCES)}. Each
+${of('gatebell', most, FENCES)} fences per second; with one for each there are ${of('a fence each', most, FENCES)}. Each
 replica still asks Postgres for the state of its triggers. That takes ${of('gatebell', most, postgres)} of processor
 time in each second; a fence each, which does nothing else, ${of('a fence each', most, postgres)}.`;
   },
@@ -181,21 +181,21 @@ time in each second; a fence each, which does nothing else, ${of('a fence each',
 const workers: Chapter = {
   experiment: 'workers',
   title: 'More than one core',
-  charts: [{ title: 'Requests a second', metric: RATE }],
+  charts: [{ title: 'Requests per second', metric: RATE }],
   tell: ({ of }) => `\
-\`serve --workers 2\` answers ${of('two workers', COOKIE, RATE)} requests a second with 32 connections, and one
+\`serve --workers 2\` answers ${of('two workers', COOKIE, RATE)} requests per second with 32 connections, and one
 process ${of('one process', COOKIE, RATE)}, on a machine whose cores also make the load.`,
 };
 
 const unixSocket: Chapter = {
   experiment: 'unix-socket',
   title: 'A Unix socket',
-  charts: [{ title: 'Processor time a request', metric: 'processor time a request', scenarios: COOKIE }],
+  charts: [{ title: 'Processor time per request', metric: 'processor time per request', scenarios: COOKIE }],
   tell: ({ of }) => `\
 A proxy on the same machine can ask over a Unix socket ([how](proxies.md#over-a-unix-socket)). An answer then takes
-${of('Unix socket', COOKIE, 'processor time a request')} of the replica's processor time, and
-${of('port', COOKIE, 'processor time a request')} over a port. With 32 connections a process answers
-${of('Unix socket', COOKIE, RATE)} requests a second over the socket, and ${of('port', COOKIE, RATE)} over the port.`,
+${of('Unix socket', COOKIE, 'processor time per request')} of the replica's processor time, and
+${of('port', COOKIE, 'processor time per request')} over a port. With 32 connections per process answers
+${of('Unix socket', COOKIE, RATE)} requests per second over the socket, and ${of('port', COOKIE, RATE)} over the port.`,
 };
 
 const start: Chapter = {
@@ -209,8 +209,8 @@ ${of('floor', '', 'process start to ready')} and ${of('floor', '', 'memory at re
 };
 
 const KNOWN = 'known users';
-const TOKENS = 'beside made-up tokens, 2,000 a second';
-const DEAREST = 'beside the dearest request, 2,000 a second';
+const TOKENS = 'beside made-up tokens, 2,000 per second';
+const DEAREST = 'beside the dearest request, 2,000 per second';
 
 const oneClient: Chapter = {
   experiment: 'one-client',
@@ -219,8 +219,8 @@ const oneClient: Chapter = {
   tell: ({ of }) => `\
 One client floods the gate with what it makes up, and others go on asking. Users whom the replica knows wait
 ${of('alone', KNOWN, 'p50')} (99 %: ${of('alone', KNOWN, 'p99')}) when they are alone, and ${of(TOKENS, KNOWN, 'p50')}
-(${of(TOKENS, KNOWN, 'p99')}) beside 2,000 made-up tokens a second. A search looks for the request that costs most.
-Beside 2,000 a second of the dearest that it found they wait ${of(DEAREST, KNOWN, 'p50')}
+(${of(TOKENS, KNOWN, 'p99')}) beside 2,000 made-up tokens per second. A search looks for the request that costs most.
+Beside 2,000 per second of the dearest that it found they wait ${of(DEAREST, KNOWN, 'p50')}
 (${of(DEAREST, KNOWN, 'p99')}): what helps there is a limit at the proxy. The gate and all who ask share one machine
 here.`,
 };

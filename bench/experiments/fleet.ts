@@ -20,7 +20,7 @@ const GATEBELL = 'gatebell';
 const EACH = 'a fence each';
 const PROGRAMS = { [GATEBELL]: 'peers/fleet', [EACH]: 'peers/fence-each' } as const;
 type Variant = keyof typeof PROGRAMS;
-const FENCES = 'fences a second';
+const FENCES = 'fences per second';
 /** Processes that the replicas are spread over. */
 const PROCESSES = 2;
 /** The fleet that others are compared with. */
@@ -96,10 +96,10 @@ async function measure(
     series.add({ variant, scenario: scenarioOf(replicas), metric, unit }, value);
   };
   add(FENCES, '1/s', fences / seconds);
-  add('questions a second', '1/s', counts.questions / seconds);
-  add('notifications delivered a second', '1/s', counts.delivered / seconds);
+  add('questions per second', '1/s', counts.questions / seconds);
+  add('notifications delivered per second', '1/s', counts.delivered / seconds);
   if (processorBefore !== null && processorAfter !== null) {
-    add('processor time of Postgres a second', 'ms', usedMs(processorBefore, processorAfter) / seconds);
+    add('processor time of Postgres per second', 'ms', usedMs(processorBefore, processorAfter) / seconds);
   }
   add('worst bound of staleness', 'ms', counts.worstBoundMs);
   add('unproven', '%', (100 * counts.unproven) / counts.looks);
@@ -165,7 +165,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
   };
 }
 
-/** Median of the fences a second of the largest fleet against that of ten replicas; null if there are not both. */
+/** Median of the fences per second of the largest fleet against that of ten replicas; null if there are not both. */
 function growth({ series }: Findings): number | null {
   const ofGatebell = series.filter(({ variant, metric }) => variant === GATEBELL && metric === FENCES);
   const replicasOf = ({ scenario }: Series): number => Number.parseInt(scenario, 10);
@@ -180,6 +180,6 @@ export const fleet: Experiment = {
   about:
     'What it costs Postgres that N replicas prove that they have heard everything: questions, fences and ' +
     'wake-ups a second, with fences that prove all of them, and with a fence for each.',
-  bars: [atMost('fleet: fences a second with the most replicas measured (200; quick: 50) against 10', 1.5, growth)],
+  bars: [atMost('fleet: fences per second with the most replicas measured (200; quick: 50) against 10', 1.5, growth)],
   run,
 };

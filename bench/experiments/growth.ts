@@ -292,7 +292,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
           `${sizes.weighed.toLocaleString('en')} grants in a full memory, divided by their number: facts, keys, ` +
           'and all that finds, bounds and audits them. Not in it: the headers that the HTTP side remembers with a ' +
           'grant once it has allowed something.',
-        `Recovery: ${sizes.asksPerSecond.toLocaleString('en')} questions a second, steadily, each for one of ` +
+        `Recovery: ${sizes.asksPerSecond.toLocaleString('en')} questions per second, steadily, each for one of ` +
           `${sizes.users.toLocaleString('en')} users and a grant, drawn at random, when all is forgotten; the ` +
           'share of answers from memory is that of 2,000 questions in a row. The perfect memory has a fact as soon ' +
           'as it was asked for, from the same questions.',

@@ -310,12 +310,12 @@ async function measure(
   const add = (metric: string, unit: string, value: number): void => {
     series.add({ variant, scenario: scenario.name, metric, unit }, value);
   };
-  add('requests a second', '1/s', result.requestsPerSecond);
+  add('requests per second', '1/s', result.requestsPerSecond);
   add('p50', 'ms', result.p50Ms);
   add('p99', 'ms', result.p99Ms);
   add('p99.9', 'ms', result.p999Ms);
   if (processorBeforeMs !== null && processorAfterMs !== null) {
-    add('processor time a request', 'µs', ((processorAfterMs - processorBeforeMs) * 1_000) / result.requests);
+    add('processor time per request', 'µs', ((processorAfterMs - processorBeforeMs) * 1_000) / result.requests);
   }
   if (isGatebell) {
     add('load queries', '', (await readLoads(bench.gatebell)).queries - loadsBefore);
@@ -409,10 +409,10 @@ async function run({ quick, log }: Effort): Promise<Findings> {
 }
 
 const against = (variant: string, least: number): Bar =>
-  atLeast(`hot path, ${MAIN}: requests a second, Gatebell against ${variant}`, least, findings =>
+  atLeast(`hot path, ${MAIN}: requests per second, Gatebell against ${variant}`, least, findings =>
     medianRatio(
-      seriesOf(findings, GATEBELL, MAIN, 'requests a second'),
-      seriesOf(findings, variant, MAIN, 'requests a second'),
+      seriesOf(findings, GATEBELL, MAIN, 'requests per second'),
+      seriesOf(findings, variant, MAIN, 'requests per second'),
     ),
   );
 

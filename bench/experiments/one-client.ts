@@ -27,7 +27,7 @@ const PROGRAM = 'support/clients';
 
 const COST = 'one request';
 const COST_OF_BODY = 'one request, its body passed on to the gate';
-const PROCESSOR = 'processor time a request';
+const PROCESSOR = 'processor time per request';
 const ORDINARY_REQUEST = 'an ordinary request';
 const ALONE = 'alone';
 const KNOWN = 'known users';
@@ -205,7 +205,7 @@ interface Situation {
 }
 
 const atRate = (name: string, perSecond = FLOOD_PER_SECOND): string =>
-  `beside ${name}, ${perSecond.toLocaleString('en')} a second`;
+  `beside ${name}, ${perSecond.toLocaleString('en')} per second`;
 const saturating = (name: string): string => `beside ${name}, as many as are answered`;
 
 function situationsOf({ isSaturating }: Sizes): Situation[] {
@@ -276,9 +276,9 @@ async function measureUsers(
       wrong.reduce((sum, [, times]) => sum + times, 0),
     );
   }
-  add(FLOOD, 'answers a second', '1/s', flooded?.[0]!.perSecond ?? 0);
+  add(FLOOD, 'answers per second', '1/s', flooded?.[0]!.perSecond ?? 0);
   add(FLOOD, 'processors that the gate used', '', busy);
-  add(FLOOD, 'load queries a second', '1/s', (loads * 1_000) / tookMs);
+  add(FLOOD, 'load queries per second', '1/s', (loads * 1_000) / tookMs);
 }
 
 async function run({ quick, log }: Effort): Promise<Findings> {
@@ -341,12 +341,12 @@ function notesOf(
     'Bodies are told apart: the proxies that `deploy/` sets up keep them to ' +
       'themselves, so no client can send one to the gate. Node calls back for each chunk ' +
       'of one; where a proxy is told to pass bodies on, it bounds them.',
-    `Users: ${KNOWN_STREAM.perSecond?.toLocaleString('en')} requests a second of ${KNOWN_USERS} users whom the ` +
-      `replica knows, over ${KNOWN_STREAM.connections} connections, and ${NEW_STREAM.perSecond} a second of users ` +
+    `Users: ${KNOWN_STREAM.perSecond?.toLocaleString('en')} requests per second of ${KNOWN_USERS} users whom the ` +
+      `replica knows, over ${KNOWN_STREAM.connections} connections, and ${NEW_STREAM.perSecond} per second of users ` +
       `whom it does not know, each once, over ${NEW_STREAM.connections}; every user has an address. ${rounds} ` +
       `rounds of ${seconds} s. A time counts from when the request was due.`,
     `The one client: one address behind the proxy, ${FLOOD_CONNECTIONS} connections, ` +
-      `${FLOOD_PER_SECOND.toLocaleString('en')} requests a second, where nothing else is said.` +
+      `${FLOOD_PER_SECOND.toLocaleString('en')} requests per second, where nothing else is said.` +
       (quick ? '' : UNBOUNDED_FLOOD),
     'Load generators, Postgres and the gate share the processors of this machine, so a time beside a flood is ' +
       'also one beside the program that floods.',
@@ -355,7 +355,7 @@ function notesOf(
 
 const calm = (users: string, flood: string): Bar =>
   atMost(
-    `one client, ${FLOOD_PER_SECOND.toLocaleString('en')} a second of ` +
+    `one client, ${FLOOD_PER_SECOND.toLocaleString('en')} per second of ` +
       `${flood}: p99 of ${users}, beside it against alone`,
     2,
     findings => medianRatio(seriesOf(findings, atRate(flood), users, 'p99'), seriesOf(findings, ALONE, users, 'p99')),

@@ -17,8 +17,8 @@ import { createSeriesLog } from '../support/series.js';
 const SOCKET = 'Unix socket';
 const PORT = 'port';
 const VARIANTS = [SOCKET, PORT] as const;
-const RATE = 'requests a second';
-const COST = 'processor time a request';
+const RATE = 'requests per second';
+const COST = 'processor time per request';
 const CONNECTIONS = [1, 32] as const;
 const WARM_UPS = 3;
 
@@ -94,6 +94,6 @@ export const unixSocket: Experiment = {
   name: 'unix-socket',
   title: 'A Unix socket',
   about: 'Auth endpoints on a Unix socket beside the same on a port of the same machine.',
-  bars: [atLeast('Unix socket, cookie, 32 connections: requests a second against a port', 1.15, ratioOf)],
+  bars: [atLeast('Unix socket, cookie, 32 connections: requests per second against a port', 1.15, ratioOf)],
   run,
 };

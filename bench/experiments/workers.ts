@@ -48,10 +48,10 @@ async function run({ quick, log }: Effort): Promise<Findings> {
         throw new Error(`${VARIANTS[index]!.variant}: of ${requests} answers, ${refused} refused; none should`);
       }
       for (const [metric, unit, value] of [
-        ['requests a second', '1/s', requestsPerSecond],
+        ['requests per second', '1/s', requestsPerSecond],
         ['p50', 'ms', p50Ms],
         ['p99', 'ms', p99Ms],
-        ['processor time a request', 'µs', (spentMs * 1_000) / requests],
+        ['processor time per request', 'µs', (spentMs * 1_000) / requests],
       ] as const) {
         if (isCounted) {
           series.add(
@@ -72,7 +72,7 @@ async function run({ quick, log }: Effort): Promise<Findings> {
     }
     const findings = { series: series.all, notes: [] };
     const of = (variant: string): Series | null =>
-      seriesOf(findings, variant, 'cookie, 32 connections', 'requests a second');
+      seriesOf(findings, variant, 'cookie, 32 connections', 'requests per second');
     const gained = medianRatio(of('two workers'), of('one process'));
     return {
       ...findings,

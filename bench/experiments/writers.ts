@@ -3,7 +3,7 @@
  *
  * - none: a table like `gatebell.grants`, with its indexes and constraints, and one more column that nobody watches;
  * - gatebell: the same, watched with `gatebell.watch()`;
- * - naive: the same, with the trigger that one would write first: NOTIFY with the row as JSON, once a row.
+ * - naive: the same, with the trigger that one would write first: NOTIFY with the row as JSON, once per row.
  */
 import { once } from 'node:events';
 import pg from 'pg';
@@ -23,7 +23,7 @@ type Variant = (typeof VARIANTS)[number];
 /** Rows that single-row updates are spread over. */
 const SMALL_ROWS = 10_000;
 const LISTENERS = 'support/listeners';
-const RATE = 'updates a second';
+const RATE = 'updates per second';
 const TIME = 'time of one update of all rows';
 const NOTIFICATIONS = 'notifications';
 const DURABLE_ONE = 'durable, 1 client';
@@ -336,10 +336,10 @@ export const writers: Experiment = {
   name: 'writers',
   title: "Writers' cost",
   about:
-    'What the triggers take from those who write: single-row updates a second, and the time of one update of ' +
+    'What the triggers take from those who write: single-row updates per second, and the time of one update of ' +
     'very many rows, beside a table without triggers and one with a naive trigger that sends each row as JSON.',
   bars: [
-    atLeast(`writers, ${DURABLE_ONE}: updates a second, Gatebell against no trigger`, 0.7, findings =>
+    atLeast(`writers, ${DURABLE_ONE}: updates per second, Gatebell against no trigger`, 0.7, findings =>
       compared(findings, DURABLE_ONE, RATE),
     ),
     ...[WATCHED, NOT_WATCHED].map(scenario =>

@@ -1,4 +1,4 @@
-/** How it was before: Express, and two unprepared queries a request through a pool of four connections. */
+/** How it was before: Express, and two unprepared queries per request through a pool of four connections. */
 import express from 'express';
 import { identityHeaders, readQuestion, serve } from './peer.js';
 import { askTwice, createPool } from './postgres.js';

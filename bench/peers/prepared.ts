@@ -1,4 +1,4 @@
-/** No cache, done well: one prepared query a request, on bare `node:http`. */
+/** No cache, done well: one prepared query per request, on bare `node:http`. */
 import { answering, serve } from './peer.js';
 import { askPrepared, createPool } from './postgres.js';
 

@@ -1,6 +1,6 @@
 /**
  * Clients of a gate as a program of its own, which ask over kept-alive connections, as a proxy does for them: so many
- * times a second, or as often as they are answered. It does what it is told, see {@link ClientsCommand}.
+ * times per second, or as often as they are answered. It does what it is told, see {@link ClientsCommand}.
  */
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';

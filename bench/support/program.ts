@@ -10,7 +10,7 @@ import type { Command, Reply } from '../peers/commands.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const OUT = path.join(ROOT, '.bench');
-/** Of `/proc/<pid>/stat`; 100 a second on every Linux that Node runs on. */
+/** Of `/proc/<pid>/stat`; 100 per second on every Linux that Node runs on. */
 const TICK_MS = 10;
 
 /** A running program. */

@@ -1,6 +1,6 @@
 /**
  * Writes observations as log lines, and nothing else does; `log-lines.ts` has their words. What happens on every
- * request is `debug`; what repeats under a fault is written once a second.
+ * request is `debug`; what repeats under a fault is written once per second.
  */
 import { describe, errorText, type LogLevel } from './log-lines.js';
 import type { Observation } from './observation.js';

@@ -169,7 +169,7 @@ function startProgress(sums: ReadonlyMap<ProfileName, Sums>, seeds: number, star
   return setInterval(() => {
     const lives = [...sums.values()].reduce((sum, one) => sum + one.lives, 0);
     const aSecond = (1_000 * lives) / (performance.now() - startedMs);
-    console.error(`${lives} of ${seeds} lives, ${aSecond.toFixed(1)} a second`);
+    console.error(`${lives} of ${seeds} lives, ${aSecond.toFixed(1)} per second`);
   }, PROGRESS_MS);
 }
 
@@ -186,7 +186,7 @@ function report(sums: ReadonlyMap<ProfileName, Sums>, startedMs: number): void {
   }
   console.table({ ...rows, all: { ...all } });
   console.log(
-    `${all.lives} lives in ${seconds.toFixed(1)} s, ${(all.lives / seconds).toFixed(1)} a second; ` +
+    `${all.lives} lives in ${seconds.toFixed(1)} s, ${(all.lives / seconds).toFixed(1)} per second; ` +
       `${all.failures} broke a promise`,
   );
 }

@@ -207,7 +207,7 @@ export class Wires {
     const { nowMs } = this.#timeline;
     this.#attemptsMs.push(nowMs);
     if (nowMs - (this.#attemptsMs.at(-ATTEMPTS_A_SECOND_MAX - 1) ?? -Infinity) < 1_000) {
-      this.#tap.onViolation('rates', `tries to connect more than ${ATTEMPTS_A_SECOND_MAX} times a second`);
+      this.#tap.onViolation('rates', `tries to connect more than ${ATTEMPTS_A_SECOND_MAX} times per second`);
     }
   }
 

@@ -19,9 +19,9 @@ import { fitSlope, type Sample, type Slope } from './slope.js';
 /** What is measured on each replica, and how fast it may grow: per second, in its unit. Null: reported, not judged. */
 export const MEASURES = {
   /**
-   * A leak of 100 bytes a request would be some 20,000 a second at the rate of this load, one of 20 kB a reconnect
-   * 8,000. Code that is still being compiled shows as one or two thousand a second in two minutes, and as next to
-   * nothing in twenty.
+   * A leak of 100 bytes per request would be some 20,000 per second at the rate of this load, one of 20 kB per
+   * reconnect 8,000. Code that is still being compiled shows as one or two thousand per second in two minutes, and as
+   * next to nothing in twenty.
    */
   heapBytes: { limit: 8_000, describes: 'heap after garbage collection' },
   externalBytes: { limit: 8_000, describes: 'memory outside of the heap' },

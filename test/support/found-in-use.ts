@@ -240,7 +240,7 @@ export const FOUND_IN_USE: readonly FoundInUse[] = [
   ),
   security(
     'bad requests and untrusted proxies leave no line in the log; an orderly stop leaves a warning',
-    ['test/unit/ops/log.test.ts', '%o is logged at level info, once a second however often it happens'],
+    ['test/unit/ops/log.test.ts', '%o is logged at level info, once per second however often it happens'],
     ['test/unit/ops/log.test.ts', 'a fence that ended with its epoch is no warning'],
   ),
   security('addresses of trusted proxies that mean something else, or nothing', [

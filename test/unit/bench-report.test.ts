@@ -18,7 +18,7 @@ import { CHAPTERS, type Chapter } from '../../bench/story.js';
 import { formatFindings, formatVerdicts, judge } from '../../bench/table.js';
 import { UsageError } from '../support/usage.js';
 
-const series = (variant: string, rounds: readonly number[], metric = 'requests a second'): Series => ({
+const series = (variant: string, rounds: readonly number[], metric = 'requests per second'): Series => ({
   variant,
   scenario: 'cookie, 32 connections',
   metric,
@@ -38,8 +38,8 @@ const FINDINGS: Findings = {
 
 const ratio = (findings: Findings): number | null =>
   medianRatio(
-    seriesOf(findings, 'gatebell', 'cookie, 32 connections', 'requests a second'),
-    seriesOf(findings, 'floor', 'cookie, 32 connections', 'requests a second'),
+    seriesOf(findings, 'gatebell', 'cookie, 32 connections', 'requests per second'),
+    seriesOf(findings, 'floor', 'cookie, 32 connections', 'requests per second'),
   );
 
 const EXPERIMENT: Experiment = {
@@ -129,7 +129,7 @@ describe('bars', () => {
 
 test('the table shows every series and the notes', () => {
   const text = formatFindings(FINDINGS);
-  expect(text).toMatch(/cookie, 32 connections +requests a second +floor +100 1\/s +100 – 150 +0\.8/);
+  expect(text).toMatch(/cookie, 32 connections +requests per second +floor +100 1\/s +100 – 150 +0\.8/);
   expect(text).toContain('3 rounds of <1 s>');
 });
 
@@ -139,13 +139,13 @@ describe('the pages', async () => {
     experiment: 'hot-path',
     title: 'An answer',
     charts: [
-      { title: 'All of it', metric: 'requests a second' },
-      { title: 'What was not measured', metric: 'requests a second', scenarios: 'bearer' },
+      { title: 'All of it', metric: 'requests per second' },
+      { title: 'What was not measured', metric: 'requests per second', scenarios: 'bearer' },
     ],
     tell: ({ of, variants, scenarios }) => {
       const [scenario = ''] = scenarios('p99');
       const [first = '', ...others] = variants(scenario, 'p99');
-      const ours = `${of(first, scenario, 'requests a second')} beside ${others.join()}`;
+      const ours = `${of(first, scenario, 'requests per second')} beside ${others.join()}`;
       return `${ours}, at ${of(first, scenario, 'p99')}; ${of('none', '', '')}`;
     },
   };
@@ -160,13 +160,13 @@ describe('the pages', async () => {
 
   test('of an experiment tells figures, notes and the machine, with a chart for each metric', () => {
     const markdown = page('performance/hot-path.md');
-    expect(markdown).toContain('| cookie, 32 connections | requests a second | floor | 100 1/s | 100 – 150 | 0.8 |');
+    expect(markdown).toContain('| cookie, 32 connections | requests per second | floor | 100 1/s | 100 – 150 | 0.8 |');
     expect(markdown).toContain('- 3 rounds of <1 s>');
     expect(markdown).toContain(
       'Measured 2026-01-02 at 0123456789ab, **quick**, in 12 s, on 2 × Test CPU, 8 GiB, Linux x64, Node ' +
         'v20.19.0; pg 8.0.0.',
     );
-    for (const file of ['charts/hot-path-requests-a-second.svg', 'charts/hot-path-p99.svg']) {
+    for (const file of ['charts/hot-path-requests-per-second.svg', 'charts/hot-path-p99.svg']) {
       expect(markdown).toContain(`(${file})`);
       expect(page(`performance/${file}`)).toMatch(/^<svg /);
     }

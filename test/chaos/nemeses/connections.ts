@@ -14,28 +14,28 @@ const terminate = (which: string): string => `select pg_terminate_backend(pid) f
 
 export const killListener: Nemesis = {
   name: 'kill-listener',
-  does: 'Terminates the backend of every listening connection, twice a second.',
+  does: 'Terminates the backend of every listening connection, twice per second.',
   start: cluster => Promise.resolve(repeatedly(500, async () => void (await cluster.sql(terminate(LISTENERS))))),
   leaves: isEvent('connection_closed'),
 };
 
 export const killAllBackends: Nemesis = {
   name: 'kill-all-backends',
-  does: "Terminates every backend of the database, the writers' too, twice a second.",
+  does: "Terminates every backend of the database, the writers' too, twice per second.",
   start: cluster => Promise.resolve(repeatedly(500, async () => void (await cluster.sql(terminate(CLIENTS))))),
   leaves: isEvent('connection_closed'),
 };
 
 export const killStorm: Nemesis = {
   name: 'kill-storm',
-  does: 'Terminates every backend of every replica, thirty times a second.',
+  does: 'Terminates every backend of every replica, thirty times per second.',
   start: cluster => Promise.resolve(repeatedly(30, async () => void (await cluster.sql(terminate(REPLICAS))))),
   leaves: isEvent('connection_closed'),
 };
 
 export const cutPool: Nemesis = {
   name: 'cut-pool',
-  does: 'Breaks the connections of every pool five times a second; those that listen stay.',
+  does: 'Breaks the connections of every pool five times per second; those that listen stay.',
   start: cluster =>
     Promise.resolve(
       repeatedly(200, () =>
@@ -49,7 +49,7 @@ export const cutPool: Nemesis = {
 
 export const exhaustConnections: Nemesis = {
   name: 'exhaust-connections',
-  does: 'Takes every connection that Postgres has to give, and terminates the listening ones once a second.',
+  does: 'Takes every connection that Postgres has to give, and terminates the listening ones once per second.',
   async start(cluster) {
     const taken: pg.Client[] = [];
     const take = repeatedly(20, async () => {

@@ -84,7 +84,7 @@ const FORGERIES = [
 
 export const forgeries: Nemesis = {
   name: 'forged-notifications',
-  does: 'Sends malformed and forged notifications, a thousand a second.',
+  does: 'Sends malformed and forged notifications, a thousand per second.',
   async start(cluster) {
     const client = await cluster.connect('replica');
     const stop = repeatedly(10, async () => {

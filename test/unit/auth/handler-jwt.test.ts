@@ -100,7 +100,7 @@ test('what cannot be verified now is unavailable, and asked again', async () => 
   });
   expect(reasonOf(await bench.ask(TOKEN))).toBe('503 unavailable');
   expect(reasonOf(await bench.ask(TOKEN))).toBe('401 bad_credential');
-  expect(answers, 'once a request, although it is never remembered').toBe(2);
+  expect(answers, 'once per request, although it is never remembered').toBe(2);
 });
 
 test('one that does not fit is the end of one request alone', async () => {

@@ -45,7 +45,7 @@ test('what happens on every request is for debug only', () => {
   expect(lines).toHaveLength(1);
 });
 
-test('what repeats under a fault is said once a second; a loss of the connection every time', () => {
+test('what repeats under a fault is said once per second; a loss of the connection every time', () => {
   const observe = log();
   for (let i = 0; i < 25; i++) {
     observe({ event: 'fence_failed', cause: 'send_failed', error: new Error('no') });
@@ -56,7 +56,7 @@ test('what repeats under a fault is said once a second; a loss of the connection
   expect(lines.filter(line => line.includes('given up'))).toHaveLength(25);
 });
 
-test('a sign-in is logged with ids, a refused one with its reason, once a second', () => {
+test('a sign-in is logged with ids, a refused one with its reason, once per second', () => {
   const observe = log();
   observe({ event: 'sign_in', userId: '7', credentialId: '12' });
   observe({ event: 'sign_out', credentialId: '12' });
@@ -125,7 +125,7 @@ test.each([
     /10\.0\.0\.7 was answered 405: CONNECT/,
   ],
   [{ event: 'request_refused', status: 431, problem: 'HPE_HEADER_OVERFLOW', peer: null }, /gone was answered 431/],
-] as const)('%o is logged at level info, once a second however often it happens', (observation, says) => {
+] as const)('%o is logged at level info, once per second however often it happens', (observation, says) => {
   const observe = log();
   for (let i = 0; i < 1_000; i++) {
     observe(observation);
