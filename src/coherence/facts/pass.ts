@@ -138,7 +138,7 @@ export class Pass<Types> implements Facts<Types> {
       }
     }
     this.#entries = null;
-    // Filled by `load` below from the cache of the same topic.
+    // The reader has filled it from the cache of the same topic.
     const held = this.#evidence?.get(evidenceText(topic, key));
     return (held?.loaded as Loaded<Types[S]> | undefined)?.value;
   }
