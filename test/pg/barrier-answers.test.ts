@@ -65,7 +65,9 @@ async function listen(
       heard.push(performance.now());
       const id = answer(message.id, heard.length);
       if (id !== null) {
-        void client.query('select pg_notify($1, $2)', ['gatebell', JSON.stringify({ v: 1, a: id, r: name })]);
+        client.query('select pg_notify($1, $2)', ['gatebell', JSON.stringify({ v: 1, a: id, r: name })]).catch(() => {
+          // The barrier was passed, and the connection has been closed: nobody waits for this answer.
+        });
       }
     }
   });
