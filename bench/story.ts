@@ -194,7 +194,7 @@ const unixSocket: Chapter = {
   tell: ({ of }) => `\
 A proxy on the same machine can ask over a Unix socket ([how](proxies.md#over-a-unix-socket)). An answer then takes
 ${of('Unix socket', COOKIE, 'processor time per request')} of the replica's processor time, and
-${of('port', COOKIE, 'processor time per request')} over a port. With 32 connections per process answers
+${of('port', COOKIE, 'processor time per request')} over a port. With 32 connections a process answers
 ${of('Unix socket', COOKIE, RATE)} requests per second over the socket, and ${of('port', COOKIE, RATE)} over the port.`,
 };
 

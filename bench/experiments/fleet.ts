@@ -179,7 +179,7 @@ export const fleet: Experiment = {
   title: 'Fleet',
   about:
     'What it costs Postgres that N replicas prove that they have heard everything: questions, fences and ' +
-    'wake-ups a second, with fences that prove all of them, and with a fence for each.',
+    'wake-ups per second, with fences that prove all of them, and with a fence for each.',
   bars: [atMost('fleet: fences per second with the most replicas measured (200; quick: 50) against 10', 1.5, growth)],
   run,
 };

@@ -35,6 +35,8 @@ const NEW = 'new users';
 const FLOOD = 'the flood';
 const FLOODS = { tokens: 'made-up tokens', hosts: 'made-up hosts', dearest: 'the dearest request' } as const;
 const WRONG = 'users refused, or not answered';
+/** What the name of a variant ends with whose one client asks at a rate. */
+const AT_A_RATE = ' per second';
 const RIGHT = '200 granted';
 const BESIDE_ORDINARY = 'ordinary requests';
 
@@ -205,7 +207,7 @@ interface Situation {
 }
 
 const atRate = (name: string, perSecond = FLOOD_PER_SECOND): string =>
-  `beside ${name}, ${perSecond.toLocaleString('en')} per second`;
+  `beside ${name}, ${perSecond.toLocaleString('en')}${AT_A_RATE}`;
 const saturating = (name: string): string => `beside ${name}, as many as are answered`;
 
 function situationsOf({ isSaturating }: Sizes): Situation[] {
@@ -363,7 +365,7 @@ const calm = (users: string, flood: string): Bar =>
 
 /** Users who were not answered as they must be, beside floods that have a rate. */
 function mostWrong({ series }: Findings): number | null {
-  const counts = series.filter(({ metric, variant }) => metric === WRONG && variant.endsWith('a second'));
+  const counts = series.filter(({ metric, variant }) => metric === WRONG && variant.endsWith(AT_A_RATE));
   return counts.length === 0 ? null : Math.max(...counts.flatMap(({ rounds }) => rounds));
 }
 

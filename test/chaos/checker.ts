@@ -4,7 +4,7 @@
  *
  * - G1: no answer to a question sent later than a commit's acknowledgement plus the lease uses what the commit
  *   replaced.
- * - G2: once per replica's answer showed a version, no answer to a question sent after it shows an older one. What a
+ * - G2: once a replica's answer showed a version, no answer to a question sent after it shows an older one. What a
  *   strong answer showed binds strong ones only: it may come from Postgres itself, before the replica hears of the
  *   change.
  * - G3: a strong answer uses facts that were all true at one moment after it was sent.

@@ -32,7 +32,7 @@ function readArguments(): { readonly minutes: number; readonly replicas: number;
 function formatFindings(findings: readonly Finding[]): string {
   const number = (value: number): string => value.toFixed(Math.abs(value) < 100 ? 3 : 0);
   const rows = [
-    ['replica', 'measure', 'first', 'last', 'slope a second', '± standard error', 'limit', ''],
+    ['replica', 'measure', 'first', 'last', 'slope per second', '± standard error', 'limit', ''],
     ...findings.map(({ replica, measure, first, last, slope, standardError, limit, ok }) => [
       replica,
       MEASURES[measure].describes,

@@ -125,6 +125,15 @@ describe('bars', () => {
     expect(new Set(names).size).toBe(names.length);
     expect(new Set(EXPERIMENTS.map(({ name }) => name)).size).toBe(EXPERIMENTS.length);
   });
+
+  test('find what they judge in the results that the pages are made of', async () => {
+    const results = await readResults(RESULTS_DIRECTORY, EXPERIMENTS);
+    const verdicts = results.flatMap(({ experiment, result }) =>
+      result === null ? [] : judge(experiment, result.findings),
+    );
+    expect(verdicts.length).toBeGreaterThan(20);
+    expect(verdicts.filter(({ value }) => value === null).map(({ name }) => name)).toEqual([]);
+  });
 });
 
 test('the table shows every series and the notes', () => {

@@ -156,5 +156,5 @@ export const REPLICA_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** The fence interval if none is given: a third of the lease, at most per second. */
+/** The fence interval if none is given: a third of the lease, at most one second. */
 export const defaultFenceIntervalMs = (leaseMs: number): number => Math.min(1_000, Math.floor(leaseMs / 3));
