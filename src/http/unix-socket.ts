@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** What the address of a socket may hold: `sun_path` of Linux without its end, unix(7). */
 export const SOCKET_PATH_BYTES_MAX = 107;
 
-/** How often, and how far apart, a name is made free that others have taken again, or are making free. */
+/** Attempts to get a name that other processes take or free at the same time, and the time between them. */
 const ATTEMPTS = 40;
 const RETRY_MS = 25;
 const PRIVATE_DIGITS = 5;
@@ -38,13 +38,16 @@ export interface SocketFile {
   /** Where the server listens until the socket has its own name. */
   readonly privatePath: string;
   /**
-   * Gives what listens under the private name its mode, its group and its own name. Does nothing if nothing does. A
-   * socket that was left there is removed first.
+   * Gives what listens under the private name its mode, its group and its own name. Does nothing if nothing listens
+   * there, or after {@link remove}. A socket that was left under its own name is removed first.
    *
    * @throws if somebody listens there, if what is there is no socket, or if the system refuses
    */
   publish(): Promise<void>;
-  /** Removes the file if it is still the one that was published. Idempotent. To be called before the server closes. */
+  /**
+   * Removes the file if it is still the one that was published, also if that is under way. Idempotent. To be called
+   * before the server closes.
+   */
   remove(): Promise<void>;
 }
 
@@ -62,7 +65,7 @@ function privateName(file: string): string {
   return path.join(path.dirname(file), `.${digits}`);
 }
 
-/** What has this name is about to be removed. */
+/** The name that a socket has, too, while it is being removed: only one process at a time can give it. */
 const secondName = (file: string): string => `${file}.left`;
 
 const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
@@ -170,6 +173,7 @@ export function createSocketFile({ path: file, mode, group }: SocketPlace): Sock
   const privatePath = privateName(file);
   let own: BigIntStats | null = null;
   let publishing = Promise.resolve();
+  let isRemoved = false;
 
   const giveName = async (): Promise<void> => {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
@@ -183,7 +187,10 @@ export function createSocketFile({ path: file, mode, group }: SocketPlace): Sock
       }
       await removeLeft(file);
     }
-    throw refused(file, `it is being made free by somebody; if not, remove ${secondName(file)}`);
+    throw refused(
+      file,
+      `another process is removing the socket that was left there; if none is, remove ${secondName(file)}`,
+    );
   };
 
   const giveGroup = async (name: string): Promise<void> => {
@@ -196,7 +203,7 @@ export function createSocketFile({ path: file, mode, group }: SocketPlace): Sock
   };
 
   const publish = async (): Promise<void> => {
-    const bound = await look(privatePath);
+    const bound = isRemoved ? null : await look(privatePath);
     if (bound === null) {
       return;
     }
@@ -218,6 +225,9 @@ export function createSocketFile({ path: file, mode, group }: SocketPlace): Sock
       return publishing;
     },
     async remove() {
+      isRemoved = true;
+      // Else it would get its name after this.
+      await publishing.catch(() => undefined);
       if (own !== null && isSame(own, await look(file))) {
         await unlink(file);
       }

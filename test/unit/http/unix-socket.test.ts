@@ -114,6 +114,18 @@ describe('a socket', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  test('goes with remove() while it is being published, and does not come again', async () => {
+    const socket = await start('one');
+    const published = socket.publish();
+    await socket.remove();
+    await published;
+    expect(await examineSocket(file)).toBe('nothing');
+    await stop(servers[0]!);
+    await listenOn(socket.privatePath, 'anew');
+    await socket.publish();
+    expect(await examineSocket(file)).toBe('nothing');
+  });
+
   test('is published once by several workers that share it, and again when it was bound anew', async () => {
     const socket = await start('one');
     await Promise.all([socket.publish(), socket.publish(), socket.publish()]);
@@ -204,11 +216,11 @@ describe('under a name that is taken', () => {
     }
   });
 
-  test('a removal that never ends is told of', async () => {
+  test('a removal that never ends is reported', async () => {
     await leave();
     await link(file, `${file}.left`);
     const socket = await start('new');
-    await expect(socket.publish()).rejects.toThrow(`if not, remove ${file}.left`);
+    await expect(socket.publish()).rejects.toThrow(`if none is, remove ${file}.left`);
     expect(await examineSocket(file)).toBe('left');
   });
 
