@@ -69,7 +69,7 @@ export interface DeciderOptions {
 /**
  * Decides: in the same turn if memory has all facts. Never rejects: what cannot be decided is `unavailable`.
  *
- * @param network of the client, which pays for what it asks for in vain; null: it is not known
+ * @param network of the client, which is charged for lookups that find nothing; null: it is not known
  */
 export type Decide = (request: AuthRequest, asker: Asker, network: () => string | null) => Decision | Promise<Decision>;
 
@@ -86,8 +86,8 @@ const USER_SOURCE = 'user ';
 const TOO_MANY = new UnavailableError('queue_full', 'too many requests wait, or the client has had too much');
 
 /**
- * Whether Postgres was asked in vain: for what does not exist, as far as a client can choose it. Below a wildcard any
- * host will do, but what is allowed there was wanted.
+ * Whether Postgres was asked for what does not exist, as far as a client can choose it. Below a wildcard a client can
+ * choose any host, but one for which it is allowed is not made up.
  */
 function wasNegativeLookup({ reason, status, app }: Decision): boolean {
   return (
@@ -183,7 +183,7 @@ export function createDecider({
           return outcome;
         },
         kept => {
-          // A decision that waited for Postgres is remembered only if it tells a user: many others are for made-up
+          // A decision that waited for Postgres is remembered only if it names a user: many others are for made-up
           // credentials, which nobody sends again. While it waited, keys may have changed.
           const wasInMemory = permit === undefined;
           if (wasInMemory || ('user' in kept.answer && kept.answer.user !== null && version === keysVersion())) {

@@ -37,7 +37,7 @@ const BYTES_MAX = 256 * 1_048_576;
  * changed keeps the old ones in memory until it is dropped, and they take as much as it does, or more.
  */
 const HEAP_SHARE = 1 / 8;
-/** Decisions that tell no user get so much besides: anybody can cause as many of them as they like. */
+/** Decisions that name no user get so much besides: anybody can cause as many of them as they like. */
 const OTHERS_SHARE = 1 / 8;
 /** A decision and its head, as measured on a heap of many, without the user's groups, which are in the head. */
 const DECISION_BYTES = 1_050;
@@ -49,7 +49,7 @@ const RULES_MAX = 8;
 const textOf = (remembered: Remembered): string => remembered.text;
 
 /** What decisions are found by. No host has a line break in it, so no other host and credential give the same text. */
-const place = (request: AuthRequest): string => `${request.host}\n${request.credentialText()}`;
+const lookupText = (request: AuthRequest): string => `${request.host}\n${request.credentialText()}`;
 
 /** Whether a decision for the same credential and host is also one for the path of this request. */
 function fits({ rules, route }: Decision, request: AuthRequest, charge: () => void): boolean {
@@ -72,7 +72,7 @@ const shareOfHeap = (): number => Math.min(BYTES_MAX, getHeapStatistics().heap_s
  * @param bytesMax of decisions for credentials that belong to users. Default: an eighth of the heap, 256 MiB at most
  */
 export function createDecisionMemory(keysVersion: () => number, bytesMax: number = shareOfHeap()): DecisionMemory {
-  /** Of credentials for which a user was told at least once: a flood of made-up ones drops none of these (P18). */
+  /** Of credentials for which a decision has named a user: a flood of made-up ones drops none of these (P18). */
   const ofUsers = new RecentMap<Remembered>(bytesMax);
   const ofOthers = new RecentMap<Remembered>(bytesMax * OTHERS_SHARE);
   let version = keysVersion();
@@ -84,13 +84,13 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
         ofUsers.clear();
         ofOthers.clear();
       }
-      const text = place(request);
+      const text = lookupText(request);
       const found = ofUsers.get(text, textOf) ?? ofOthers.get(text, textOf);
       if (found === undefined) {
         return undefined;
       }
       for (const kept of found.decisions) {
-        // Looked at first: to find the rule of a path can take long, and by rules that are gone it would be in vain.
+        // First what is cheap: finding the rule of a path can take long, and rules that are gone have no say.
         if (kept.isHeld() && fits(kept.answer, request, charge)) {
           return kept.recall();
         }
@@ -102,7 +102,7 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
       if (!('reason' in decision) || decision.route === undefined) {
         return;
       }
-      const text = place(request);
+      const text = lookupText(request);
       if (text.length > TEXT_CHARACTERS_MAX || (decision.route?.preflight === true && request.isPreflight())) {
         return;
       }
@@ -116,9 +116,9 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
         ({ answer: { rules, route } }) => rules === decision.rules && route !== decision.route,
       );
       const decisions = [fresh, ...ofOtherRules.slice(0, RULES_MAX - 1)];
-      const room = known !== undefined || decision.user !== null ? ofUsers : ofOthers;
+      const map = known !== undefined || decision.user !== null ? ofUsers : ofOthers;
       const bytes = decisions.reduce((sum, { answer }) => sum + bytesOf(answer), text.length);
-      room.set(text, { text, decisions, bytes });
+      map.set(text, { text, decisions, bytes });
     },
   };
 }

@@ -30,7 +30,7 @@ function socketProblems(
 /**
  * Finds settings that do not go together.
  *
- * @param refused settings whose own value was refused; sign-in has nothing more to say of them
+ * @param refused settings whose own value was refused: they are reported already
  * @param givenAs the variable or the flag that has given a setting; null: it has its default
  */
 export function disagreements(

@@ -114,7 +114,7 @@ export function createCredentialReader(
       const authorization = headers.get('authorization');
       let cookies = '';
       for (const value of cookieValues(headers.get('cookie'), cookieName)) {
-        // No value holds one, and there is a difference between an empty one and none.
+        // No value holds a semicolon; with one before each, a cookie without a value differs from no cookie.
         cookies += `;${value}`;
       }
       return authorization === undefined ? cookies : `${authorization}\n${cookies}`;

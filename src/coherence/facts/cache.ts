@@ -10,7 +10,7 @@
  * the triggers were known to be in place (P11). What is served is stored, and the lease is fresh (P10). An entry's age
  * counts from its load; use extends nothing (P32).
  *
- * Facts that exist and facts that do not have a room each, so that a flood of made-up keys cannot evict real ones
+ * Facts that exist and facts that do not have a bound each, so that a flood of made-up keys cannot evict real ones
  * (P18).
  */
 import type { SignalBus } from '../bus.js';
@@ -35,7 +35,7 @@ export interface Entry<V> extends Member {
   used: boolean;
 }
 
-/** What all entries of a cache have in common, from when it was emptied until it is emptied again. */
+/** What all entries of a cache share, until all of them are forgotten at once: the next ones have another. */
 export interface Room {
   readonly topic: string;
   readonly maxAgeMs: number;

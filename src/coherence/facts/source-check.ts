@@ -24,7 +24,7 @@ export interface SourceCheck {
  * What was read waits so long, in milliseconds, to learn which server is listened to: a round trip, when nothing is
  * wrong.
  */
-const ORIGIN_WAIT_MS = 1_000;
+const SERVER_WAIT_MS = 1_000;
 
 /**
  * @param onForeignResult called when another server than the one that is listened to has answered, another schema, or
@@ -40,11 +40,11 @@ export function createSourceCheck(deps: {
     begin() {
       const { epoch } = lease;
       return async ({ serverId, inRecovery }) => {
-        const pending = lease.originPending;
+        const pending = lease.serverPending;
         if (pending !== null) {
-          await sleep(clock, ORIGIN_WAIT_MS, pending);
+          await sleep(clock, SERVER_WAIT_MS, pending);
         }
-        if (lease.suspectsPool || lease.originPending !== null) {
+        if (lease.suspectsPool || lease.serverPending !== null) {
           return false;
         }
         if (!inRecovery && (lease.serverId === null || lease.serverId === serverId)) {

@@ -23,7 +23,7 @@ export interface Freshness {
    * one, has begun. The pool may lead to an old primary. Aborted when it is known, or the epoch has ended. Nothing read
    * is to be believed before (P24).
    */
-  readonly originPending: AbortSignal | null;
+  readonly serverPending: AbortSignal | null;
   /**
    * Whether readings may not be believed, not even for one request: the pool was found to read from another server than
    * the one that is listened to, or fences once came back and none did on the newest connection, so it may (P5). Until
@@ -108,7 +108,7 @@ export function createLease(clock: Clock, leaseMs: number): Lease {
     get serverId() {
       return serverId;
     },
-    get originPending() {
+    get serverPending() {
       return inquiry?.signal ?? null;
     },
     get suspectsPool() {

@@ -304,7 +304,7 @@ describe('the memory', () => {
     expect(found).toContain(tokens.at(-1));
   });
 
-  test('gives what tells no user a small room of its own: a flood of it drops no decision of a user', () => {
+  test('bounds decisions that name no user apart: a flood of them drops no decision of a user', () => {
     const facts = createWideWorld();
     const memory = createDecisionMemory(() => 0, 100_000);
     remember(memory, facts, sent('/x'));

@@ -279,27 +279,27 @@ test("changes may be sent to the listener's server while that is proven and the 
 describe('the question which server is listened to', () => {
   test('is the same one from the first attempt to its answer: who asked early hears it', () => {
     lease.expectEpoch();
-    const pending = lease.originPending;
+    const pending = lease.serverPending;
     lease.beginEpoch();
-    expect(lease.originPending).toBe(pending);
+    expect(lease.serverPending).toBe(pending);
     lease.setServer('primary');
     expect(pending?.aborted).toBe(true);
   });
 
   test('is not asked without an epoch', () => {
-    expect(lease.originPending).toBeNull();
+    expect(lease.serverPending).toBeNull();
     goLive();
     lease.endEpoch();
-    expect(lease.originPending).toBeNull();
+    expect(lease.serverPending).toBeNull();
   });
 
   test('is open while the first epoch is expected, until that has failed', () => {
     lease.expectEpoch();
-    const pending = lease.originPending;
+    const pending = lease.serverPending;
     expect(pending?.aborted).toBe(false);
     lease.endEpoch();
     expect(pending?.aborted).toBe(true);
-    expect(lease.originPending).toBeNull();
+    expect(lease.serverPending).toBeNull();
   });
 
   test.each(['first', 'later'])('is open from the beginning of a %s epoch until it is answered', which => {
@@ -310,21 +310,21 @@ describe('the question which server is listened to', () => {
       lease.expectEpoch();
     }
     lease.beginEpoch();
-    const pending = lease.originPending;
+    const pending = lease.serverPending;
     expect(pending?.aborted).toBe(false);
     lease.setServer('primary/1');
     expect(pending?.aborted).toBe(true);
-    expect(lease.originPending).toBeNull();
+    expect(lease.serverPending).toBeNull();
   });
 
   test('ends with its epoch', () => {
     goLive();
     lease.endEpoch();
     lease.beginEpoch();
-    const pending = lease.originPending;
+    const pending = lease.serverPending;
     lease.endEpoch();
     expect(pending?.aborted).toBe(true);
     lease.beginEpoch();
-    expect(lease.originPending?.aborted).toBe(false);
+    expect(lease.serverPending?.aborted).toBe(false);
   });
 });

@@ -92,7 +92,7 @@ test('readings are believed again as soon as the backend is seen', async () => {
 
 test('a backend that is seen tells the server id before a fence is sent; nothing is served yet', async () => {
   expect(bench.lease.serverId).toBe(SERVER_ID);
-  expect(bench.lease.originPending).toBeNull();
+  expect(bench.lease.serverPending).toBeNull();
   expect(bench.listener.state).toBe('listening');
 });
 
@@ -106,10 +106,10 @@ test('nothing is believed and no fence is asked for until the first question of 
   const { length } = bench.fences.asked;
   await bench.clock.advance(FENCE_INTERVAL_MS);
   expect(bench.fences.asked).toHaveLength(length);
-  expect(bench.lease.originPending?.aborted).toBe(false);
+  expect(bench.lease.serverPending?.aborted).toBe(false);
   answer({ serverId: SERVER_ID, inRecovery: false, listener: 'seen', isPooled: false });
   await bench.clock.drain();
-  expect(bench.lease.originPending).toBeNull();
+  expect(bench.lease.serverPending).toBeNull();
   expect(bench.fences.asked).toHaveLength(length + 1);
 });
 
@@ -128,7 +128,7 @@ test('if it is unsure, only the echo tells', async () => {
   await begin({ listener: 'unsure' });
   await confirm('unsure');
   expect(bench.lease.serverId).toBeNull();
-  expect(bench.lease.originPending?.aborted).toBe(false);
+  expect(bench.lease.serverPending?.aborted).toBe(false);
   bench.echo();
   expect(bench.lease.serverId).toBe(SERVER_ID);
   expect(bench.listener.state).toBe('live');

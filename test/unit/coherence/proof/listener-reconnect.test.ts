@@ -59,12 +59,12 @@ describe('an old connection', () => {
 test('only the first attempt is waited for by what is read: if it cannot listen, a primary is believed', async () => {
   bench.listener.start();
   await bench.clock.settle();
-  expect(bench.lease.originPending?.aborted).toBe(false);
+  expect(bench.lease.serverPending?.aborted).toBe(false);
   bench.subscriptions.newest.refuse(new Error('no'));
   for (let attempt = 2; attempt <= 3; attempt++) {
     await bench.clock.advance(RETRY_MS);
     expect(bench.listener.state).toBe('connecting');
-    expect(bench.lease.originPending).toBeNull();
+    expect(bench.lease.serverPending).toBeNull();
     await bench.accept();
     bench.subscriptions.newest.lose();
   }
