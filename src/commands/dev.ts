@@ -1,6 +1,6 @@
 /**
  * `gatebell dev`: everything on one machine, to see it work. A real Postgres in a temporary folder, the schema, sample
- * data, several replicas as processes of their own with the daemon's role, and commands to paste.
+ * data, several replicas as processes of their own with role gatebell_daemon, and commands to paste.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';

@@ -53,7 +53,7 @@ export async function serve(context: CommandContext): Promise<number> {
     return work(config, log);
   }
   await checkSchema(context);
-  const daemon = createReplica(config, log);
+  const replica = createReplica(config, log);
   const stopped = new Promise<number>(resolve => {
     let asked = false;
     const onSignal = (signal: NodeJS.Signals): void => {
@@ -61,7 +61,7 @@ export async function serve(context: CommandContext): Promise<number> {
         process.exit(EXIT.failed);
       }
       asked = true;
-      void daemon.stop(signal).then(() => {
+      void replica.stop(signal).then(() => {
         resolve(EXIT.done);
       });
     };
@@ -74,9 +74,9 @@ export async function serve(context: CommandContext): Promise<number> {
     });
   });
   try {
-    await daemon.start();
+    await replica.start();
   } catch (error) {
-    await daemon.abandon();
+    await replica.abandon();
     throw error;
   }
   return stopped;
