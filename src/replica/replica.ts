@@ -11,7 +11,7 @@ import type { Observation } from '../ops/observation.js';
 import { createOpsListener } from '../ops/server.js';
 import type { Status } from '../ops/status.js';
 import { VERSION } from '../ops/version.js';
-import { createHost } from './workers/supervisor.js';
+import { createSupervisor } from './workers/supervisor.js';
 
 /** A replica. */
 export interface Replica {
@@ -47,7 +47,7 @@ function createSingle(config: Config, log: (observation: Observation) => void): 
 /** Creates a replica that does nothing yet. `log` receives every observation. */
 export function createReplica(config: Config, log: (observation: Observation) => void): Replica {
   const startedMs = Date.now();
-  const deciders = config.workers === 1 ? createSingle(config, log) : createHost(config, log);
+  const deciders = config.workers === 1 ? createSingle(config, log) : createSupervisor(config, log);
   let auth: string | null = null;
   let stopping: Promise<void> | null = null;
 

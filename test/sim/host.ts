@@ -1,12 +1,12 @@
 /**
- * A replica of several workers: the real hub and feeds on machines of their own, with pipes in between. The host has
- * the one listening connection; what Postgres sends goes on to each worker in order, and late.
+ * A replica of several workers: the real shared and remote subscriptions on machines of their own, with pipes in
+ * between. The host has the one listening connection; what Postgres sends goes on to each worker in order, and late.
  */
 import type { OpenSubscription } from '../../src/coherence/proof/connection.js';
 import { parseMessage } from '../../src/coherence/signal.js';
 import { createRemoteSubscription } from '../../src/replica/workers/remote-subscription.js';
 import { createSharedSubscription, type SharedSubscription } from '../../src/replica/workers/shared-subscription.js';
-import type { FromFeed, ToFeed } from '../../src/replica/workers/messages.js';
+import type { FromSubscription, ToSubscription } from '../../src/replica/workers/messages.js';
 import type { ViolationKind } from './checker.js';
 import type { Cluster } from './cluster.js';
 import type { Dice } from './dice.js';
@@ -78,7 +78,7 @@ export class Host {
   readonly wires: Wires;
   readonly #timeline: Timeline;
   readonly #dice: Dice;
-  readonly #hub: SharedSubscription;
+  readonly #shared: SharedSubscription;
   readonly #workers = new Set<HostedWorker>();
   readonly #barriers = new Map<string, QueuedAt>();
   /** When what is being handed on was queued. */
@@ -130,7 +130,7 @@ export class Host {
       onLoad: () => undefined,
     };
     this.wires = new Wires(timeline, dice, this.machine, cluster, { tap, loadsMax: 0 });
-    this.#hub = createSharedSubscription(this.wires.open);
+    this.#shared = createSharedSubscription(this.wires.open);
   }
 
   /** Workers whose processes run. */
@@ -142,32 +142,32 @@ export class Host {
   seat(worker: HostedWorker): Seat {
     this.#workers.add(worker);
     let queuedAt = this.#queuedAt;
-    const toWorker = new Pipe<{ readonly message: ToFeed; readonly queuedAt: QueuedAt }>(
+    const toWorker = new Pipe<{ readonly message: ToSubscription; readonly queuedAt: QueuedAt }>(
       this.#timeline,
       this.#dice,
       worker.machine,
       told => {
         queuedAt = told.queuedAt;
-        feed.receive(told.message);
+        remote.receive(told.message);
       },
     );
-    const member = this.#hub.join(message => {
+    const member = this.#shared.join(message => {
       toWorker.send({ message, queuedAt: this.#queuedAt });
       return toWorker.waiting <= BACKLOG_MAX;
     });
-    const toHost = new Pipe<FromFeed | null>(this.#timeline, this.#dice, this.machine, message => {
+    const toHost = new Pipe<FromSubscription | null>(this.#timeline, this.#dice, this.machine, message => {
       if (message === null) {
         member.leave();
       } else {
         member.receive(message);
       }
     });
-    const feed = createRemoteSubscription(message => {
+    const remote = createRemoteSubscription(message => {
       toHost.send(message);
     });
     return {
       open: (channel, events, signal) =>
-        feed.open(
+        remote.open(
           channel,
           {
             onMessage: payload => {
@@ -181,7 +181,7 @@ export class Host {
           signal,
         ),
       leave: () => {
-        feed.leave();
+        remote.leave();
       },
       end: () => {
         this.#workers.delete(worker);

@@ -51,8 +51,8 @@ const watches = patch('src/coherence/proof/watches.ts');
 const decide = patch('src/auth/decide.ts');
 const holder = patch('src/auth/holder.ts');
 const coherence = patch('src/coherence/coherence.ts');
-const feed = patch('src/replica/workers/remote-subscription.ts');
-const hub = patch('src/replica/workers/shared-subscription.ts');
+const remote = patch('src/replica/workers/remote-subscription.ts');
+const shared = patch('src/replica/workers/shared-subscription.ts');
 const cluster = patch('test/sim/cluster.ts');
 const replica = patch('test/sim/replica.ts');
 const wires = patch('test/sim/wires.ts');
@@ -1091,46 +1091,46 @@ export const MUTANTS: readonly Mutant[] = [
     expects: ['G3'],
   },
   {
-    name: 'feed: never leaves',
+    name: 'remote: never leaves',
     mistake: 'a worker that stops gives the shared connection up as one that is broken',
-    patches: [feed('      leaving = true;', '')],
+    patches: [remote('      leaving = true;', '')],
     profile: 'workers',
     seed: 1,
     seeds: 60,
     expects: ['rest'],
   },
   {
-    name: 'hub: some answer',
+    name: 'shared: some answer',
     mistake: 'a barrier is answered when those workers have answered that listen',
-    patches: [hub('[...members].every', "membersIn('in').every")],
+    patches: [shared('[...members].every', "membersIn('in').every")],
     profile: 'workers',
     seed: 15,
     seeds: 60,
     expects: ['G2'],
   },
   {
-    name: 'hub: first answers',
+    name: 'shared: first answers',
     mistake: 'a barrier is answered when the first worker has answered',
-    patches: [hub('[...members].every', '[...members].some')],
+    patches: [shared('[...members].every', '[...members].some')],
     profile: 'workers',
     seed: 15,
     seeds: 60,
     expects: ['G2'],
   },
   {
-    name: 'hub: ends twice',
+    name: 'shared: ends twice',
     mistake: 'a connection that has ended can end again, and takes the next one with it',
-    patches: [hub('    if (ending.ended) {\n      return;\n    }\n', '')],
+    patches: [shared('    if (ending.ended) {\n      return;\n    }\n', '')],
     profile: 'workers',
     seed: 11,
     seeds: 60,
     expects: ['G5'],
   },
   {
-    name: 'hub: keeps unused',
+    name: 'shared: keeps unused',
     mistake: 'the connection stays when no worker needs it',
     patches: [
-      hub(
+      shared(
         "if (connection !== null && membersIn('in', 'waiting').length === 0) {",
         'if (connection !== null && members.size > 9) {',
       ),
@@ -1141,9 +1141,9 @@ export const MUTANTS: readonly Mutant[] = [
     expects: ['rest'],
   },
   {
-    name: 'hub: forgets the dead',
+    name: 'shared: forgets the dead',
     mistake: 'the end of a worker is not noticed',
-    patches: [hub('          members.delete(member);\n          closeUnused();\n          answerBarriers();\n', '')],
+    patches: [shared('          members.delete(member);\n          closeUnused();\n          answerBarriers();\n', '')],
     profile: 'workers',
     seed: 1,
     seeds: 60,

@@ -1,12 +1,12 @@
 /**
- * What the host process and its workers say to each other, over the channel that Node gives them; it keeps the order.
+ * What the supervisor and its workers say to each other, over the channel that Node gives them; it keeps the order.
  */
 import type { ListeningBackend } from '../../coherence/proof/server.js';
 import type { MetricsJson } from '../../ops/joint-metrics.js';
 import type { GateStatus } from '../../ops/status.js';
 
 /** About a worker's subscription, which has a number of its own. */
-export type FromFeed =
+export type FromSubscription =
   | { readonly type: 'open'; readonly subscription: number; readonly channel: string }
   | { readonly type: 'send'; readonly subscription: number; readonly payload: string }
   /**
@@ -16,7 +16,7 @@ export type FromFeed =
   | { readonly type: 'close'; readonly subscription: number; readonly leaving: boolean };
 
 /** About a worker's subscription. */
-export type ToFeed =
+export type ToSubscription =
   | { readonly type: 'opened'; readonly subscription: number; readonly backend: ListeningBackend }
   | { readonly type: 'refused'; readonly subscription: number; readonly problem: string }
   | { readonly type: 'heard'; readonly subscription: number; readonly payload: string }
@@ -24,7 +24,7 @@ export type ToFeed =
 
 /** What a worker says. */
 export type FromWorker =
-  | FromFeed
+  | FromSubscription
   /** It hears. */
   | { readonly type: 'up' }
   | { readonly type: 'listening'; readonly url: string }
@@ -32,9 +32,9 @@ export type FromWorker =
   | { readonly type: 'status'; readonly question: number; readonly status: GateStatus }
   | { readonly type: 'metrics'; readonly question: number; readonly metrics: MetricsJson };
 
-/** What the host says. */
+/** What the supervisor says. */
 export type ToWorker =
-  | ToFeed
+  | ToSubscription
   /** `socket`: the name of the Unix socket that is listened on; null: the port is. */
   | { readonly type: 'listen'; readonly socket: string | null }
   | { readonly type: 'start' }

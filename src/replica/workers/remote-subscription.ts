@@ -1,15 +1,15 @@
 /**
- * A worker's listening connection: that of its host, as if it were its own. What Postgres sends comes over the host in
- * the same order, and a proof needs a fence that has come all that way; so a worker that falls behind, or a host that
- * stands still, is unproven like a replica whose network is slow.
+ * A worker's listening connection: that of its supervisor, as if it were its own. What Postgres sends comes through the
+ * supervisor in the same order, and a proof needs a fence that has come all that way. So a worker that falls behind, or
+ * a supervisor that stands still, is unproven like a replica whose network is slow.
  */
 import type { OpenSubscription, Subscription, SubscriptionEvents } from '../../coherence/proof/connection.js';
-import type { FromFeed, ToFeed } from './messages.js';
+import type { FromSubscription, ToSubscription } from './messages.js';
 
 export interface RemoteSubscription {
   readonly open: OpenSubscription;
-  /** The host says something. */
-  receive(message: ToFeed): void;
+  /** The supervisor says something. */
+  receive(message: ToSubscription): void;
   /** From now on a subscription that is closed is one that is no longer needed, not one that was found to be broken. */
   leave(): void;
 }
@@ -22,8 +22,8 @@ interface Open {
   readonly reject: (error: Error) => void;
 }
 
-/** @param post says something to the host */
-export function createRemoteSubscription(post: (message: FromFeed) => void): RemoteSubscription {
+/** @param post says something to the supervisor */
+export function createRemoteSubscription(post: (message: FromSubscription) => void): RemoteSubscription {
   let newest = 0;
   let open: Open | null = null;
   let leaving = false;

@@ -1,9 +1,9 @@
 /**
- * The one listening connection of a host, for all its workers. What is heard is handed on to each of them, in order.
+ * The one listening connection of a replica, for all its workers. What is heard is handed on to each of them, in order.
  * When one of them gives it up, because what it saw does not fit together, it is given up for all: the next one is
  * brand-new (P28).
  *
- * A barrier is answered for the host when every worker has answered. A worker that does not hear counts, too: it may
+ * A barrier is answered for the replica when every worker has answered. A worker that does not hear counts, too: it may
  * not know yet that its connection is lost, and requests that it decides may hold what was read before the barrier. So
  * while a worker starts, or listens anew, nothing is answered; whoever passes a barrier repeats it. A worker no longer
  * counts when its process has ended.
@@ -13,12 +13,12 @@
  * of a replica of one process.
  */
 import type { OpenSubscription, Subscription } from '../../coherence/proof/connection.js';
-import type { FromFeed, ToFeed } from './messages.js';
+import type { FromSubscription, ToSubscription } from './messages.js';
 
-/** One worker, as the hub sees it. */
-export interface HubMember {
+/** One worker, as the shared subscription sees it. */
+export interface SubscriptionMember {
   /** The worker says something. */
-  receive(message: FromFeed): void;
+  receive(message: FromSubscription): void;
   /** The worker's process has ended: it serves nothing any more. */
   leave(): void;
 }
@@ -29,7 +29,7 @@ export interface SharedSubscription {
    *
    * @param post says something to it; returns false when too much is waiting to be heard by it already
    */
-  join(post: (message: ToFeed) => boolean): HubMember;
+  join(post: (message: ToSubscription) => boolean): SubscriptionMember;
   close(): void;
 }
 
@@ -37,7 +37,7 @@ export interface SharedSubscription {
 type MemberState = 'out' | 'waiting' | 'in';
 
 interface Member {
-  readonly post: (message: ToFeed) => boolean;
+  readonly post: (message: ToSubscription) => boolean;
   state: MemberState;
   subscription: number;
 }
@@ -145,7 +145,7 @@ export function createSharedSubscription(openSubscription: OpenSubscription): Sh
     }
   };
 
-  const receive = (member: Member, message: FromFeed): void => {
+  const receive = (member: Member, message: FromSubscription): void => {
     switch (message.type) {
       case 'open':
         member.subscription = message.subscription;
@@ -178,7 +178,7 @@ export function createSharedSubscription(openSubscription: OpenSubscription): Sh
         const wasIn = member.state === 'in';
         member.state = 'out';
         if (wasIn && !message.leaving && connection !== null) {
-          end(connection, 'another worker of this host has given the listening connection up');
+          end(connection, 'another worker of this replica has given the listening connection up');
         }
         closeUnused();
         return;

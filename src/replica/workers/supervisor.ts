@@ -1,7 +1,7 @@
 /**
- * A replica of several processes, for a machine of several cores: the host has the listening connection and the ops
- * port, its workers share the auth port and decide. A worker that ends is replaced; the new one has heard nothing, and
- * starts from nothing.
+ * A replica of several processes, for a machine of several cores. The supervisor has the listening connection and the
+ * ops port; its workers share the auth port, or the Unix socket, and decide. A worker that ends is replaced. The new
+ * one has heard nothing, and starts from nothing.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
@@ -17,7 +17,7 @@ import { errorText } from '../../ops/log-lines.js';
 import { joinStatus, type GateStatus } from '../../ops/status.js';
 import { createDatabase } from '../../postgres/pool.js';
 import { applicationNameOf } from '../../postgres/replica-name.js';
-import { createSharedSubscription, type HubMember } from './shared-subscription.js';
+import { createSharedSubscription, type SubscriptionMember } from './shared-subscription.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 /** Messages that may wait to be written to one worker; more, and it has fallen behind. */
@@ -32,25 +32,25 @@ const STOP_MS = 15_000;
 interface Running {
   readonly number: number;
   readonly process: Worker;
-  readonly member: HubMember;
+  readonly member: SubscriptionMember;
   readonly startedMs: number;
   /** Resolves when its port accepts connections. */
   readonly listening: Promise<string>;
   readonly ended: Promise<unknown>;
   /** Questions that wait for an answer. */
   readonly questions: Map<number, (answer: FromWorker) => void>;
-  /** As it told them last. */
+  /** As of its last answer. */
   metrics: MetricsJson;
 }
 
 /** Creates a replica of several processes, none of which runs yet. */
-export function createHost(config: Config, log: (observation: Observation) => void): GateGroup {
+export function createSupervisor(config: Config, log: (observation: Observation) => void): GateGroup {
   const database = createDatabase({
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     applicationName: applicationNameOf(config.replica),
   });
-  const hub = createSharedSubscription(createSubscriptionOpener(database.listenConfig));
+  const shared = createSharedSubscription(createSubscriptionOpener(database.listenConfig));
   const workers = new Map<number, Running>();
   const metrics = createJointMetrics(() => workers.size);
   const socket = socketFileOf(config);
@@ -71,7 +71,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
       }
       return backlog <= BACKLOG_MAX;
     };
-    const member = hub.join(post);
+    const member = shared.join(post);
     const waiting = new Map<number, (answer: FromWorker) => void>();
     let isUp: (url: string) => void = () => undefined;
     let isDown: (error: Error) => void = () => undefined;
@@ -225,7 +225,7 @@ export function createHost(config: Config, log: (observation: Observation) => vo
         process.kill('SIGKILL');
       }
       await Promise.all([...workers.values()].map(({ ended }) => ended));
-      hub.close();
+      shared.close();
       await database.close();
     },
   };

@@ -1,4 +1,4 @@
-/** One worker: decides requests, and listens through its host. */
+/** One worker: decides requests, and listens through its supervisor. */
 import type { Config } from '../../config/config.js';
 import { createGate } from '../gate.js';
 import { errorText } from '../../ops/log-lines.js';
@@ -10,7 +10,7 @@ import type { FromWorker, ToWorker } from './messages.js';
 export interface WorkerPort {
   send(message: FromWorker): void;
   onMessage(hear: (message: ToWorker) => void): void;
-  /** Called when the host is gone. */
+  /** Called when the supervisor is gone. */
   onGone(end: () => void): void;
 }
 
@@ -24,10 +24,10 @@ function poolShare({ poolMax, workers, oidcIssuer }: Config): number {
 
 /** Runs a worker; the promise resolves when it has stopped. */
 export function runWorker(config: Config, log: (observation: Observation) => void, port: WorkerPort): Promise<void> {
-  const feed = createRemoteSubscription(message => {
+  const remote = createRemoteSubscription(message => {
     port.send(message);
   });
-  const gate = createGate({ ...config, poolMax: poolShare(config) }, log, feed.open);
+  const gate = createGate({ ...config, poolMax: poolShare(config) }, log, remote.open);
 
   const answer = async (what: 'status' | 'metrics', question: number): Promise<void> => {
     if (what === 'status') {
@@ -57,7 +57,7 @@ export function runWorker(config: Config, log: (observation: Observation) => voi
       if (!stopping) {
         stopping = true;
         await gate.drain();
-        feed.leave();
+        remote.leave();
         await gate.close();
         resolve();
       }
@@ -80,7 +80,7 @@ export function runWorker(config: Config, log: (observation: Observation) => voi
           void stop();
           return;
         default:
-          feed.receive(message);
+          remote.receive(message);
       }
     });
     port.send({ type: 'up' });

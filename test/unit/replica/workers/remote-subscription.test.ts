@@ -5,18 +5,18 @@ import {
   createRemoteSubscription,
   type RemoteSubscription,
 } from '../../../../src/replica/workers/remote-subscription.js';
-import type { FromFeed, ToFeed } from '../../../../src/replica/workers/messages.js';
+import type { FromSubscription, ToSubscription } from '../../../../src/replica/workers/messages.js';
 
 const BACKEND = { processId: 7, mark: 'mark' };
 
-let said: FromFeed[];
+let said: FromSubscription[];
 let heard: string[];
-let feed: RemoteSubscription;
+let remote: RemoteSubscription;
 
 beforeEach(() => {
   said = [];
   heard = [];
-  feed = createRemoteSubscription(message => said.push(message));
+  remote = createRemoteSubscription(message => said.push(message));
 });
 
 function open(name: string, signal = new AbortController().signal): Promise<Subscription> {
@@ -24,11 +24,11 @@ function open(name: string, signal = new AbortController().signal): Promise<Subs
     onMessage: (payload: string) => heard.push(`${name} hears ${payload}`),
     onLost: () => heard.push(`${name} is lost`),
   };
-  return feed.open('gatebell', events, signal);
+  return remote.open('gatebell', events, signal);
 }
 
 function accept(subscription: number): void {
-  feed.receive({ type: 'opened', subscription, backend: BACKEND });
+  remote.receive({ type: 'opened', subscription, backend: BACKEND });
 }
 
 async function reopen(): Promise<{ readonly old: Subscription; readonly newest: Subscription }> {
@@ -44,21 +44,21 @@ async function reopen(): Promise<{ readonly old: Subscription; readonly newest: 
 }
 
 describe('with a second subscription', () => {
-  test.each<ToFeed>([
+  test.each<ToSubscription>([
     { type: 'heard', subscription: 1, payload: 'late' },
     { type: 'lost', subscription: 1, problem: 'late' },
     { type: 'opened', subscription: 1, backend: BACKEND },
     { type: 'refused', subscription: 1, problem: 'late' },
   ])('what is said of the first is not believed: $type', async late => {
     await reopen();
-    feed.receive(late);
+    remote.receive(late);
     expect(heard).toEqual([]);
     expect(said).toEqual([]);
-    feed.receive({ type: 'heard', subscription: 2, payload: 'now' });
+    remote.receive({ type: 'heard', subscription: 2, payload: 'now' });
     expect(heard).toEqual(['second hears now']);
   });
 
-  test.each<ToFeed>([
+  test.each<ToSubscription>([
     { type: 'heard', subscription: 1, payload: 'late' },
     { type: 'opened', subscription: 1, backend: BACKEND },
   ])('nothing that is said of the first opens the second: $type', async late => {
@@ -70,7 +70,7 @@ describe('with a second subscription', () => {
     void open('second').then(() => {
       isOpen = true;
     });
-    feed.receive(late);
+    remote.receive(late);
     await Promise.resolve();
     expect([isOpen, heard]).toEqual([false, []]);
   });
@@ -91,19 +91,19 @@ describe('a subscription', () => {
     accept(1);
     const subscription = await opening;
     said.length = 0;
-    feed.receive({ type: 'lost', subscription: 1, problem: 'gone' });
+    remote.receive({ type: 'lost', subscription: 1, problem: 'gone' });
     subscription.send('late');
     subscription.close();
-    feed.receive({ type: 'heard', subscription: 1, payload: 'late' });
+    remote.receive({ type: 'heard', subscription: 1, payload: 'late' });
     expect(heard).toEqual(['first is lost']);
     expect(said).toEqual([{ type: 'close', subscription: 1, leaving: false }]);
   });
 
   test('that is refused hears nothing', async () => {
     const opening = open('first');
-    feed.receive({ type: 'refused', subscription: 1, problem: 'no such host' });
+    remote.receive({ type: 'refused', subscription: 1, problem: 'no such host' });
     await expect(opening).rejects.toThrow('no such host');
-    feed.receive({ type: 'heard', subscription: 1, payload: 'late' });
+    remote.receive({ type: 'heard', subscription: 1, payload: 'late' });
     expect(heard).toEqual([]);
   });
 
@@ -117,7 +117,7 @@ describe('a subscription', () => {
     accept(1);
     const subscription = await opening;
     said.length = 0;
-    feed.leave();
+    remote.leave();
     subscription.close();
     subscription.close();
     expect(said).toEqual([{ type: 'close', subscription: 1, leaving: true }]);

@@ -8,9 +8,9 @@ import {
 import {
   createSharedSubscription,
   type SharedSubscription,
-  type HubMember,
+  type SubscriptionMember,
 } from '../../../../src/replica/workers/shared-subscription.js';
-import type { FromFeed, ToFeed } from '../../../../src/replica/workers/messages.js';
+import type { FromSubscription, ToSubscription } from '../../../../src/replica/workers/messages.js';
 import {
   createFakeSubscriptions,
   LISTENER_PROCESS,
@@ -21,16 +21,16 @@ const CHANNEL = 'gatebell';
 
 /** A worker whose messages arrive when the test says so. */
 interface FakeWorker {
-  readonly member: HubMember;
+  readonly member: SubscriptionMember;
   readonly heard: string[];
   readonly lost: string[];
   readonly abort: AbortController;
-  /** What it said that the hub has not heard yet, and what the hub said that it has not heard yet. */
-  readonly said: FromFeed[];
-  readonly told: ToFeed[];
-  /** Whether there is room for more of what the hub says. */
+  /** What it said that was not heard yet, and what was said to it that it has not heard yet. */
+  readonly said: FromSubscription[];
+  readonly told: ToSubscription[];
+  /** Whether there is room for more of what is said to it. */
   hasRoom: boolean;
-  readonly feed: RemoteSubscription;
+  readonly remote: RemoteSubscription;
   subscription: Promise<Subscription>;
   open(): void;
   /** Delivers what was said, both ways, until there is nothing more. */
@@ -38,20 +38,20 @@ interface FakeWorker {
 }
 
 let subscriptions: FakeSubscriptions;
-let hub: SharedSubscription;
+let shared: SharedSubscription;
 
 beforeEach(() => {
   subscriptions = createFakeSubscriptions();
-  hub = createSharedSubscription(subscriptions.open);
+  shared = createSharedSubscription(subscriptions.open);
 });
 
 const settle = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 
 function createWorker(): FakeWorker {
-  const said: FromFeed[] = [];
-  const told: ToFeed[] = [];
-  const feed = createRemoteSubscription(message => said.push(message));
-  const member = hub.join(message => {
+  const said: FromSubscription[] = [];
+  const told: ToSubscription[] = [];
+  const remote = createRemoteSubscription(message => said.push(message));
+  const member = shared.join(message => {
     told.push(message);
     return worker.hasRoom;
   });
@@ -63,10 +63,10 @@ function createWorker(): FakeWorker {
     said,
     told,
     hasRoom: true,
-    feed,
+    remote,
     subscription: Promise.reject(new Error('nothing was opened')),
     open() {
-      worker.subscription = feed.open(
+      worker.subscription = remote.open(
         CHANNEL,
         {
           onMessage: payload => worker.heard.push(payload),
@@ -84,7 +84,7 @@ function createWorker(): FakeWorker {
         }
         const answer = told.shift();
         if (answer !== undefined) {
-          feed.receive(answer);
+          remote.receive(answer);
         }
       }
     },
@@ -159,7 +159,7 @@ describe('one connection', () => {
     asks.deliver();
     subscriptions.newest.accept();
     await settle();
-    asks.feed.leave();
+    asks.remote.leave();
     asks.deliver();
     (await asks.subscription).close();
     asks.deliver();
@@ -207,7 +207,7 @@ describe('one connection', () => {
     one!.deliver();
     other!.deliver();
     expect(subscriptions.newest.closes).toBe(1);
-    expect(other!.lost).toEqual(['another worker of this host has given the listening connection up']);
+    expect(other!.lost).toEqual(['another worker of this replica has given the listening connection up']);
     subscriptions.newest.say('too late');
     other!.deliver();
     expect(other!.heard).toEqual([]);
@@ -215,7 +215,7 @@ describe('one connection', () => {
 
   test('stays when one of them stops, or has ended, and is closed with the last', async () => {
     const [one, other, last] = await createListeners(3);
-    one!.feed.leave();
+    one!.remote.leave();
     (await one!.subscription).close();
     one!.deliver();
     other!.member.leave();
@@ -335,7 +335,7 @@ describe('a barrier', () => {
 
   test('waits for one that stops, until its process has ended: requests are under way in it', async () => {
     const [one, other] = await createListeners(2);
-    one!.feed.leave();
+    one!.remote.leave();
     (await one!.subscription).close();
     one!.deliver();
     await answer(other!);
@@ -414,7 +414,7 @@ test('what is said of an earlier subscription is ignored, on both sides', async 
   worker!.open();
   worker!.said.splice(0);
   for (const message of late) {
-    worker!.feed.receive(message);
+    worker!.remote.receive(message);
   }
   expect(worker!.lost).toEqual([]);
 });
