@@ -86,7 +86,7 @@ export function outcomeOf(reason: Reason): DecisionOutcome {
  */
 export type Undecided = { readonly verify: string } | { readonly bind: JwtClaims };
 
-/** What was decided, and on which facts: the identity is there only if it is allowed to be told. */
+/** What was decided, and on which facts: the identity is there only if the answer may show it. */
 export interface Decision {
   readonly reason: Reason;
   readonly status: Status;
@@ -101,7 +101,7 @@ export interface Decision {
   head: CachedHead | null;
 }
 
-/** A decision for this reason alone, without any fact told. */
+/** A decision for this reason, without an identity. */
 export function refuse(reason: Reason, app: AppFact | null = null): Decision {
   return { reason, status: STATUS[reason], app, rules: null, route: null, user: null, grant: null, head: null };
 }

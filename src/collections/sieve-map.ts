@@ -106,7 +106,7 @@ export function createSieveMap<E extends SieveNode<E>>(sizeMax: number, onLeft: 
       return entry;
     },
     clear() {
-      // Whoever still holds one entry must not keep all others alive.
+      // A reference to one entry must not keep all others alive.
       for (const entry of entries.values()) {
         entry.older = null;
         entry.newer = null;

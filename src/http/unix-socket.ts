@@ -25,7 +25,7 @@ const PRIVATE_RADIX = 36;
 export interface SocketPlace {
   /** Absolute, and such that {@link socketPathBytes} is within the limit. */
   readonly path: string;
-  /** Permission bits: whoever may write may connect. */
+  /** Permission bits: all who may write may connect. */
   readonly mode: number;
   /** Name or number of its group; null: that of the process. */
   readonly group: string | null;
@@ -85,7 +85,7 @@ async function look(file: string): Promise<BigIntStats | null> {
 const isSame = (one: BigIntStats, other: BigIntStats | null): boolean =>
   one.dev === other?.dev && one.ino === other.ino && one.mtimeNs === other.mtimeNs;
 
-/** Whether somebody listens there. @throws if that cannot be told, as without the right to connect */
+/** Whether somebody listens there. @throws if it cannot find out, as without the right to connect */
 function isListening(file: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connect(file);
@@ -107,7 +107,7 @@ function isListening(file: string): Promise<boolean> {
   });
 }
 
-/** Says what is there. @throws if that cannot be told */
+/** Says what is there. @throws if it cannot find out */
 export async function examineSocket(file: string): Promise<SocketFinding> {
   const found = await look(file);
   return found === null ? 'nothing' : !found.isSocket() ? 'foreign' : (await isListening(file)) ? 'listening' : 'left';

@@ -1,5 +1,5 @@
 /**
- * Whose request it is, as the proxy tells: for limits, never for rights. Proxies append the address that they see to
+ * Whose request it is, as the proxy reports: for limits, never for rights. Proxies append the address that they see to
  * `X-Forwarded-For`, so what stands to the left of it is what a client claims.
  */
 import { BlockList, isIP, SocketAddress } from 'node:net';
@@ -48,17 +48,17 @@ export function addressNetwork(address: string | undefined): string | null {
 /**
  * The source of a request: its client's network.
  *
- * @param name the header in which the proxy tells of it: one address, or a list to which each proxy has added
- * @returns null if the proxy does not tell, or only of proxies; an empty text if it was told more than once, or of too
- *   many hops, which is a client's doing
+ * @param name the header in which the proxy names the client: one address, or a list to which each proxy has added
+ * @returns null if the proxy names no client, or only proxies; an empty text if the header came more than once, or
+ *   names too many hops, which is a client's doing
  */
 export function clientNetwork(
   headers: SingleHeaders,
   name: 'x-forwarded-for' | 'x-real-ip',
   trustedProxies: BlockList,
 ): string | null {
-  const told = headers.get(name);
-  if (told === undefined) {
+  const value = headers.get(name);
+  if (value === undefined) {
     return null;
   }
   if (headers.isRepeated(name)) {
@@ -70,10 +70,10 @@ export function clientNetwork(
   };
   // From the right, past the proxies that we know, Traefik's second hop for one. What stands further left a client may
   // have made up.
-  let end = told.length;
+  let end = value.length;
   for (let hops = 0; hops < HOPS_MAX; hops += 1) {
-    const comma = end === 0 ? -1 : told.lastIndexOf(',', end - 1);
-    const address = told.slice(comma + 1, end).trim();
+    const comma = end === 0 ? -1 : value.lastIndexOf(',', end - 1);
+    const address = value.slice(comma + 1, end).trim();
     if (isIP(address) === 0) {
       return null;
     }

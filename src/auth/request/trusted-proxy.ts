@@ -1,8 +1,8 @@
 /**
  * Which peers are proxies of ours, whose forwarding headers are believed. Judged by the connection's address, once a
  * connection, and by the secret that they share with us where addresses say nothing, such as in a network that others
- * use, too. A peer on a Unix socket has no address: the mode of the socket's file says who may connect, and whoever may
- * is such a proxy. Every endpoint of the auth port asks here, before it reads anything else.
+ * use, too. A peer on a Unix socket has no address: the mode of the socket's file says who may connect, and all who may
+ * count as such proxies. Every endpoint of the auth port asks here, before it reads anything else.
  */
 import type { IncomingMessage } from 'node:http';
 import type { BlockList, Socket } from 'node:net';

@@ -21,7 +21,7 @@ export interface Kept<T> {
   recall(): T | undefined;
 }
 
-/** What tells whether a kept answer may be given again. */
+/** What decides whether a kept answer may be given again. */
 interface KeptDeps {
   readonly clock: Clock;
   readonly lease: Lease;
@@ -29,8 +29,8 @@ interface KeptDeps {
 }
 
 /**
- * An answer with all that it rests on: the entries that it was made of, and between which moments of Postgres' clock it
- * is the answer. Nobody has to tell it of a change: an entry that has left its cache says so itself.
+ * An answer with all that it rests on: the entries that it was made of, and the moments of Postgres' clock between
+ * which it holds. It needs no signal of a change: an entry that has left its cache says so itself.
  */
 class KeptAnswer<T> implements Kept<T> {
   readonly answer: T;

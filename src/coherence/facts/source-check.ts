@@ -4,8 +4,8 @@
  * - It was not started, or it cannot listen: a primary is believed, unless the pool was found to lead to another server
  *   than the one that was listened to.
  * - It connects for the first time, or has just begun to listen: nothing is believed until it is known whether the pool
- *   leads to the server that is listened to. A question that writes nothing tells, at once; else the first fence. What
- *   was read waits for it, for a second at most, and then is not believed.
+ *   leads to the server that is listened to. A question that writes nothing shows it at once; if not, the first fence
+ *   does. What was read waits for that, for a second at most, and then is not believed.
  * - It is known: what was read there, from the same schema, is believed; whatever else was read is not, and ends the
  *   epoch.
  */

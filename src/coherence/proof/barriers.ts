@@ -47,7 +47,8 @@ export function createBarriers({ replica, leaseMs, clock, readsSettled, fence, s
       void readsSettled().then(reads.wake);
       const outcome = await fence();
       await reads.over;
-      // Whoever waited for such a read answers in the turn in which it settles. The barrier is answered in a later one.
+      // A request that waited for such a read is answered in the turn in which it settles. The barrier is answered in
+      // a later one.
       await new Promise<void>(resolve => {
         clock.defer(resolve);
       });

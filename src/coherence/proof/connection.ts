@@ -31,7 +31,7 @@ export interface Subscription {
   close(): void;
 }
 
-/** What a subscription tells. Calls come in the order in which Postgres sent the messages. */
+/** What a subscription reports. Calls come in the order in which Postgres sent the messages. */
 export interface SubscriptionEvents {
   onMessage(payload: string): void;
   onLost(error: unknown): void;
@@ -236,7 +236,7 @@ export function createConnection(deps: ConnectionDeps, { status, watches, isFirs
           },
           abort.signal,
         );
-        // Whoever stops ends the attempt in the same turn.
+        // A listener that is stopped ends the attempt in the same turn.
         if (isEnded()) {
           subscription.close();
           return null;

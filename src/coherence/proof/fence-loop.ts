@@ -84,7 +84,7 @@ export interface FenceLoop {
   request(): Promise<FenceOutcome>;
   /** A fence was heard that is newer than all before. */
   noteHeard(): void;
-  /** The epoch has ended: whoever waits for a fence is told that it proves nothing. */
+  /** The epoch has ended: all who wait for a fence get null. */
   end(): void;
 }
 
@@ -95,11 +95,11 @@ const CLOCK_JUMP_MS = 100;
 /** Interval and age of a fence may take this share of the lease; more leaves no room for one that is lost. */
 const SLOW_SHARE = 0.75;
 /**
- * No fence is sent unless it is this share of the interval since the last one was heard; else whoever asks waits for
- * somebody else's.
+ * No fence is sent unless it is this share of the interval since the last one was heard; else a replica waits for that
+ * of another one.
  */
 const GAP_SHARE = 0.5;
-/** Whoever waits asks again a gap after the last one and up to this share of one later, so that not all do at once. */
+/** A replica that waits asks again after a gap and up to this share of one more, so that not all ask at once. */
 const GAP_JITTER = 0.5;
 /** Timers are as exact as this, in milliseconds. */
 const TIMER_MS = 1;

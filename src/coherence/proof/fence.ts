@@ -12,9 +12,9 @@ import type { WatchState } from './watches.js';
 export type SendFence = 'always' | 'never' | { readonly unlessAfter: number };
 
 /**
- * Asks from the pool for the bound, and has a fence sent if told so. Looks for the backend on the way. Reads the open
- * writers of the tables whose fingerprints are not among `trusted` (default: of all). Rejects when it cannot, within
- * bounded time.
+ * Asks for the bound, from the pool, and has a fence sent as `send` says. Looks for the backend on the way. Reads the
+ * open writers of the tables whose fingerprints are not among `trusted` (default: of all). Rejects when it cannot,
+ * within bounded time.
  *
  * @param isProven whether a fence has come back in this epoch: then no transaction-mode pooler is in between
  */

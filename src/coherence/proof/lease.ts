@@ -2,11 +2,11 @@
  * The lease: whether what is cached may be served now. It owns the epoch, the proof, and the clock of the server; the
  * listener writes it, the caches read it.
  *
- * An *epoch* begins when LISTEN is acknowledged and ends when the connection is given up; between them there is none
- * (P8). A *proof* is both clocks as of just before the newest question for which a fence has come back, whoever had it
- * sent: every commit acknowledged before that moment has been applied here. Cached facts may be served while both
- * elapsed times are within the lease, compared at each decision (P10): a timer would be late exactly when it matters,
- * after a pause.
+ * An *epoch* begins when LISTEN is acknowledged and ends when the connection is given up; between two epochs there is
+ * none (P8). A *proof* is both clocks as of just before the newest question for which a fence has come back, no matter
+ * which replica sent the fence: every commit acknowledged before that moment has been applied here. Cached facts may be
+ * served while both elapsed times are within the lease, compared at each decision (P10): a timer would be late exactly
+ * when it matters, after a pause.
  *
  * What this cannot see: a hypervisor that stops the machine and hides the pause from both clocks.
  */

@@ -1,5 +1,5 @@
 /**
- * What is told of the listener: its state, when the state changes, and why nothing is proven now, in words for an
+ * What is reported of the listener: its state, when the state changes, and why nothing is proven now, in words for an
  * operator.
  */
 import type { Clock } from '../../time/clock.js';
@@ -8,7 +8,7 @@ import type { Lease } from './lease.js';
 import { nextState, type ListenerEvent } from './listener-states.js';
 
 export interface ListenerStatus {
-  /** As of now: no timer ends a lease, so whoever wants to know the state looks at the clocks. */
+  /** As of now: no timer ends a lease, so each look at the state compares the clocks. */
   readonly state: ListenerState;
   /** Why the cache is not proven now; null while live. */
   readonly problem: string | null;
@@ -34,7 +34,7 @@ export function mismatchError(cause: DownCause, serverId: string): FenceError {
           '(set GATEBELL_LISTEN_URL to a direct connection)',
       );
     case 'schema_changed':
-      return new FenceError('schema gatebell was restored or made anew');
+      return new FenceError('schema gatebell was restored or created again');
     case 'standby':
       return new FenceError(`the pool leads to a standby (${serverId})`);
     default:

@@ -61,7 +61,7 @@ export const REPLICA_SETTINGS = {
   listenMode: {
     variable: 'GATEBELL_LISTEN_MODE',
     flag: 'listen-mode',
-    help: 'mode of that socket: whoever may write may ask',
+    help: 'mode of that socket: all who may write to it may ask',
     allowed: 'an octal mode such as 0660, with which the owner may read and write',
     fallback: '0660',
     parse: socketMode,

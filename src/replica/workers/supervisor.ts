@@ -90,7 +90,7 @@ export function createSupervisor(config: Config, log: (observation: Observation)
           post({ type: 'listen', socket: socket?.privatePath ?? null });
           return;
         case 'listening':
-          // A socket is bound anew when all workers have ended.
+          // When all workers have ended, the next one binds the socket again.
           (socket?.publish() ?? Promise.resolve()).then(
             () => {
               isUp(socket?.url ?? message.url);

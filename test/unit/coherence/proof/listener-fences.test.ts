@@ -255,7 +255,7 @@ describe('another server', () => {
     await bench.clock.drain();
     expect(state()).toBe('down');
     expect(bench.log.of('connection_closed')).toMatchObject([{ cause: 'schema_changed' }]);
-    expect(bench.listener.problem).toBe('schema gatebell was restored or made anew');
+    expect(bench.listener.problem).toBe('schema gatebell was restored or created again');
     expect(bench.lease.suspectsPool).toBe(false);
     expect(bench.poolsRenewed).toBe(0);
   });
