@@ -27,6 +27,13 @@ function socketProblems(
   });
 }
 
+/** Connections of the pool that loads leave alone: one for fences, and one for writes, where there are any. */
+export const reservedConnections = ({ oidcIssuer, jwt }: Pick<Config, 'oidcIssuer' | 'jwt'>): number =>
+  oidcIssuer === null && jwt === null ? 1 : 2;
+
+/** The fewest connections that a pool may have: the reserved ones, and one for loads. */
+export const leastConnections = (config: Pick<Config, 'oidcIssuer' | 'jwt'>): number => reservedConnections(config) + 1;
+
 /**
  * Finds settings that do not go together.
  *
@@ -54,11 +61,13 @@ export function disagreements(
       allowed: `another port than ${SETTINGS.port.variable}, which is for proxies`,
     });
   }
-  if (oidcIssuer !== null && poolMax === 2) {
+  const least = leastConnections(config);
+  if (!refused.has('poolMax') && poolMax < least) {
+    const reason = oidcIssuer === null ? SETTINGS.jwtIssuer.variable : SETTINGS.oidcIssuer.variable;
     problems.push({
       name: SETTINGS.poolMax.variable,
       value: String(poolMax),
-      allowed: `at least 3 with ${SETTINGS.oidcIssuer.variable}: one for fences, one for sessions, one for loads`,
+      allowed: `at least ${least} with ${reason}: one for fences, one for writes, one for loads`,
     });
   }
   const unlessRefused = <K extends keyof SignInSettings>(key: K): SignInSettings[K] | undefined =>

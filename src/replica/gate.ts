@@ -12,6 +12,7 @@ import { createClientRateLimiter } from '../auth/client-rate-limiter.js';
 import { createProxyTrust } from '../auth/request/trusted-proxy.js';
 import type { Facts, Outcome } from '../coherence/facts/reader.js';
 import type { OpenSubscription } from '../coherence/proof/connection.js';
+import { reservedConnections } from '../config/agreement.js';
 import type { Config } from '../config/config.js';
 import type { JwtConfig } from '../config/jwt.js';
 import { createApplication, createRouter } from '../http/application.js';
@@ -110,8 +111,7 @@ export function createGate(
     connectionString: config.databaseUrl ?? undefined,
     listenConnectionString: config.listenUrl ?? undefined,
     poolMax: config.poolMax,
-    // What is written has one of its own.
-    reservedConnections: config.oidcIssuer === null && config.jwt === null ? 1 : 2,
+    reservedConnections: reservedConnections(config),
     replica: config.replica,
     channel: config.channel,
     leaseMs: config.leaseMs,

@@ -113,7 +113,7 @@ export const REPLICA_SETTINGS = {
   poolMax: {
     variable: 'GATEBELL_POOL_MAX',
     flag: 'pool-max',
-    help: 'connections besides the listening one; one of them is kept for fences',
+    help: 'connections besides the listening one: one is kept for fences, and with JWTs or sign-in one for writes',
     allowed: 'a whole number from 2 to 100',
     fallback: '4',
     parse: integer(2, 100),

@@ -1,4 +1,5 @@
 /** One worker: decides requests, and listens through its supervisor. */
+import { leastConnections } from '../../config/agreement.js';
 import type { Config } from '../../config/config.js';
 import { createGate } from '../gate.js';
 import { errorText } from '../../ops/log-lines.js';
@@ -14,13 +15,9 @@ export interface WorkerPort {
   onGone(end: () => void): void;
 }
 
-/**
- * Each worker's share of the pool: one connection to load and one for fences, at least, and one for sessions where
- * people sign in.
- */
-function poolShare({ poolMax, workers, oidcIssuer }: Config): number {
-  return Math.max(oidcIssuer === null ? 2 : 3, Math.floor(poolMax / workers));
-}
+/** Each worker's share of the pool, which must not be too small for one process. */
+const poolShare = (config: Config): number =>
+  Math.max(leastConnections(config), Math.floor(config.poolMax / config.workers));
 
 /** Runs a worker; the promise resolves when it has stopped. */
 export function runWorker(config: Config, log: (observation: Observation) => void, port: WorkerPort): Promise<void> {
