@@ -121,7 +121,7 @@ export function describe(observation: Observation): Line {
       return {
         level: 'error',
         message:
-          `audit: ${observation.facts} facts of ${observation.topic} were served and are not so, the oldest ` +
+          `audit: ${observation.facts} facts of ${observation.topic} were served and are stale, the oldest ` +
           `for up to ${Math.round(observation.ageMs)} ms; all of them are forgotten: something changes rows ` +
           'without a signal',
       };
@@ -145,7 +145,7 @@ export function describe(observation: Observation): Line {
       return {
         level: 'warn',
         message:
-          'a source has asked for what does not exist too often: what memory cannot answer it gets 503 ' +
+          'a client has asked too often for what does not exist or takes much work: such requests of it get 503 ' +
           `(${observation.dialect})`,
       };
     case 'bad_request':

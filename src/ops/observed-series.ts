@@ -57,7 +57,7 @@ export function createRequestSeries(registry: Registry) {
   });
   const limited = new Counter({
     name: 'gatebell_requests_limited_total',
-    help: 'Requests answered 503 at once, because their source has asked for what does not exist too often.',
+    help: 'Requests answered 503 at once: their client asked too often for what does not exist or takes much work.',
     registers,
   });
   for (const reason of REASONS) {

@@ -101,7 +101,7 @@ test('what an audit has found is an error, and what it does is for debug', () =>
       time: '2026-01-01T00:00:00.000Z',
       level: 'error',
       message:
-        'audit: 1 facts of credential were served and are not so, the oldest for up to 1234 ms; all of them are ' +
+        'audit: 1 facts of credential were served and are stale, the oldest for up to 1234 ms; all of them are ' +
         'forgotten: something changes rows without a signal',
       event: 'audit_stale',
       topic: 'credential',
