@@ -238,7 +238,7 @@ export function describe(observation: Observation): Line {
       return {
         level: 'error',
         message:
-          `worker ${observation.worker} ended with ${observation.reason}; another one is started in ` +
+          `worker ${observation.worker} ended: ${observation.reason}; another one is started in ` +
           `${Math.round(observation.retryMs)} ms`,
       };
     case 'stopping':

@@ -80,9 +80,13 @@ export function createSupervisor(config: Config, log: (observation: Observation)
       isDown = reject;
     });
     listening.catch(() => undefined);
-    const fail = (problem: string): void => {
-      isDown(new Error(problem));
-      process.kill();
+    /** Why it is ended from here. */
+    let problem: string | null = null;
+    const fail = (why: string): void => {
+      problem = why;
+      isDown(new Error(why));
+      // Workers ignore the signals by which the whole replica is stopped.
+      process.kill('SIGKILL');
     };
     process.on('message', (message: FromWorker) => {
       switch (message.type) {
@@ -118,7 +122,7 @@ export function createSupervisor(config: Config, log: (observation: Observation)
     });
     const ended = once(process, 'exit').then(([code, signal]) => {
       isDown(new Error('a worker ended before it accepted connections'));
-      onEnded(running, `exit code ${code ?? signal}`);
+      onEnded(running, problem ?? `exit code ${code ?? signal}`);
     });
     const running: Running = {
       number,

@@ -143,3 +143,9 @@ test('a fence that ended with its epoch is no warning: the end of the epoch has 
   log()({ event: 'fence_failed', cause: 'overdue', error: null });
   expect(lines[0]).toContain(' warn ');
 });
+
+test('the end of a worker says why, in the words of what ended it', () => {
+  const observe = log({ format: 'text' });
+  observe({ event: 'worker_ended', worker: 2, reason: 'cannot listen on unix:/run/a: taken', retryMs: 99.6 });
+  expect(lines[0]).toContain('worker 2 ended: cannot listen on unix:/run/a: taken; another one is started in 100 ms');
+});
