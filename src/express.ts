@@ -46,7 +46,8 @@ const deciderOptions = (source: DecisionSource): DeciderOptions =>
 export interface ForwardAuthOptions {
   /**
    * Who may ask: addresses and ranges of your proxies, such as `10.0.0.0/8, ::1`. Judged by the address of the
-   * connection; Express' `trust proxy` does not count here.
+   * connection; Express' `trust proxy` does not count here. If your server listens on a Unix socket, nobody is trusted
+   * there: a peer has no address.
    */
   readonly trustedProxies: string | BlockList;
   /** What the proxies show in `X-Gatebell-Secret`. Default null: nothing. */

@@ -31,7 +31,7 @@ export interface AuthOptions extends DeciderOptions {
   readonly loginUrl: string | null;
   /** The same, where it depends on what is wanted; wins over `loginUrl`. */
   readonly loginPage?: LoginPage;
-  /** Addresses of the proxies that may ask; over a Unix socket of our own server, all who may connect. */
+  /** Addresses of the proxies that may ask; over a Unix socket of a `GateServer`, all who may connect. */
   readonly trustedProxies: BlockList;
   /** What they show in `X-Gatebell-Secret`; null, the default: nothing. */
   readonly proxySecret?: string | null;

@@ -12,7 +12,7 @@ import { createAuthHandler as createHandler, type AuthHandler, type AuthObservat
 export interface AuthHandlerOptions {
   /**
    * Who may ask: addresses and ranges of your proxies, such as `10.0.0.0/8` and `::1`; or a `BlockList` of `node:net`
-   * with them.
+   * with them. If your server listens on a Unix socket, nobody is trusted there: a peer has no address.
    */
   readonly trustedProxies: readonly string[] | BlockList;
   /** What the proxies show in `X-Gatebell-Secret`. Default null: nothing. */
