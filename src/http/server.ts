@@ -14,6 +14,7 @@ import {
 import { noteUnixPeer } from './peer.js';
 import { GateRequest } from './request.js';
 import { GateResponse } from './response.js';
+import { BINDING_UMASK } from './unix-socket.js';
 
 /** What is still open after this long is cut off. */
 const CLOSE_MS = 5_000;
@@ -134,7 +135,13 @@ export class GateServer extends Server<typeof GateRequest, typeof GateResponse> 
   /** Listens on a Unix socket of this name. */
   listenOnSocket(path: string): void {
     this.#isUnix = true;
-    this.listen(path);
+    // In a worker, the supervisor binds.
+    const before = process.umask(BINDING_UMASK);
+    try {
+      this.listen(path);
+    } finally {
+      process.umask(before);
+    }
   }
 
   /**

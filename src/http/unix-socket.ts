@@ -15,6 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** What the address of a socket may hold: `sun_path` of Linux without its end, unix(7). */
 export const SOCKET_PATH_BYTES_MAX = 107;
 
+/** Of a process that binds a socket: until the socket has its mode, its owner alone may connect. */
+export const BINDING_UMASK = 0o177;
+
 /** Attempts to get a name that other processes take or free at the same time, and the time between them. */
 const ATTEMPTS = 40;
 const RETRY_MS = 25;

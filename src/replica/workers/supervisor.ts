@@ -10,6 +10,7 @@ import { backoffMs } from '../../time/backoff.js';
 import { systemRandom } from '../../time/clock.js';
 import { createSubscriptionOpener } from '../../postgres/listen.js';
 import type { Config } from '../../config/config.js';
+import { BINDING_UMASK } from '../../http/unix-socket.js';
 import { socketFileOf, type GateGroup } from '../gate.js';
 import { createJointMetrics, type MetricsJson } from '../../ops/joint-metrics.js';
 import type { Observation } from '../../ops/observation.js';
@@ -54,6 +55,10 @@ export function createSupervisor(config: Config, log: (observation: Observation)
   const workers = new Map<number, Running>();
   const metrics = createJointMetrics(() => workers.size);
   const socket = socketFileOf(config);
+  if (socket !== null) {
+    // It binds what its workers listen on, and makes nothing else.
+    process.umask(BINDING_UMASK);
+  }
   let questions = 0;
   let failures = 0;
   let stopping = false;

@@ -17,6 +17,7 @@ import { createServer, connect, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createHttpServer } from '../../../src/http/server.js';
 import { createSocketFile, examineSocket, findGroup, type SocketFile } from '../../../src/http/unix-socket.js';
 
 /** Of starting at once. */
@@ -244,4 +245,19 @@ describe('a group', () => {
     expect(await findGroup('4711', groups)).toBe(4_711);
     await expect(findGroup('alice', groups)).rejects.toThrow('there is no group "alice" in');
   });
+});
+
+test('until it has its mode, nobody else may connect, whatever the umask is', async () => {
+  const server = createHttpServer(() => undefined);
+  const before = process.umask(0);
+  try {
+    const listening = once(server, 'listening');
+    server.listenOnSocket(file);
+    expect(process.umask()).toBe(0);
+    expect((await lstat(file)).mode & 0o777).toBe(0o600);
+    await listening;
+  } finally {
+    process.umask(before);
+    await stop(server);
+  }
 });
