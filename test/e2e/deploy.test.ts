@@ -167,7 +167,7 @@ describe('the roles of the compose file', () => {
       });
       await replica.query('listen gatebell');
       await replica.query('select gatebell.fence(null)');
-      expect(await heard).toMatch(/^{"v" : 1, "f" : \d+, "n" : \d+, "o" : "/);
+      expect(await heard).toMatch(/^{"v" : 1, "f" : \d+, "n" : \d+, "i" : "/);
       await replica.query('select id, name, enabled from gatebell.users');
       await replica.query('select user_id, app_id, role, expires_at from gatebell.grants');
       for (const statement of [
