@@ -17,7 +17,7 @@ const IPV6 = /^\[([0-9A-Fa-f:.]{2,45})\](:[0-9]{1,5})?$/;
 /** Hosts as proxies send them come again and again. When the younger map is full, the older is dropped. */
 let young = new Map<string, HostAndPort>();
 let old = young;
-const YOUNG_MAX = 10_000;
+const YOUNG_MAX = 1_000;
 /** Labels that a wildcard can stand for: each is one more host to look up. */
 const WILDCARD_LABELS_MAX = 8;
 
