@@ -102,6 +102,10 @@ export function createDecisionMemory(keysVersion: () => number, bytesMax: number
       if (!('reason' in decision) || decision.route === undefined) {
         return;
       }
+      // What is no credential at all is made up, differs each time, and is decided without a hash.
+      if (decision.user === null && request.credential().kind === 'bad') {
+        return;
+      }
       const text = lookupText(request);
       if (text.length > TEXT_CHARACTERS_MAX || (decision.route?.preflight === true && request.isPreflight())) {
         return;

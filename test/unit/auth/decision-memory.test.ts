@@ -225,6 +225,8 @@ describe('a decision', () => {
     { kind: 'a strong one', request: sent('/strong') },
     { kind: 'that of a path that can be read in more than one way', request: sent('/PUB') },
     { kind: 'one for a text longer than any credential', request: sent('/pub', cookie('x'.repeat(11_000))) },
+    { kind: 'that of a cookie that is no token', request: sent('/x', cookie('made-up')) },
+    { kind: "that of a public path with somebody else's bearer", request: sent('/pub', ['Authorization', 'Bearer x']) },
     { kind: 'that of a preflight', request: sent('/preflight', PREFLIGHT, 'OPTIONS') },
   ])('is not remembered: $kind', ({ request }) => {
     expect(remembers(request, request)).toBe(false);
@@ -308,10 +310,11 @@ describe('the memory', () => {
     const facts = createWideWorld();
     const memory = createDecisionMemory(() => 0, 100_000);
     remember(memory, facts, sent('/x'));
-    const flood = Array.from({ length: 500 }, (_, n) => [
-      sent('/x', cookie(`made-up ${n}`)),
-      sent('/pub', cookie(`made-up ${n}`)),
-    ]).flat();
+    // Well formed: what is no token is not remembered at all.
+    const flood = Array.from({ length: 500 }, createToken).flatMap(token => [
+      sent('/x', cookie(token)),
+      sent('/pub', cookie(token)),
+    ]);
     for (const request of flood) {
       remember(memory, facts, request);
     }
